@@ -1,0 +1,67 @@
+// Package sessiontoken seals and opens the session token of a role session.
+//
+// A session token is AES-256-GCM over the claims, with the id of its key in
+// clear and the access key id as additional data, so a token serves one access
+// key only. The secret access key inside is random: nothing that travels in a
+// URL leads to it. Sealed text is at most MaxLength characters. With random
+// 96-bit nonces one key may seal 2^32 tokens; the ring rotates long before.
+// Nothing of a token is believed before it opened, and a token must never
+// open under another access key id, or after its end.
+package sessiontoken
+
+import (
+	"time"
+
+	"carnet.dev/carnet/internal/core/arn"
+	"carnet.dev/carnet/internal/core/identity"
+	"carnet.dev/carnet/internal/core/secret"
+)
+
+// MaxLength is the longest session token, in characters (design 7.4).
+const MaxLength = 4096
+
+// Keys is the ring of sealing keys. Ids are 1 to 32 printable ASCII
+// characters. ByID must keep finding a key until the last token that it
+// sealed has ended.
+type Keys interface {
+	Current() (id string, key [32]byte)
+	ByID(id string) (key [32]byte, ok bool)
+}
+
+// Claims is what a session token carries. Times have whole seconds.
+type Claims struct {
+	Role        arn.Role
+	RoleID      identity.RoleID // stable; a re-made role has another one
+	SessionName string
+	SecretKey   secret.Text // the secret access key of this access key id
+	IssuedAt    time.Time
+	Expires     time.Time
+	// Epoch is the revocation epoch at issue: a revocation with an equal or
+	// higher epoch refuses the token (design 7.5).
+	Epoch uint64
+
+	// Carnet's own ids; empty for a role session that was not made by a
+	// sign-in at Carnet.
+	Person       identity.PersonID
+	LoginSession identity.LoginSessionID
+	Cluster      string
+	Delegation   string
+
+	SourceIdentity    string
+	Tags              []Tag    // session tags, each key once
+	TransitiveTagKeys []string // a subset of the keys of Tags
+
+	// Provider is the ARN of the federated provider.
+	Provider      string
+	Subject       string // saml:sub
+	SubjectType   string // saml:sub_type
+	NameQualifier string // saml:namequalifier
+
+	// SessionPolicy is the inline session policy as JSON; empty for none.
+	SessionPolicy string
+	// SessionPolicyARNs names managed session policies.
+	SessionPolicyARNs []string
+}
+
+// Tag is one session tag.
+type Tag struct{ Key, Value string }
