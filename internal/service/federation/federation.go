@@ -1,0 +1,50 @@
+// Package federation keeps the identity providers that people sign in with,
+// and what each of them may say.
+//
+// An identity provider speaks only for its list: accounts, role patterns and
+// user-name domains (design 4.2). Whatever it asserts outside the list is
+// dropped before it is shown or used. An empty list admits nothing; "*" is
+// the one way to say "all". Metadata is an administrator's word and is
+// parsed before it is stored; one without a signing certificate is refused.
+package federation
+
+import (
+	"time"
+
+	"carnet.dev/carnet/internal/core/identity"
+)
+
+// IdP is one identity provider and the bounds of its word.
+type IdP struct {
+	ID   identity.IdPID
+	Name string // shown to people; unique, letter case aside
+	// Metadata is the SAML metadata document as the administrator gave it.
+	Metadata []byte
+	// EntityID is read from the metadata; unique.
+	EntityID string
+	Enabled  bool
+	// Accounts are the AWS accounts (12 digits) whose roles it may assert.
+	Accounts []string
+	// RolePatterns bound the role ARNs it may assert: "*" stands for any run
+	// of characters; a pattern covers the whole ARN.
+	RolePatterns []string
+	// UserNameDomains bound the user names it may assert, by the part after
+	// the last "@". The one entry "*" means no restriction.
+	UserNameDomains []string
+	// AdministratorGroups name the groups whose members are administrators of
+	// Carnet. Empty: this identity provider makes no administrators.
+	AdministratorGroups []string
+	// GroupsAttribute names the attribute that carries group names; empty
+	// means "groups".
+	GroupsAttribute string
+	// AllowAutoCreate admits people who were never seen before.
+	AllowAutoCreate bool
+	Created         time.Time
+}
+
+// Seam, for those who declare an interface on *Service:
+//
+//	Add(ctx, idp IdP) (IdP, error)        // ID, EntityID and Created are set here
+//	List() []IdP                          // by name
+//	Get(id identity.IdPID) (IdP, error)
+//	Remove(ctx, id identity.IdPID) error

@@ -1,0 +1,145 @@
+// Package login takes a person from "sign in" to a login session, and keeps
+// that session until it ends.
+//
+// Sign-in has three steps (design 7.6). Begin makes the AuthnRequest, the
+// sealed relay state and the pre-login cookie; no row is stored. Consume gets
+// the cross-site POST of the identity provider: it verifies, uses the
+// assertion once, trades it for the keys of each role and parks the result
+// under a one-use handle. Complete, a GET on our own host, needs that handle
+// and the pre-login cookie of the same browser; only it opens the login
+// session. A role that can't be had never breaks the sign-in: each failure is
+// kept with its cause.
+//
+// The raw SAML response is a credential. It lives in the memory of one
+// Consume call and must never reach a row, a log or an error. Cookies, codes
+// and handles are stored as digests, role keys sealed (by the broker).
+package login
+
+import (
+	"time"
+
+	"carnet.dev/carnet/internal/core/arn"
+	"carnet.dev/carnet/internal/core/identity"
+	"carnet.dev/carnet/internal/core/secret"
+)
+
+// Started is what a browser needs to go to its identity provider.
+type Started struct {
+	// RedirectURL is the identity provider's sign-on URL with the request.
+	RedirectURL string
+	// PreLogin is the value of the pre-login cookie: it binds the answer to
+	// this browser. Set it with SameSite=Lax and the age PreLoginLifetime.
+	PreLogin secret.Text
+}
+
+// Consumed is an accepted response, parked until its browser fetches it.
+type Consumed struct {
+	// Handle fetches the parked sign-in once, within HandleLifetime.
+	Handle secret.Text
+	// PassThroughError is one of the four classic values of the header
+	// X-Databricks-PassThrough-Error, or empty: then the header is absent.
+	PassThroughError string
+}
+
+// SignedIn is an opened login session with the cookie that resumes it.
+type SignedIn struct {
+	Cookie  secret.Text
+	Session LoginSession
+	// ReturnTo is a path on our own host; "/" when none was asked for.
+	ReturnTo string
+}
+
+// CLIToken is what a command line gets for its one-use code.
+type CLIToken struct {
+	// Token is opaque and random; it ends with its login session.
+	Token    secret.Text
+	Expires  time.Time
+	UserName string
+}
+
+// Person is who signed in. Zero ID and IdP stand for the bearer of a set-up
+// link, who is nobody but the first administrator.
+type Person struct {
+	ID          identity.PersonID
+	IdP         identity.IdPID
+	UserName    string
+	DisplayName string
+}
+
+// LoginSession is one sign-in of one person, as it stands now.
+type LoginSession struct {
+	ID     identity.LoginSessionID
+	Person Person
+	// IdPName is the identity provider's name as the administrator gave it.
+	IdPName string
+	// Administrator holds for this login session only: by a named group of
+	// the identity provider, or by a set-up link.
+	Administrator bool
+	Started       time.Time
+	Expires       time.Time
+	// Roles are in the order of the assertion.
+	Roles []RoleStatus
+	// Notes say what was dropped or accepted with a remark, and why.
+	Notes []string
+}
+
+// RoleState is what has become of one role of a login session.
+type RoleState string
+
+// The states of a role.
+const (
+	RoleReady   RoleState = "ready"   // its keys can be fetched
+	RoleFailed  RoleState = "failed"  // the exchange failed; see Error
+	RoleExpired RoleState = "expired" // its keys are past their end: sign in again
+)
+
+// RoleStatus is one role of a login session. It holds no keys.
+type RoleStatus struct {
+	Role           arn.Role
+	Account        string // 12 digits
+	AccountName    string
+	State          RoleState
+	Error          *RoleError // set exactly when State is RoleFailed
+	Expiration     time.Time  // zero when State is RoleFailed
+	SessionName    string
+	AssumedRoleARN string
+	// Deliver says how the account's keys are to be used: "direct" or "gateway".
+	Deliver string
+}
+
+// RoleError says why a role can't be had.
+type RoleError struct {
+	Code    string // the AWS error code
+	Message string
+	Mend    string
+}
+
+// Lifetimes that browsers and pages need to know.
+const (
+	// PreLoginLifetime is how long a person may take at the identity provider.
+	PreLoginLifetime = 10 * time.Minute
+	// HandleLifetime is how long a parked sign-in waits for its browser.
+	HandleLifetime = 2 * time.Minute
+	// CodeLifetime is how long a command line may take to redeem its code.
+	CodeLifetime = time.Minute
+	// SetupLifetime is how long a set-up link works.
+	SetupLifetime = time.Hour
+	// DefaultSessionLifetime is a login session's longest life.
+	DefaultSessionLifetime = 12 * time.Hour
+)
+
+// Seam, for those who declare an interface on *Service:
+//
+//	Begin(ctx, idp identity.IdPID, returnTo string) (Started, error)
+//	Consume(ctx, samlResponse, relayState string, source netip.Addr) (Consumed, error)
+//	Complete(ctx, handle, preLogin secret.Text) (SignedIn, error)
+//	Resume(ctx, cookie secret.Text) (LoginSession, error)
+//	SignOut(ctx, id identity.LoginSessionID) error
+//	StartCode(ctx, session LoginSession, challenge, redirectURI string) (secret.Text, error)
+//	RedeemCode(ctx, code secret.Text, verifier string) (CLIToken, error)
+//	ResumeCLI(ctx, token secret.Text) (LoginSession, error)
+//	SignOutCLI(ctx, token secret.Text) error
+//	NewSetupLink(ctx) (secret.Text, error)
+//	RedeemSetup(ctx, code secret.Text) (SignedIn, error)
+//	NeedsSetup(ctx) (bool, error)
+//	Credentials(ctx, session LoginSession, role string) (credential.RoleSession, error)
