@@ -1,0 +1,144 @@
+package client
+
+import (
+	"time"
+
+	"carnet.dev/carnet/internal/core/secret"
+)
+
+// Session is the answer to "who am I".
+type Session struct {
+	Person        Person       `json:"person"`
+	Administrator bool         `json:"administrator"`
+	LoginSession  LoginSession `json:"login_session"`
+	Endpoints     Endpoints    `json:"endpoints"`
+	Region        string       `json:"region"`
+	// Notes are plain sentences for the person, such as a dropped entitlement.
+	Notes []string `json:"notes"`
+}
+
+// Person is who signed in.
+type Person struct {
+	ID               string `json:"id"`
+	UserName         string `json:"user_name"`
+	DisplayName      string `json:"display_name"`
+	IdentityProvider string `json:"identity_provider"` // its id
+}
+
+// LoginSession is the sign-in that the cookie or CLI token belongs to.
+type LoginSession struct {
+	ID      string    `json:"id"`
+	Started time.Time `json:"started"`
+	Expires time.Time `json:"expires"`
+}
+
+// Endpoints are the addresses for tools.
+type Endpoints struct {
+	Web string `json:"web"`
+	S3  string `json:"s3"`
+	STS string `json:"sts"`
+}
+
+// The states of a role.
+const (
+	Ready   = "ready"
+	Failed  = "failed"
+	Expired = "expired"
+)
+
+// Role is one role of the person, and whether it can be had.
+type Role struct {
+	ARN            string     `json:"arn"`
+	Account        string     `json:"account"`
+	AccountName    string     `json:"account_name"`
+	State          string     `json:"state"` // Ready, Failed or Expired
+	SessionName    string     `json:"session_name"`
+	AssumedRoleARN string     `json:"assumed_role_arn"`
+	Expiration     *time.Time `json:"expiration"` // nil where there are no keys
+	Deliver        string     `json:"deliver"`    // direct or gateway
+	Error          *RoleError `json:"error"`      // nil unless State is Failed
+}
+
+// RoleError says why a role can't be had.
+type RoleError struct {
+	Code    string `json:"code"` // an AWS error code
+	Message string `json:"message"`
+	Mend    string `json:"mend"`
+}
+
+// Credentials are the temporary credentials of one role and where to use them.
+type Credentials struct {
+	Role            string
+	AccessKeyID     string
+	SecretAccessKey secret.Text
+	SessionToken    secret.Text
+	Expiration      time.Time
+	Region          string
+	Endpoints       CredentialEndpoints
+}
+
+// CredentialEndpoints are the endpoints that these keys are for; empty means
+// AWS's own.
+type CredentialEndpoints struct {
+	S3  string `json:"s3"`
+	STS string `json:"sts"`
+}
+
+// CLIToken is what a CLI keeps after sign-in.
+type CLIToken struct {
+	Token    secret.Text
+	Expires  time.Time
+	UserName string
+}
+
+// IdentityProvider is one configured identity provider.
+type IdentityProvider struct {
+	ID                  string   `json:"id"`
+	Name                string   `json:"name"`
+	EntityID            string   `json:"entity_id"`
+	Enabled             bool     `json:"enabled"`
+	Accounts            []string `json:"accounts"`
+	RolePatterns        []string `json:"role_patterns"`
+	UserNameDomains     []string `json:"user_name_domains"`
+	AdministratorGroups []string `json:"administrator_groups"`
+	GroupsAttribute     string   `json:"groups_attribute"`
+	AllowAutoCreate     bool     `json:"allow_auto_create"`
+}
+
+// NewIdentityProvider is what an administrator enters.
+type NewIdentityProvider struct {
+	Name                string   `json:"name"`
+	Metadata            string   `json:"metadata"` // SAML 2.0 metadata, XML
+	Accounts            []string `json:"accounts"`
+	RolePatterns        []string `json:"role_patterns"`
+	UserNameDomains     []string `json:"user_name_domains"`
+	AdministratorGroups []string `json:"administrator_groups"`
+	GroupsAttribute     string   `json:"groups_attribute"`
+	AllowAutoCreate     bool     `json:"allow_auto_create"`
+}
+
+// credentialsWire is Credentials as it travels: secrets in clear.
+type credentialsWire struct {
+	Role            string              `json:"role"`
+	AccessKeyID     string              `json:"access_key_id"`
+	SecretAccessKey string              `json:"secret_access_key"`
+	SessionToken    string              `json:"session_token"`
+	Expiration      time.Time           `json:"expiration"`
+	Region          string              `json:"region"`
+	Endpoints       CredentialEndpoints `json:"endpoints"`
+}
+
+func (w credentialsWire) value() Credentials {
+	return Credentials{
+		Role: w.Role, AccessKeyID: w.AccessKeyID,
+		SecretAccessKey: secret.New(w.SecretAccessKey), SessionToken: secret.New(w.SessionToken),
+		Expiration: w.Expiration, Region: w.Region, Endpoints: w.Endpoints,
+	}
+}
+
+// cliTokenWire is CLIToken as it travels.
+type cliTokenWire struct {
+	Token    string    `json:"token"`
+	Expires  time.Time `json:"expires"`
+	UserName string    `json:"user_name"`
+}
