@@ -1,0 +1,44 @@
+package fault_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"carnet.dev/carnet/internal/core/fault"
+)
+
+func TestKindsHaveOwnNames(t *testing.T) {
+	seen := map[string]bool{}
+	for _, k := range fault.Kinds() {
+		if seen[k.String()] {
+			t.Errorf("%v is named twice", k)
+		}
+		seen[k.String()] = true
+	}
+	if len(seen) != 13 {
+		t.Errorf("%d kinds: the list is closed at 13", len(seen))
+	}
+}
+
+func TestNothingInternalBecomesPublic(t *testing.T) {
+	cause := errors.New("dial unix /run/secret/place: refused")
+	f := fault.Of(fmt.Errorf("while reading: %w", cause))
+	if f.Kind != fault.Internal || strings.Contains(f.Public+f.Mend, "unix") {
+		t.Errorf("got %q, %q", f.Public, f.Mend)
+	}
+	if !errors.Is(f, cause) {
+		t.Error("the cause is lost to the log")
+	}
+}
+
+func TestIsMatchesKindAndCode(t *testing.T) {
+	err := fmt.Errorf("around: %w", fault.Coded(fault.Expired, "saml.time", "too old"))
+	if !errors.Is(err, fault.New(fault.Expired, "")) || !errors.Is(err, fault.Coded(fault.Expired, "saml.time", "")) {
+		t.Error("does not match itself")
+	}
+	if errors.Is(err, fault.New(fault.Denied, "")) || errors.Is(err, fault.Coded(fault.Expired, "saml.other", "")) {
+		t.Error("matches another")
+	}
+}
