@@ -1,0 +1,190 @@
+package sessiontoken
+
+import (
+	"encoding/binary"
+	"errors"
+	"time"
+
+	"carnet.dev/carnet/internal/core/arn"
+	"carnet.dev/carnet/internal/core/identity"
+	"carnet.dev/carnet/internal/core/secret"
+)
+
+// The claims as bytes: fields of uvarint number, uvarint length, content. A
+// number is never given a second meaning; a reader refuses one that it does
+// not know, since an unread claim could be a limit.
+const (
+	fRole = 1 + iota
+	fRoleID
+	fSessionName
+	fSecretKey
+	fIssuedAt
+	fExpires
+	fEpoch
+	fPerson
+	fLoginSession
+	fCluster
+	fDelegation
+	fSourceIdentity
+	fTagKey // followed at once by its fTagValue
+	fTagValue
+	fTransitiveTagKey
+	fProvider
+	fSubject
+	fSubjectType
+	fNameQualifier
+	fSessionPolicy
+	fSessionPolicyARN
+)
+
+var errCodec = errors.New("sessiontoken: malformed claims")
+
+func encode(c Claims) []byte {
+	b := make([]byte, 0, 512)
+	text := func(n uint64, s string) {
+		if s != "" {
+			b = field(b, n, s)
+		}
+	}
+	number := func(n, v uint64) {
+		var buf [binary.MaxVarintLen64]byte
+		b = field(b, n, string(buf[:binary.PutUvarint(buf[:], v)]))
+	}
+	text(fRole, c.Role.String())
+	text(fRoleID, string(c.RoleID))
+	text(fSessionName, c.SessionName)
+	text(fSecretKey, c.SecretKey.Reveal())
+	number(fIssuedAt, uint64(c.IssuedAt.Unix()))
+	number(fExpires, uint64(c.Expires.Unix()))
+	number(fEpoch, c.Epoch)
+	text(fPerson, string(c.Person))
+	text(fLoginSession, string(c.LoginSession))
+	text(fCluster, c.Cluster)
+	text(fDelegation, c.Delegation)
+	text(fSourceIdentity, c.SourceIdentity)
+	for _, t := range c.Tags {
+		b = field(field(b, fTagKey, t.Key), fTagValue, t.Value)
+	}
+	for _, k := range c.TransitiveTagKeys {
+		b = field(b, fTransitiveTagKey, k)
+	}
+	text(fProvider, c.Provider)
+	text(fSubject, c.Subject)
+	text(fSubjectType, c.SubjectType)
+	text(fNameQualifier, c.NameQualifier)
+	text(fSessionPolicy, c.SessionPolicy)
+	for _, a := range c.SessionPolicyARNs {
+		b = field(b, fSessionPolicyARN, a)
+	}
+	return b
+}
+
+func field(b []byte, n uint64, s string) []byte {
+	b = binary.AppendUvarint(b, n)
+	b = binary.AppendUvarint(b, uint64(len(s)))
+	return append(b, s...)
+}
+
+func decode(b []byte) (Claims, error) {
+	var c Claims
+	var seen uint64 // bit n: field n was read
+	pendingTag := false
+	for len(b) > 0 {
+		n, content, rest, err := next(b)
+		if err != nil {
+			return Claims{}, err
+		}
+		b = rest
+		repeats := n == fTagKey || n == fTagValue || n == fTransitiveTagKey || n == fSessionPolicyARN
+		if n > fSessionPolicyARN || !repeats && seen&(1<<n) != 0 || pendingTag != (n == fTagValue) {
+			return Claims{}, errCodec
+		}
+		seen |= 1 << n
+		pendingTag = n == fTagKey
+		if err := c.set(n, content); err != nil {
+			return Claims{}, err
+		}
+	}
+	const need = 1<<fRole | 1<<fSecretKey | 1<<fIssuedAt | 1<<fExpires | 1<<fEpoch
+	if pendingTag || seen&need != need {
+		return Claims{}, errCodec
+	}
+	return c, nil
+}
+
+func next(b []byte) (n uint64, content string, rest []byte, err error) {
+	n, i := binary.Uvarint(b)
+	if i <= 0 {
+		return 0, "", nil, errCodec
+	}
+	size, j := binary.Uvarint(b[i:])
+	if j <= 0 || size > uint64(len(b)-i-j) {
+		return 0, "", nil, errCodec
+	}
+	b = b[i+j:]
+	return n, string(b[:size]), b[size:], nil
+}
+
+func (c *Claims) set(n uint64, s string) error {
+	switch n {
+	case fRole:
+		role, err := arn.ParseRole(s)
+		c.Role = role
+		return err
+	case fRoleID:
+		c.RoleID = identity.RoleID(s)
+	case fSessionName:
+		c.SessionName = s
+	case fSecretKey:
+		c.SecretKey = secret.New(s)
+	case fIssuedAt, fExpires, fEpoch:
+		return c.setNumber(n, s)
+	case fPerson:
+		c.Person = identity.PersonID(s)
+	case fLoginSession:
+		c.LoginSession = identity.LoginSessionID(s)
+	case fCluster:
+		c.Cluster = s
+	case fDelegation:
+		c.Delegation = s
+	case fSourceIdentity:
+		c.SourceIdentity = s
+	case fTagKey:
+		c.Tags = append(c.Tags, Tag{Key: s})
+	case fTagValue:
+		c.Tags[len(c.Tags)-1].Value = s
+	case fTransitiveTagKey:
+		c.TransitiveTagKeys = append(c.TransitiveTagKeys, s)
+	case fProvider:
+		c.Provider = s
+	case fSubject:
+		c.Subject = s
+	case fSubjectType:
+		c.SubjectType = s
+	case fNameQualifier:
+		c.NameQualifier = s
+	case fSessionPolicy:
+		c.SessionPolicy = s
+	case fSessionPolicyARN:
+		c.SessionPolicyARNs = append(c.SessionPolicyARNs, s)
+	default:
+		return errCodec
+	}
+	return nil
+}
+
+func (c *Claims) setNumber(n uint64, s string) error {
+	v, i := binary.Uvarint([]byte(s))
+	if i != len(s) || len(s) == 0 {
+		return errCodec
+	}
+	switch n {
+	case fIssuedAt:
+		c.IssuedAt = time.Unix(int64(v), 0).UTC()
+	case fExpires:
+		c.Expires = time.Unix(int64(v), 0).UTC()
+	default:
+		c.Epoch = v
+	}
+	return nil
+}
