@@ -1,0 +1,111 @@
+# Everything that is more than `go run ./cmd/carnet dev` and `go test ./...`.
+# `make help` lists the targets. Tests that need more than Go carry the build
+# tag `interop` and are started from here only; there a missing need fails.
+
+SHELL       := /bin/bash
+BUILD       := build
+BIN         := $(BUILD)/carnet
+GOFLAGS     ?=
+VECTORS     ?= ../shared/vectors
+FUZZTIME    ?= 30s
+BENCHTIME   ?= 1s
+STATICCHECK := v0.8.2
+GOVULNCHECK := v1.8.0
+VENV        := $(BUILD)/venv
+TOOLS       := $(abspath $(BUILD))/tools
+
+export CGO_ENABLED ?= 0
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z][a-z0-9-]*:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
+
+.PHONY: build
+build: ## the static binary, build/carnet
+	go build -trimpath -ldflags '-s -w' -o $(BIN) ./cmd/carnet
+
+.PHONY: test
+test: ## the plain tests: nothing but Go
+	go test ./...
+
+.PHONY: lint
+lint: fmt vet staticcheck vuln ## format, vet, staticcheck, advisories
+
+.PHONY: fmt
+fmt: ## fail where gofmt would change a file
+	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "gofmt would change:"; echo "$$out"; exit 1; fi
+
+.PHONY: vet
+vet: ## go vet, with every build tag
+	go vet ./...
+	go vet -tags 'interop vectors' ./...
+
+.PHONY: staticcheck
+staticcheck: $(TOOLS)/staticcheck ## staticcheck, with every build tag
+	$(TOOLS)/staticcheck -tags 'interop vectors' ./...
+
+$(TOOLS)/staticcheck:
+	GOBIN=$(TOOLS) go install honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK)
+
+$(TOOLS)/govulncheck:
+	GOBIN=$(TOOLS) go install golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK)
+
+.PHONY: vuln
+vuln: $(TOOLS)/govulncheck ## advisories: govulncheck, or the pinned table where no database can be reached
+	@.ci/advisories $(TOOLS)/govulncheck
+
+.PHONY: cross
+cross: ## build for Linux, macOS and Windows
+	for os in linux darwin windows; do for arch in amd64 arm64; do \
+	  echo "build $$os/$$arch"; GOOS=$$os GOARCH=$$arch go build -o /dev/null ./cmd/carnet || exit 1; done; done
+
+.PHONY: race
+race: ## the plain tests under the race detector (needs a C compiler)
+	CGO_ENABLED=1 go test -race -timeout 15m ./...
+
+.PHONY: fuzz-smoke
+fuzz-smoke: ## each fuzz target for FUZZTIME (30s)
+	@.ci/fuzz $(FUZZTIME)
+
+.PHONY: vectors
+vectors: ## outside test vectors from VECTORS; fails when none load
+	CARNET_VECTORS=$(abspath $(VECTORS)) go test -count=1 -tags vectors -run 'Vectors' -v ./internal/protocol/... | grep -vE '^(=== |\?|testing: warning)' ; exit $${PIPESTATUS[0]}
+
+.PHONY: bench
+bench: ## first benchmarks, ratios printed (they go to build/bench.txt too)
+	@mkdir -p $(BUILD)
+	go test -run '^$$' -bench . -benchtime $(BENCHTIME) -benchmem ./internal/protocol/... ./internal/service/... ./internal/edge/gateway/... | grep -vE '^(PASS|ok|goos|goarch|\?)' | tee $(BUILD)/bench.txt ; exit $${PIPESTATUS[0]}
+
+$(VENV)/.done: test/interop/requirements.txt
+	python3 -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+.PHONY: interop-aws
+interop-aws: build $(VENV)/.done ## the real aws command line and boto3 against the real binary
+	CARNET_BINARY=$(abspath $(BIN)) CARNET_VENV=$(abspath $(VENV)) go test -count=1 -tags interop -timeout 15m -v ./test/interop/...
+
+.PHONY: browser
+browser: build ## pages and the cross-site sign-in in a real headless Chromium
+	@.ci/need chromium
+	CARNET_BINARY=$(abspath $(BIN)) go test -count=1 -tags interop -timeout 10m -run 'Browser' -v ./internal/edge/web/... ./test/browser/...
+
+.PHONY: postgres
+postgres: ## the store suites on a real PostgreSQL server
+	@.ci/need postgres
+	go test -count=1 -tags interop -timeout 15m ./internal/edge/sql/...
+
+.PHONY: check-dev
+check-dev: build ## the walk from sign-in to S3 with the built binary
+	$(BIN) dev --check
+
+.PHONY: full
+full: ci ## every matrix and long run
+	$(MAKE) fuzz-smoke FUZZTIME=5m
+	$(MAKE) bench
+
+.PHONY: ci
+ci: ## what .ci/run does
+	.ci/run
