@@ -1,0 +1,5 @@
+//go:build !interop
+
+package sqltest
+
+func engines() []engine { return []engine{sqlite()} }

@@ -1,0 +1,146 @@
+package sql
+
+import (
+	"context"
+	stdsql "database/sql"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// writer is the one write stream of this process. Writers that wait for each
+// other anyway share a transaction and its commit: each runs in a savepoint of
+// its own, and all are acknowledged together.
+type writer struct {
+	db      *DB
+	mu      sync.Mutex // held while a function runs
+	waiting atomic.Int64
+	open    *batch
+}
+
+const (
+	maxBatch = 128
+	// batchTime bounds one shared transaction, so that a database that went
+	// silent can't hold the writers for longer.
+	batchTime = 15 * time.Second
+)
+
+// errLost ends a batch that certainly did not commit: its writers run again.
+var errLost = errors.New("sql: the shared transaction was rolled back")
+
+type batch struct {
+	tx     *stdsql.Tx
+	ctx    context.Context
+	cancel context.CancelFunc
+	n      int
+	broken bool // it must be rolled back whole
+	topics []string
+	done   chan struct{}
+	err    error // read after done
+}
+
+// run takes part in the open batch, or opens one.
+func (w *writer) run(ctx context.Context, fn func(*Tx) error) error {
+	w.waiting.Add(1)
+	w.mu.Lock()
+	w.waiting.Add(-1)
+	b := w.open
+	if b == nil {
+		var err error
+		if b, err = w.begin(); err != nil {
+			w.mu.Unlock()
+			return err
+		}
+	}
+	b.n++
+	t := &Tx{db: w.db, tx: b.tx, stmt: b.ctx}
+	t.ctx = context.WithValue(ctx, txKey{}, t)
+	err := w.apply(b, t, fn)
+	<-b.done
+	if b.err != nil && (err == nil || w.db.conflicting(b.err)) {
+		return b.err // also over fn's own error, which may rest on what was rolled back
+	}
+	if err == nil {
+		for _, after := range t.after {
+			after()
+		}
+	}
+	return err
+}
+
+func (w *writer) begin() (*batch, error) {
+	b := &batch{done: make(chan struct{})}
+	b.ctx, b.cancel = context.WithTimeout(context.Background(), batchTime)
+	tx, err := w.db.write.BeginTx(b.ctx, w.db.writeOptions())
+	if err != nil {
+		b.cancel()
+		return nil, err
+	}
+	b.tx, w.open = tx, b
+	return b, nil
+}
+
+// apply runs fn and releases the stream, even when fn panics or exits.
+func (w *writer) apply(b *batch, t *Tx, fn func(*Tx) error) (err error) {
+	err = errExited
+	defer func() {
+		t.done = true
+		w.settle(b, t, err)
+		if b.broken || b.n >= maxBatch || w.waiting.Load() == 0 {
+			w.open = nil
+			b.finish(w.db)
+		}
+		w.mu.Unlock()
+	}()
+	if err := t.ctx.Err(); err != nil {
+		return err
+	}
+	if b.n > 1 {
+		if _, err := b.tx.ExecContext(b.ctx, "SAVEPOINT one"); err != nil {
+			b.broken = true
+			return err
+		}
+	}
+	if err := fn(t); err != nil {
+		return err
+	}
+	if t.failed != nil {
+		return t.failed
+	}
+	return t.announce()
+}
+
+// settle keeps what fn did, or takes back that alone.
+func (w *writer) settle(b *batch, t *Tx, err error) {
+	switch {
+	case b.broken:
+	case err == nil:
+		b.topics = append(b.topics, t.topics...)
+		if b.n > 1 {
+			_, bad := b.tx.ExecContext(b.ctx, "RELEASE SAVEPOINT one")
+			b.broken = bad != nil
+		}
+	case b.n == 1, w.db.conflicting(err):
+		b.broken = true // nobody else is in it, or the engine has given it up
+	default:
+		_, bad := b.tx.ExecContext(b.ctx, "ROLLBACK TO SAVEPOINT one")
+		if bad == nil {
+			_, bad = b.tx.ExecContext(b.ctx, "RELEASE SAVEPOINT one")
+		}
+		b.broken = bad != nil
+	}
+}
+
+func (b *batch) finish(d *DB) {
+	defer b.cancel()
+	if b.broken {
+		_ = b.tx.Rollback() // the connection is dropped if this fails: nothing stays
+		if b.err == nil && b.n > 1 {
+			b.err = errLost
+		}
+	} else if b.err = b.tx.Commit(); b.err == nil && len(b.topics) > 0 {
+		d.watch.kick()
+	}
+	close(b.done)
+}
