@@ -1,0 +1,155 @@
+package sigv4
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"time"
+
+	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/core/secret"
+)
+
+// Unsigned is the payload hash of a request that does not sign its body.
+const Unsigned = "UNSIGNED-PAYLOAD"
+
+// EmptyHash is the SHA-256 of nothing, in hex.
+const EmptyHash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+// Scope is what a credential must have been made for.
+type Scope struct{ Service, Region string }
+
+// Key is a derived signing key: good for one day, region and service.
+type Key struct{ k [32]byte }
+
+// DeriveKey makes the signing key (S3 API Reference, "Signature
+// Calculations": task 3). Date is YYYYMMDD.
+func DeriveKey(secretKey secret.Text, date, region, service string) Key {
+	k := mac([]byte("AWS4"+secretKey.Reveal()), date)
+	k = mac(k[:], region)
+	k = mac(k[:], service)
+	return Key{k: mac(k[:], "aws4_request")}
+}
+
+func mac(key []byte, data string) (out [32]byte) {
+	h := hmac.New(sha256.New, key)
+	h.Write([]byte(data))
+	h.Sum(out[:0])
+	return out
+}
+
+// Verify holds the signature, the scope and the times to the secret key.
+//
+// For service "s3", payloadHash is the claimed one, empty standing for that: the
+// body is held to it while it streams (Body). For any other service it is the
+// hex SHA-256 of the body as received, which has been read already.
+func (p *Presented) Verify(r *Request, secretKey secret.Text, s Scope, payloadHash string, now time.Time) error {
+	return p.VerifyWith(r, DeriveKey(secretKey, p.Date, p.Region, p.Service), s, payloadHash, now)
+}
+
+// VerifyWith is Verify with the signing key already derived.
+func (p *Presented) VerifyWith(r *Request, key Key, s Scope, payloadHash string, now time.Time) error {
+	if err := p.checkScope(s); err != nil {
+		return err
+	}
+	if err := p.checkTime(now); err != nil {
+		return err
+	}
+	payloadHash, err := p.canonicalPayload(s, payloadHash)
+	if err != nil {
+		return err
+	}
+	if name := p.unsigned(r); name != "" {
+		return fault.Coded(fault.Denied, "AccessDenied", "There were headers present in the request which were not signed: "+clip(name))
+	}
+	var stack [2048]byte
+	canonical, err := p.appendCanonicalRequest(stack[:0], r, payloadHash)
+	if err != nil {
+		return err
+	}
+	want := mac(key.k[:], p.stringToSign(Algorithm, sha256.Sum256(canonical)))
+	if subtle.ConstantTimeCompare(want[:], p.signature[:]) != 1 {
+		return fault.Coded(fault.Unauthenticated, "SignatureDoesNotMatch", "The request signature we calculated does not match the signature you provided. Check your key and signing method.")
+	}
+	return nil
+}
+
+// stringToSign is algorithm, time, scope and the hash of what is signed.
+func (p *Presented) stringToSign(algorithm string, hashed [32]byte) string {
+	var stack [256]byte
+	b := p.appendPreamble(stack[:0], algorithm)
+	return string(hex.AppendEncode(b, hashed[:]))
+}
+
+func (p *Presented) appendPreamble(b []byte, algorithm string) []byte {
+	b = append(b, algorithm...)
+	b = append(b, '\n')
+	b = append(b, p.amzDate...)
+	b = append(b, '\n')
+	b = append(b, p.Date...)
+	b = append(b, '/')
+	b = append(b, p.Region...)
+	b = append(b, '/')
+	b = append(b, p.Service...)
+	return append(b, "/aws4_request\n"...)
+}
+
+func (p *Presented) malformed(why string) error {
+	if p.Place == Query {
+		return queryMalformed(why)
+	}
+	return headerMalformed(why)
+}
+
+func (p *Presented) checkScope(s Scope) error {
+	if p.Service != s.Service {
+		return p.malformed("incorrect service " + clip(p.Service) + ". This endpoint belongs to \"" + s.Service + "\"")
+	}
+	if p.Region != s.Region {
+		return p.malformed("the region '" + clip(p.Region) + "' is wrong; expecting '" + s.Region + "'")
+	}
+	return nil
+}
+
+func (p *Presented) checkTime(now time.Time) error {
+	if p.Place == Header {
+		if p.Time.Before(now.Add(-maxSkew)) || p.Time.After(now.Add(maxSkew)) {
+			return fault.Coded(fault.Expired, "RequestTimeTooSkewed", "The difference between the request time and the current time is too large.").
+				WithMend("set the clock of the client; the server's time is " + now.UTC().Format(time.RFC3339))
+		}
+		return nil
+	}
+	if p.Time.After(now.Add(maxSkew)) {
+		return fault.Coded(fault.Denied, "AccessDenied", "Request is not valid yet")
+	}
+	if now.After(p.Time.Add(p.Expires)) {
+		return fault.Coded(fault.Expired, "AccessDenied", "Request has expired")
+	}
+	return nil
+}
+
+// canonicalPayload gives the last line of the canonical request.
+func (p *Presented) canonicalPayload(s Scope, given string) (string, error) {
+	if s.Service != "s3" {
+		if p.PayloadHash != "" && p.PayloadHash != given {
+			return "", hashMismatch()
+		}
+		return given, nil
+	}
+	if given != "" && given != p.PayloadHash {
+		return "", hashMismatch()
+	}
+	switch {
+	case p.PayloadHash != "":
+		return p.PayloadHash, nil
+	case p.Place == Query:
+		return Unsigned, nil
+	default:
+		return "", fault.Coded(fault.Invalid, "InvalidRequest", "Missing required header for this request: x-amz-content-sha256")
+	}
+}
+
+func hashMismatch() error {
+	return fault.Coded(fault.Invalid, "XAmzContentSHA256Mismatch", "The provided 'x-amz-content-sha256' header does not match what was computed.")
+}
