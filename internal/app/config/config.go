@@ -1,0 +1,269 @@
+// Package config reads carnet.yaml: how the server's processes run and which
+// accounts, buckets and upstreams exist.
+//
+// The file is strict. An unknown key, a key given twice, an anchor, a second
+// document or a value of the wrong shape is a problem with its line, and all
+// problems are listed at once. No secret stands in the file: each is the path
+// of a file that holds it. What people change while Carnet runs (identity
+// providers, roles, policies) lives in the database and can't be set here, so
+// that each setting has one source. This package must never fill in a value
+// that widens what is allowed.
+package config
+
+import (
+	"net/url"
+	"strings"
+	"time"
+)
+
+// Config is a valid configuration: every path absolute, every default filled.
+type Config struct {
+	// BaseURL is the web address of this installation, without a trailing slash.
+	BaseURL string `yaml:"base_url"`
+	// Region is the one region that the local authority and the gateway answer for.
+	Region string `yaml:"region"`
+	// Data is the folder of everything that Carnet stores by itself.
+	Data   string `yaml:"data"`
+	Listen Listen `yaml:"listen"`
+	// Faces are served on the AWS listener: FaceSTS, FaceS3.
+	Faces []Face `yaml:"faces"`
+	// SameHost is "accept" when web and AWS face may share a host name, else empty.
+	SameHost     Acceptance   `yaml:"same_host"`
+	Database     Database     `yaml:"database"`
+	Secrets      Secrets      `yaml:"secrets"`
+	Egress       Egress       `yaml:"egress"`
+	IAM          IAM          `yaml:"iam"`
+	LoginSession LoginSession `yaml:"login_session"`
+	Accounts     []Account    `yaml:"accounts"`
+	// Buckets are rules in order; the first whose Match covers a name decides.
+	Buckets   []Bucket   `yaml:"buckets"`
+	Upstreams []Upstream `yaml:"upstreams"`
+}
+
+// Acceptance is a risk taken knowingly: "accept" or nothing.
+type Acceptance string
+
+// Accepted is the one word that accepts a risk.
+const Accepted Acceptance = "accept"
+
+// Face is one AWS service on the AWS listener.
+type Face string
+
+// The faces of this release.
+const (
+	FaceSTS Face = "sts"
+	FaceS3  Face = "s3"
+)
+
+// Listen holds the two listeners.
+type Listen struct {
+	Web Listener    `yaml:"web"`
+	AWS AWSListener `yaml:"aws"`
+}
+
+// Listener is one TCP listener. Without TLS only a loopback address is valid.
+type Listener struct {
+	Address string `yaml:"address"` // host:port
+	TLS     TLS    `yaml:"tls"`
+}
+
+// AWSListener is the listener of the AWS faces.
+type AWSListener struct {
+	Address string `yaml:"address"` // host:port
+	TLS     TLS    `yaml:"tls"`
+	// URL is what clients are told, without a trailing slash. Buckets may also
+	// be named as a label before its host (virtual-hosted style).
+	URL string `yaml:"url"`
+}
+
+// TLS names a certificate chain and its key, both PEM files. Both or neither.
+type TLS struct {
+	Certificate string `yaml:"certificate"`
+	Key         string `yaml:"key"`
+}
+
+// On reports whether the listener speaks TLS.
+func (t TLS) On() bool { return t.Certificate != "" }
+
+// Database is where state lives: exactly one field is set.
+type Database struct {
+	SQLite            string `yaml:"sqlite"`
+	PostgreSQLDSNFile string `yaml:"postgresql_dsn_file"`
+}
+
+// Secrets names the files of the server's own keys.
+type Secrets struct {
+	KeyEncryptionKey string `yaml:"key_encryption_key"`
+}
+
+// Egress bounds the guarded HTTP client.
+type Egress struct {
+	// Allow opens loopback, link-local and private destinations.
+	Allow []Network `yaml:"allow"`
+}
+
+// IAM holds the limits of the local authority.
+type IAM struct {
+	// MinimumDuration is the shortest life of temporary credentials. Under 15
+	// minutes only when both listeners are on loopback: it is for tests.
+	MinimumDuration time.Duration `yaml:"minimum_duration"`
+}
+
+// LoginSession bounds what one sign-in is good for.
+type LoginSession struct {
+	Lifetime time.Duration `yaml:"lifetime"`
+}
+
+// AccountKind says who keeps an account's roles and policies.
+type AccountKind string
+
+// The kinds of account.
+const (
+	AccountLocal AccountKind = "local" // Carnet's own authority
+	AccountAWS   AccountKind = "aws"   // AWS itself
+)
+
+// Exchange is a way to trade an identity for temporary credentials.
+type Exchange string
+
+// ExchangeSAML is the one exchange of this release: AssumeRoleWithSAML.
+const ExchangeSAML Exchange = "saml"
+
+// Deliver says how keys reach people and jobs.
+type Deliver string
+
+// DeliverDirect hands the role's own temporary credentials to the client.
+const DeliverDirect Deliver = "direct"
+
+// Account is one AWS account or one account of the local authority.
+type Account struct {
+	ID        string      `yaml:"id"`   // 12 digits
+	Name      string      `yaml:"name"` // unique by case-fold
+	Kind      AccountKind `yaml:"kind"`
+	Exchanges []Exchange  `yaml:"exchanges"` // in order of preference
+	Deliver   Deliver     `yaml:"deliver"`
+	Region    string      `yaml:"region"`    // of its STS; default Config.Region
+	Partition string      `yaml:"partition"` // default from Region
+}
+
+// Bucket is one rule: which account owns the buckets it covers, and which
+// upstream stores them.
+type Bucket struct {
+	Match    string `yaml:"match"` // a bucket name; * stands for any run of characters
+	Account  string `yaml:"account"`
+	Upstream string `yaml:"upstream"`
+}
+
+// UpstreamKind says what stores the objects.
+type UpstreamKind string
+
+// The kinds of upstream.
+const (
+	UpstreamEmbedded UpstreamKind = "embedded" // a folder, served by a child process
+	UpstreamS3       UpstreamKind = "s3"       // any S3 store
+)
+
+// KeyRule says how an upstream turns a key into a stored name.
+type KeyRule string
+
+// The key rules (a probe at start proves the one that is stated).
+const (
+	KeysLiteral    KeyRule = "literal"
+	KeysFilesystem KeyRule = "filesystem"
+)
+
+// Upstream is one S3 store behind the gateway.
+type Upstream struct {
+	Name          string       `yaml:"name"`
+	Kind          UpstreamKind `yaml:"kind"`
+	Folder        string       `yaml:"folder"`          // embedded
+	Endpoint      string       `yaml:"endpoint"`        // s3
+	Region        string       `yaml:"region"`          // s3; default Config.Region
+	AccessKeyFile string       `yaml:"access_key_file"` // s3
+	SecretKeyFile string       `yaml:"secret_key_file"` // s3
+	CA            string       `yaml:"ca"`              // s3; PEM file, default the system's
+	PlainHTTP     Acceptance   `yaml:"plain_http"`      // s3; accept http beyond loopback
+	Keys          KeyRule      `yaml:"keys"`
+}
+
+// AWSHost gives the host name of the AWS face, without port.
+func (c *Config) AWSHost() string { return hostname(c.Listen.AWS.URL) }
+
+// WebHost gives the host name of the web face, without port.
+func (c *Config) WebHost() string { return hostname(c.BaseURL) }
+
+// SAMLURL is ACS URL, SP entity ID, Audience, Recipient and logout URL at once.
+func (c *Config) SAMLURL() string { return c.BaseURL + "/saml/consume" }
+
+// Serves reports whether the AWS listener offers a face.
+func (c *Config) Serves(f Face) bool {
+	for _, x := range c.Faces {
+		if x == f {
+			return true
+		}
+	}
+	return false
+}
+
+// Account finds a configured account by its number.
+func (c *Config) Account(id string) (Account, bool) {
+	for _, a := range c.Accounts {
+		if a.ID == id {
+			return a, true
+		}
+	}
+	return Account{}, false
+}
+
+// Upstream finds an upstream by its name.
+func (c *Config) Upstream(name string) (Upstream, bool) {
+	for _, u := range c.Upstreams {
+		if u.Name == name {
+			return u, true
+		}
+	}
+	return Upstream{}, false
+}
+
+// BucketRule finds the rule that decides for a bucket name: the first in the
+// file that covers it. A name that no rule covers does not exist here.
+func (c *Config) BucketRule(name string) (Bucket, bool) {
+	for _, b := range c.Buckets {
+		if covers(b.Match, name) {
+			return b, true
+		}
+	}
+	return Bucket{}, false
+}
+
+// covers reports whether pattern, in which * stands for any run of
+// characters, matches all of name.
+func covers(pattern, name string) bool {
+	first, rest, star := strings.Cut(pattern, "*")
+	if !star {
+		return pattern == name
+	}
+	name, ok := strings.CutPrefix(name, first)
+	if !ok {
+		return false
+	}
+	for {
+		part, after, more := strings.Cut(rest, "*")
+		if !more {
+			return strings.HasSuffix(name, part)
+		}
+		i := strings.Index(name, part)
+		if i < 0 {
+			return false
+		}
+		name, rest = name[i+len(part):], after
+	}
+}
+
+func hostname(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSuffix(strings.ToLower(u.Hostname()), ".")
+}

@@ -1,0 +1,117 @@
+package config
+
+import (
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// The defaults; docs/configuration.md states them and a test compares.
+const (
+	DefaultRegion          = "us-east-1"
+	DefaultWebAddress      = "127.0.0.1:8480"
+	DefaultAWSAddress      = "127.0.0.1:8481"
+	DefaultLoginSession    = 12 * time.Hour
+	DefaultMinimumDuration = 15 * time.Minute
+)
+
+// complete fills what the file leaves out and makes every path absolute.
+func (c *Config) complete(dir string) {
+	fill(&c.Region, DefaultRegion)
+	fill(&c.Listen.Web.Address, DefaultWebAddress)
+	fill(&c.Listen.AWS.Address, DefaultAWSAddress)
+	if c.Listen.AWS.URL == "" {
+		c.Listen.AWS.URL = scheme(c.Listen.AWS.TLS) + c.Listen.AWS.Address
+	}
+	c.BaseURL = strings.TrimSuffix(c.BaseURL, "/")
+	c.Listen.AWS.URL = strings.TrimSuffix(c.Listen.AWS.URL, "/")
+	if c.Faces == nil {
+		c.Faces = []Face{FaceSTS, FaceS3}
+	}
+	if c.LoginSession.Lifetime == 0 {
+		c.LoginSession.Lifetime = DefaultLoginSession
+	}
+	if c.IAM.MinimumDuration == 0 {
+		c.IAM.MinimumDuration = DefaultMinimumDuration
+	}
+	c.paths(dir)
+	if c.Database == (Database{}) && c.Data != "" {
+		c.Database.SQLite = filepath.Join(c.Data, "carnet.db")
+	}
+	for i := range c.Accounts {
+		c.Accounts[i].complete(c.Region)
+	}
+	for i := range c.Upstreams {
+		c.Upstreams[i].complete(c)
+	}
+}
+
+func (c *Config) paths(dir string) {
+	list := []*string{
+		&c.Data, &c.Database.SQLite, &c.Database.PostgreSQLDSNFile, &c.Secrets.KeyEncryptionKey,
+		&c.Listen.Web.TLS.Certificate, &c.Listen.Web.TLS.Key,
+		&c.Listen.AWS.TLS.Certificate, &c.Listen.AWS.TLS.Key,
+	}
+	for i := range c.Upstreams {
+		u := &c.Upstreams[i]
+		list = append(list, &u.Folder, &u.AccessKeyFile, &u.SecretKeyFile, &u.CA)
+	}
+	for _, p := range list {
+		if *p != "" && !filepath.IsAbs(*p) {
+			*p = filepath.Join(dir, *p)
+		} else if *p != "" {
+			*p = filepath.Clean(*p)
+		}
+	}
+}
+
+func (a *Account) complete(region string) {
+	fill(&a.Region, region)
+	fill(&a.Partition, partition(a.Region))
+	if a.Exchanges == nil {
+		a.Exchanges = []Exchange{ExchangeSAML}
+	}
+	if a.Deliver == "" {
+		a.Deliver = DeliverDirect
+	}
+}
+
+func (u *Upstream) complete(c *Config) {
+	switch u.Kind {
+	case UpstreamEmbedded:
+		if u.Folder == "" && c.Data != "" {
+			u.Folder = filepath.Join(c.Data, "store", u.Name)
+		}
+		if u.Keys == "" {
+			u.Keys = KeysFilesystem
+		}
+	case UpstreamS3:
+		fill(&u.Region, c.Region)
+		u.Endpoint = strings.TrimSuffix(u.Endpoint, "/")
+	}
+}
+
+func fill(s *string, value string) {
+	if *s == "" {
+		*s = value
+	}
+}
+
+func scheme(t TLS) string {
+	if t.On() {
+		return "https://"
+	}
+	return "http://"
+}
+
+// partition gives the partition that a region lies in (AWS General Reference,
+// "Amazon Resource Names").
+func partition(region string) string {
+	switch {
+	case strings.HasPrefix(region, "cn-"):
+		return "aws-cn"
+	case strings.HasPrefix(region, "us-gov-"):
+		return "aws-us-gov"
+	}
+	return "aws"
+}

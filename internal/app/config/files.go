@@ -1,0 +1,76 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"carnet.dev/carnet/internal/core/secret"
+)
+
+// maxSecret bounds a secret file in bytes.
+const maxSecret = 64 << 10
+
+// CheckFiles opens every file that must exist before the server starts and
+// lists all that can't be used. The key-encryption key is left out: the
+// keyring makes it at first start and judges it itself.
+func (c *Config) CheckFiles() error {
+	var errs []error
+	plain := []string{c.Listen.Web.TLS.Certificate, c.Listen.AWS.TLS.Certificate}
+	private := []string{c.Listen.Web.TLS.Key, c.Listen.AWS.TLS.Key, c.Database.PostgreSQLDSNFile}
+	for _, u := range c.Upstreams {
+		plain = append(plain, u.CA)
+		private = append(private, u.AccessKeyFile, u.SecretKeyFile)
+	}
+	for _, p := range plain {
+		if p == "" {
+			continue
+		}
+		f, err := os.Open(p)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		f.Close()
+	}
+	for _, p := range private {
+		if p == "" {
+			continue
+		}
+		if _, err := ReadSecret(p); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// ReadSecret reads the one line of a secret file. It refuses a file that
+// group or others can reach, an empty one, and one with nothing but blanks.
+func ReadSecret(path string) (secret.Text, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return secret.Text{}, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return secret.Text{}, err
+	}
+	if !info.Mode().IsRegular() {
+		return secret.Text{}, fmt.Errorf("%s is not a regular file", path)
+	}
+	if exposed(info.Mode()) {
+		return secret.Text{}, fmt.Errorf("%s can be read by others (mode %04o): run chmod 600 %s", path, info.Mode().Perm(), path)
+	}
+	b, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
+	if err != nil {
+		return secret.Text{}, err
+	}
+	s := strings.TrimSpace(string(b))
+	if s == "" || len(b) > maxSecret {
+		return secret.Text{}, fmt.Errorf("%s holds no secret: want 1 to %d bytes", path, maxSecret)
+	}
+	return secret.New(s), nil
+}

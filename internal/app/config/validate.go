@@ -1,0 +1,243 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"carnet.dev/carnet/internal/core/arn"
+)
+
+// validator holds the rules that reach over more than one value's shape.
+type validator struct{ *reader }
+
+// bad notes a problem at path; its line is that of the nearest part of the
+// path that stands in the file.
+func (v *validator) bad(path, format string, args ...any) {
+	at := path
+	for at != "" && v.lines[at] == 0 {
+		at = at[:max(0, strings.LastIndexAny(at, ".["))]
+	}
+	line := 0
+	if at != "" {
+		line = v.lines[at]
+	}
+	v.add(line, path, format, args...)
+}
+
+func (v *validator) config(c *Config) {
+	v.baseURL(c)
+	if c.Data == "" {
+		v.bad("data", "missing: name the folder that Carnet keeps its state in")
+	}
+	v.region("region", c.Region)
+	v.listeners(c)
+	v.faces(c.Faces)
+	v.acceptance("same_host", c.SameHost)
+	v.database(c.Database)
+	v.secrets(c)
+	v.durations(c)
+	v.accounts(c.Accounts)
+	v.upstreams(c.Upstreams)
+	v.buckets(c)
+}
+
+func (v *validator) baseURL(c *Config) {
+	if c.BaseURL == "" {
+		v.bad("base_url", "missing: give the address that people open, such as https://carnet.example.com")
+		return
+	}
+	v.origin("base_url", c.BaseURL)
+}
+
+// origin holds an address of ours to scheme, host and port alone. Plain http
+// is for loopback: cookies and keys would travel in the open.
+func (v *validator) origin(path, raw string) {
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil, u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "":
+		v.bad(path, "%q is not an address such as https://carnet.example.com", raw)
+	case u.User != nil, u.Path != "", u.RawQuery != "", u.ForceQuery, u.Fragment != "":
+		v.bad(path, "%q: want scheme, host and port only", raw)
+	case u.Scheme == "http" && !loopbackHost(u.Hostname()):
+		v.bad(path, "%q: http is for loopback only; use https", raw)
+	}
+}
+
+var regionForm = regexp.MustCompile(`^[a-z][a-z0-9-]{0,62}$`)
+
+func (v *validator) region(path, s string) {
+	if !regionForm.MatchString(s) {
+		v.bad(path, "%q is not a region such as us-east-1", s)
+	}
+}
+
+func (v *validator) listeners(c *Config) {
+	v.listener("listen.web", c.Listen.Web)
+	v.listener("listen.aws", Listener{c.Listen.AWS.Address, c.Listen.AWS.TLS})
+	if c.Listen.Web.Address == c.Listen.AWS.Address && !strings.HasSuffix(c.Listen.Web.Address, ":0") {
+		v.bad("listen.aws.address", "%q is the web listener's address too", c.Listen.AWS.Address)
+	}
+	if host, _, err := net.SplitHostPort(c.Listen.AWS.Address); err == nil && wildcard(host) && v.lines["listen.aws.url"] == 0 {
+		v.bad("listen.aws.url", "missing: the listener answers on every address, so say which one clients are told")
+		return
+	}
+	v.origin("listen.aws.url", c.Listen.AWS.URL)
+	if c.BaseURL != "" && c.WebHost() == c.AWSHost() && c.SameHost != Accepted {
+		v.bad("listen.aws.url", "has the host name of base_url (%s): cookies ignore ports, so objects could reach sign-ins; "+
+			"give the AWS face its own host name, or write same_host: accept", c.WebHost())
+	}
+}
+
+func (v *validator) listener(path string, l Listener) {
+	host, port, err := net.SplitHostPort(l.Address)
+	if n, perr := strconv.Atoi(port); err != nil || perr != nil || n < 0 || n > 65535 {
+		v.bad(path+".address", "%q is not host:port such as 127.0.0.1:8480", l.Address)
+		return
+	}
+	if (l.TLS.Certificate == "") != (l.TLS.Key == "") {
+		v.bad(path+".tls", "want both certificate and key")
+		return
+	}
+	if !l.TLS.On() && !loopbackHost(host) {
+		v.bad(path+".address", "%q is not on loopback, so it needs tls: certificate and key", l.Address)
+	}
+}
+
+func (v *validator) faces(list []Face) {
+	if len(list) == 0 {
+		v.bad("faces", "empty: want some of sts, s3")
+	}
+	seen := map[Face]bool{}
+	for i, f := range list {
+		path := fmt.Sprintf("faces[%d]", i)
+		switch {
+		case f == "iam":
+			v.bad(path, "this release serves no IAM face: roles and policies come from `carnet authority apply`")
+		case f != FaceSTS && f != FaceS3:
+			v.bad(path, "%q is not a face: want sts or s3", f)
+		case seen[f]:
+			v.bad(path, "%q stands twice", f)
+		}
+		seen[f] = true
+	}
+}
+
+func (v *validator) acceptance(path string, a Acceptance) {
+	if a != "" && a != Accepted {
+		v.bad(path, "%q: the only value is accept", a)
+	}
+}
+
+func (v *validator) database(d Database) {
+	if d.SQLite != "" && d.PostgreSQLDSNFile != "" {
+		v.bad("database", "want one of sqlite and postgresql_dsn_file, not both")
+	}
+}
+
+func (v *validator) secrets(c *Config) {
+	k := c.Secrets.KeyEncryptionKey
+	if k == "" {
+		v.bad("secrets.key_encryption_key", "missing: name a file that holds the key; it is made at first start")
+	} else if c.Data != "" && within(c.Data, k) {
+		v.bad("secrets.key_encryption_key", "%s lies in the data folder: a backup of the data would hold the key that seals it", k)
+	}
+}
+
+func (v *validator) durations(c *Config) {
+	if d := c.LoginSession.Lifetime; d < 5*time.Minute || d > 24*time.Hour {
+		v.bad("login_session.lifetime", "%s: want 5m to 24h", d)
+	}
+	d := c.IAM.MinimumDuration
+	if d < time.Second || d > time.Hour {
+		v.bad("iam.minimum_duration", "%s: want 1s to 1h", d)
+		return
+	}
+	open := !loopbackAddress(c.Listen.Web.Address) || !loopbackAddress(c.Listen.AWS.Address)
+	if d < DefaultMinimumDuration && open {
+		v.bad("iam.minimum_duration", "%s: under 15m only when both listeners are on loopback", d)
+	}
+}
+
+func (v *validator) accounts(list []Account) {
+	ids, names := map[string]bool{}, map[string]bool{}
+	for i, a := range list {
+		path := fmt.Sprintf("accounts[%d]", i)
+		switch {
+		case !arn.IsAccount(a.ID):
+			v.bad(path+".id", "%q is not an account number: want 12 digits", a.ID)
+		case ids[a.ID]:
+			v.bad(path+".id", "%s stands twice", a.ID)
+		}
+		ids[a.ID] = true
+		v.name(path+".name", a.Name, names)
+		v.account(path, a)
+	}
+}
+
+func (v *validator) account(path string, a Account) {
+	if a.Kind != AccountLocal && a.Kind != AccountAWS {
+		v.bad(path+".kind", "%q: want local (Carnet's own authority) or aws", a.Kind)
+	}
+	if len(a.Exchanges) == 0 {
+		v.bad(path+".exchanges", "empty: without an exchange nobody can get keys; this release offers saml")
+	}
+	for i, x := range a.Exchanges {
+		if x != ExchangeSAML || i > 0 {
+			v.bad(fmt.Sprintf("%s.exchanges[%d]", path, i), "%q: this release offers saml, once", x)
+		}
+	}
+	if a.Deliver != DeliverDirect {
+		v.bad(path+".deliver", "%q: this release offers direct", a.Deliver)
+	}
+	v.region(path+".region", a.Region)
+	switch a.Partition {
+	case "aws", "aws-cn", "aws-us-gov":
+	default:
+		v.bad(path+".partition", "%q: want aws, aws-cn or aws-us-gov", a.Partition)
+	}
+}
+
+var nameForm = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$`)
+
+// name holds a name to what is safe in a profile, a path and a log line.
+func (v *validator) name(path, s string, seen map[string]bool) {
+	folded := strings.ToLower(s)
+	switch {
+	case !nameForm.MatchString(s):
+		v.bad(path, "%q: want 1 to 64 letters, digits, dots, dashes and underscores, with a letter or digit at both ends", s)
+	case seen[folded]:
+		v.bad(path, "%q stands twice (case does not tell names apart)", s)
+	}
+	seen[folded] = true
+}
+
+func loopbackHost(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	a, err := netip.ParseAddr(host)
+	return err == nil && a.IsLoopback()
+}
+
+func loopbackAddress(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	return err == nil && loopbackHost(host)
+}
+
+func wildcard(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return host == "" || err == nil && a.IsUnspecified()
+}
+
+// within reports whether path lies in folder, both absolute and clean.
+func within(folder, path string) bool {
+	rel, err := filepath.Rel(folder, path)
+	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
+}
