@@ -1,0 +1,196 @@
+package httpd
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/core/secret"
+	"carnet.dev/carnet/internal/service/login"
+)
+
+// row is a Route at work.
+type row struct {
+	Route
+	site   *Site
+	limit  *limiter
+	places chan struct{} // nil: no bound on requests in flight
+}
+
+func newRow(s *Site, r Route, limits map[Rate]*limiter) *row {
+	l := limits[r.Rate]
+	if l == nil {
+		l = newLimiter(r.Rate)
+		limits[r.Rate] = l
+	}
+	out := &row{Route: r, site: s, limit: l}
+	if r.InFlight > 0 {
+		out.places = make(chan struct{}, r.InFlight)
+	}
+	return out
+}
+
+// ServeHTTP applies the row's rules and runs its handler.
+func (row *row) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if rec, ok := w.(*recorder); ok && row.Pattern != "" {
+		rec.pattern = row.Pattern
+	}
+	if err := row.serve(w, r); err != nil {
+		row.fail(w, r, err)
+	}
+}
+
+// serve is the one order in which a request meets its rules: cheap checks that
+// need nothing of ours first, the database after them, the body last.
+func (row *row) serve(w http.ResponseWriter, r *http.Request) error {
+	if !row.AnyHost && !row.site.hosts[plainHost(r.Host)] {
+		return fault.Coded(fault.Invalid, "request.host", "This server does not answer for the host that was asked for").
+			WithMend("use the address that your administrator gave you")
+	}
+	if wait := row.limit.take(Source(r), row.site.now()); wait > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(wait/time.Second)+1))
+		return fault.Coded(fault.Limited, "request.rate", "Too many requests from this address").
+			WithMend("wait a moment, then try again")
+	}
+	if row.places != nil {
+		select {
+		case row.places <- struct{}{}:
+			defer func() { <-row.places }()
+		default:
+			w.Header().Set("Retry-After", "1")
+			return fault.Coded(fault.Unavailable, "request.busy", "The server is busy with others").
+				WithMend("wait a moment, then try again")
+		}
+	}
+	if !row.CrossSite {
+		if err := row.site.origin.Check(r); err != nil {
+			return fault.Coded(fault.Denied, "request.cross-site", "Another site sent this request in your name").
+				WithMend("start from a page of this server").WithCause(err)
+		}
+	}
+	caller, err := row.admit(r)
+	if err != nil {
+		return err
+	}
+	if rec, ok := w.(*recorder); ok {
+		rec.session = caller.Session.ID
+	}
+	r = r.WithContext(context.WithValue(r.Context(), callerKey{}, caller))
+	r.Body = http.MaxBytesReader(w, r.Body, row.MaxBody)
+	return row.Handler(w, r)
+}
+
+// Caller is who stands behind a request, once its row has admitted it. The
+// zero value is a stranger.
+type Caller struct {
+	Session login.LoginSession
+	// CLIToken is set when the caller came with one instead of a cookie.
+	CLIToken secret.Text
+}
+
+type callerKey struct{}
+
+// CallerOf gives the caller that the row admitted; a stranger on routes that
+// ask for nobody.
+func CallerOf(r *http.Request) Caller {
+	c, _ := r.Context().Value(callerKey{}).(Caller)
+	return c
+}
+
+// admit applies the access rule.
+func (row *row) admit(r *http.Request) (Caller, error) {
+	if row.Access == Open || row.Access == Setup {
+		return Caller{}, nil
+	}
+	waiting, err := row.site.needsSetup(r.Context())
+	if err != nil {
+		return Caller{}, err
+	}
+	if row.Access == Public {
+		if waiting {
+			return Caller{}, waitingForSetup()
+		}
+		return Caller{}, nil
+	}
+	c, err := row.prove(r)
+	switch {
+	case err != nil && waiting && fault.KindOf(err) == fault.Unauthenticated:
+		return Caller{}, waitingForSetup()
+	case err != nil:
+		return Caller{}, err
+	case row.Access == Administrator && !c.Session.Administrator:
+		return Caller{}, fault.Coded(fault.Denied, "login.not-administrator", "This is for administrators of Carnet").
+			WithMend("ask an administrator, or sign in as one")
+	case waiting && !c.Session.Administrator:
+		return Caller{}, waitingForSetup()
+	}
+	return c, nil
+}
+
+// prove finds the login session: of the CLI token where the row takes one and
+// the request has an Authorization header, else of the cookie.
+func (row *row) prove(r *http.Request) (Caller, error) {
+	if given := r.Header.Values("Authorization"); row.CLIToken && len(given) > 0 {
+		scheme, token, _ := strings.Cut(given[0], " ")
+		if len(given) != 1 || !strings.EqualFold(scheme, "Bearer") || token == "" {
+			return Caller{}, fault.Coded(fault.Unauthenticated, "login.authorization", "The Authorization header must be one Bearer token").
+				WithMend("run `carnet login`")
+		}
+		t := secret.New(token)
+		s, err := row.site.sessions.ResumeCLI(r.Context(), t)
+		return Caller{Session: s, CLIToken: t}, err
+	}
+	cookie := row.site.cookies.Login(r)
+	if cookie.IsZero() {
+		return Caller{}, fault.Coded(fault.Unauthenticated, CodeSignIn, "You are not signed in").WithMend("sign in")
+	}
+	s, err := row.site.sessions.Resume(r.Context(), cookie)
+	return Caller{Session: s}, err
+}
+
+// CodeSignIn is the code of the fault on a request without any proof.
+const CodeSignIn = "login.required"
+
+func waitingForSetup() error {
+	return fault.Coded(fault.Misconfigured, "setup.pending", "Carnet is not set up yet: it waits for its first administrator").
+		WithMend("open the set-up link that the server printed at its first start; `carnet admin recover` on the server makes a new one")
+}
+
+// needsSetup asks until set-up is done, and never again after that.
+func (s *Site) needsSetup(ctx context.Context) (bool, error) {
+	if s.ready.Load() {
+		return false, nil
+	}
+	waiting, err := s.sessions.NeedsSetup(ctx)
+	if err == nil && !waiting {
+		s.ready.Store(true)
+	}
+	return waiting, err
+}
+
+// fail writes the fault of err, unless the answer has begun.
+func (row *row) fail(w http.ResponseWriter, r *http.Request, err error) {
+	var tooLong *http.MaxBytesError
+	f := fault.Of(err)
+	switch {
+	case errors.As(err, &tooLong):
+		f = fault.Coded(fault.TooLarge, "request.body", "The request is larger than "+strconv.FormatInt(tooLong.Limit, 10)+" bytes").WithCause(err)
+	case errors.Is(err, context.DeadlineExceeded) && f.Kind == fault.Internal:
+		f = fault.Wrap(err, fault.Unavailable, "The answer took too long").WithMend("try again")
+	}
+	if rec, ok := w.(*recorder); ok {
+		rec.fault = f
+		if rec.status != 0 {
+			return // half an answer is out: the log has the fault
+		}
+	}
+	for _, h := range []string{"Content-Length", "Content-Disposition", "Etag", "Last-Modified"} {
+		w.Header().Del(h)
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	row.Errors(w, r, f)
+}
