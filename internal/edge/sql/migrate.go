@@ -78,13 +78,7 @@ func (d *DB) migrate(ctx context.Context, files fs.FS, dryRun bool) (applied []s
 	if err != nil {
 		return nil, err
 	}
-	err = d.Write(ctx, func(t *Tx) error {
-		applied = nil
-		if d.postgres { // one server migrates; the others wait, then find it done
-			if _, err := t.Exec(`SELECT pg_advisory_xact_lock(4711208)`); err != nil {
-				return err
-			}
-		}
+	err = d.alone(ctx, func(t *Tx) error {
 		known, err := t.appliedMigrations()
 		if err != nil {
 			return err
@@ -111,6 +105,33 @@ func (d *DB) migrate(ctx context.Context, files fs.FS, dryRun bool) (applied []s
 		err = nil
 	}
 	return applied, err
+}
+
+// alone runs fn in one transaction while no other server migrates, without the
+// time limits of ordinary writes. It is read committed on PostgreSQL: the
+// snapshot must be younger than the wait for the lock.
+func (d *DB) alone(ctx context.Context, fn func(*Tx) error) error {
+	tx, err := d.write.BeginTx(ctx, nil)
+	if err != nil {
+		return d.classify(err)
+	}
+	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
+	t := &Tx{db: d, tx: tx, stmt: ctx}
+	t.ctx = context.WithValue(ctx, txKey{}, t)
+	if d.postgres {
+		for _, q := range []string{
+			`SET LOCAL statement_timeout = 0`, `SET LOCAL idle_in_transaction_session_timeout = 0`,
+			`SELECT pg_advisory_xact_lock(4711208)`,
+		} {
+			if _, err := t.Exec(q); err != nil {
+				return d.classify(err)
+			}
+		}
+	}
+	if err := fn(t); err != nil {
+		return d.classify(err)
+	}
+	return d.classify(tx.Commit())
 }
 
 // Pending gives the steps that this release has and the database has not.
