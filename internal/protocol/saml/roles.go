@@ -1,6 +1,10 @@
 package saml
 
 import (
+	"errors"
+	"fmt"
+	"strings"
+
 	"carnet.dev/carnet/internal/core/arn"
 )
 
@@ -34,8 +38,77 @@ type Malformed struct {
 	Index  int // place among the Role values, from 0
 }
 
+// maxRoleBytes bounds all Role values of one assertion together.
+const maxRoleBytes = 256 << 10
+
 // RolePairs reads the Role attribute, in document order. A malformed value is
-// named and spoils no other. Values past MaxRoles are reported as malformed.
+// named and spoils no other. Values past MaxRoles, or past 256 KiB together,
+// are reported as malformed.
 func RolePairs(a *Assertion) (pairs []RolePair, malformed []Malformed) {
-	return nil, nil
+	total := 0
+	for i, value := range a.Values(AttrRole) {
+		total += len(value)
+		if i >= MaxRoles || total > maxRoleBytes {
+			malformed = append(malformed, Malformed{Value: clip(value), Reason: "over the limit of 900 role values or 256 KiB", Index: i})
+			continue
+		}
+		pair, err := parsePair(value)
+		if err != nil {
+			malformed = append(malformed, Malformed{Value: clip(value), Reason: err.Error(), Index: i})
+			continue
+		}
+		pair.Index = i
+		pairs = append(pairs, pair)
+	}
+	return pairs, malformed
+}
+
+var errNoPair = errors.New("want a role ARN and a SAML provider ARN, joined by one comma")
+
+// parsePair splits at the one comma that leaves an ARN of each kind: role
+// names may hold commas themselves.
+func parsePair(value string) (RolePair, error) {
+	if len(value) > 2*arn.MaxLength+16 {
+		return RolePair{}, errors.New("longer than two ARNs can be")
+	}
+	var found RolePair
+	var lastErr error
+	for i := range len(value) {
+		if value[i] != ',' || !strings.HasPrefix(strings.TrimLeft(value[i+1:], " \t\r\n"), "arn:") {
+			continue
+		}
+		pair, err := pairOf(value[:i], value[i+1:])
+		if err != nil {
+			lastErr = err
+			continue
+		}
+		if found.Raw != "" {
+			return RolePair{}, errNoPair
+		}
+		found = pair
+		found.Raw = value
+	}
+	switch {
+	case found.Raw != "":
+		return found, nil
+	case lastErr != nil:
+		return RolePair{}, lastErr
+	}
+	return RolePair{}, errNoPair
+}
+
+func pairOf(left, right string) (RolePair, error) {
+	first, second := strings.TrimSpace(left), strings.TrimSpace(right)
+	p := RolePair{Spaced: first != left || second != right}
+	if strings.Contains(first, ":saml-provider/") && !strings.Contains(first, ":role/") {
+		first, second, p.Swapped = second, first, true
+	}
+	var err error
+	if p.Role, err = arn.ParseRole(first); err != nil {
+		return RolePair{}, fmt.Errorf("role: %w", err)
+	}
+	if p.Provider, err = arn.ParseSAMLProvider(second); err != nil {
+		return RolePair{}, fmt.Errorf("SAML provider: %w", err)
+	}
+	return p, nil
 }
