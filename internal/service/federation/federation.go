@@ -3,9 +3,11 @@
 //
 // An identity provider speaks only for its list: accounts, role patterns and
 // user-name domains (design 4.2). Whatever it asserts outside the list is
-// dropped before it is shown or used. An empty list admits nothing; "*" is
-// the one way to say "all". Metadata is an administrator's word and is
-// parsed before it is stored; one without a signing certificate is refused.
+// dropped before it is shown or used. An empty list admits nothing; for role
+// patterns and domains "*" is the one way to say "all", accounts are always
+// named. Metadata is an administrator's word and is parsed before it is stored;
+// one without a signing certificate is refused. While the stored list can't be
+// read nobody's word counts.
 package federation
 
 import (
@@ -41,10 +43,3 @@ type IdP struct {
 	AllowAutoCreate bool
 	Created         time.Time
 }
-
-// Seam, for those who declare an interface on *Service:
-//
-//	Add(ctx, idp IdP) (IdP, error)        // ID, EntityID and Created are set here
-//	List() []IdP                          // by name
-//	Get(id identity.IdPID) (IdP, error)
-//	Remove(ctx, id identity.IdPID) error

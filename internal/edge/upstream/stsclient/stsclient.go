@@ -1,0 +1,168 @@
+// Package stsclient calls AssumeRoleWithSAML in AWS's own wire protocol, at
+// AWS or at a local authority.
+//
+// One client per configured account; an account that isn't configured is never
+// called. The call is unsigned and carries the raw assertion, which is a
+// credential: the SDK's request logging stays off, and an error keeps the
+// code and the text of STS only. No endpoint comes from the environment or
+// from the caller.
+package stsclient
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"carnet.dev/carnet/internal/core/credential"
+	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/core/secret"
+	"carnet.dev/carnet/internal/service/broker"
+)
+
+// The headers that tell the internal listener of a local authority for whom
+// keys are asked. They are sent to accounts marked Internal and nowhere else.
+const (
+	HeaderLoginSession = "X-Carnet-Login-Session"
+	HeaderPerson       = "X-Carnet-Person"
+)
+
+// Account says how STS of one account is reached.
+type Account struct {
+	ID     string // 12 digits
+	Region string
+	// Endpoint is the base URL of a local authority; empty means AWS's own
+	// endpoint of the region, in the region's partition.
+	Endpoint string
+	// HTTP makes the connections; nil means the SDK's own client, which honours
+	// HTTPS_PROXY and NO_PROXY.
+	HTTP *http.Client
+	// Internal marks the server's own internal listener.
+	Internal bool
+}
+
+// Client calls STS for the configured accounts. Safe for concurrent use.
+type Client struct{ accounts map[string]account }
+
+type account struct {
+	sts      *sts.Client
+	internal bool
+}
+
+// New makes a client for these accounts.
+func New(accounts []Account) *Client {
+	c := &Client{accounts: make(map[string]account, len(accounts))}
+	for _, a := range accounts {
+		o := sts.Options{
+			Region:      a.Region,
+			Credentials: aws.AnonymousCredentials{},
+			Retryer: retry.NewStandard(func(o *retry.StandardOptions) {
+				o.MaxAttempts = 4
+				o.MaxBackoff = 5 * time.Second
+				// Many roles are traded at once; each may back off for itself.
+				o.RateLimiter = unmetered{}
+			}),
+		}
+		if a.Endpoint != "" {
+			o.BaseEndpoint = aws.String(a.Endpoint)
+		}
+		if a.HTTP != nil {
+			o.HTTPClient = a.HTTP
+		}
+		c.accounts[a.ID] = account{sts: sts.New(o), internal: a.Internal}
+	}
+	return c
+}
+
+// AssumeRoleWithSAML makes one call; see broker.STS for its errors.
+func (c *Client) AssumeRoleWithSAML(ctx context.Context, call broker.Call) (broker.Assumed, error) {
+	a, ok := c.accounts[call.Role.Account]
+	if !ok {
+		return broker.Assumed{}, fault.Coded(fault.Denied, "AccessDenied", "account "+call.Role.Account+" is not configured").
+			WithMend("an administrator has to add it to the accounts of the configuration")
+	}
+	out, err := a.sts.AssumeRoleWithSAML(ctx, &sts.AssumeRoleWithSAMLInput{
+		RoleArn:         aws.String(call.Role.String()),
+		PrincipalArn:    aws.String(call.Provider.String()),
+		SAMLAssertion:   aws.String(call.Assertion.Reveal()),
+		DurationSeconds: aws.Int32(int32(min(call.Duration/time.Second, 1<<31-1))),
+	}, a.forWhom(call))
+	if err != nil {
+		return broker.Assumed{}, explain(err)
+	}
+	if out.Credentials == nil || out.AssumedRoleUser == nil {
+		return broker.Assumed{}, fault.Coded(fault.Unavailable, "InternalFailure", "STS answered without credentials")
+	}
+	return broker.Assumed{
+		Credentials: credential.Temporary{
+			AccessKeyID:     aws.ToString(out.Credentials.AccessKeyId),
+			SecretAccessKey: secret.New(aws.ToString(out.Credentials.SecretAccessKey)),
+			SessionToken:    secret.New(aws.ToString(out.Credentials.SessionToken)),
+			Expiration:      aws.ToTime(out.Credentials.Expiration).UTC().Truncate(time.Second),
+		},
+		AssumedRoleARN: aws.ToString(out.AssumedRoleUser.Arn),
+	}, nil
+}
+
+// forWhom adds the headers of the internal listener.
+func (a account) forWhom(call broker.Call) func(*sts.Options) {
+	return func(o *sts.Options) {
+		if !a.internal {
+			return
+		}
+		o.APIOptions = append(o.APIOptions,
+			smithyhttp.SetHeaderValue(HeaderLoginSession, string(call.LoginSession)),
+			smithyhttp.SetHeaderValue(HeaderPerson, string(call.Person)))
+	}
+}
+
+// explain keeps of an error what STS said, and of a failed connection only
+// that it failed: neither may carry the request on.
+func explain(err error) error {
+	var api smithy.APIError
+	if !errors.As(err, &api) || api.ErrorCode() == "" || api.ErrorCode() == "UnknownError" {
+		public := "STS did not answer"
+		if errors.Is(err, context.DeadlineExceeded) {
+			public = "STS did not answer in time"
+		}
+		var send *smithyhttp.RequestSendError
+		if errors.As(err, &send) {
+			return fault.Wrap(send.Err, fault.Unavailable, public)
+		}
+		return fault.New(fault.Unavailable, public)
+	}
+	return fault.Coded(kind(api.ErrorCode()), api.ErrorCode(), api.ErrorMessage())
+}
+
+func kind(code string) fault.Kind {
+	switch code {
+	case "AccessDenied", "AccessDeniedException", "IDPRejectedClaim", "RegionDisabledException":
+		return fault.Denied
+	case "ExpiredTokenException", "ExpiredToken":
+		return fault.Expired
+	case "InvalidIdentityToken", "InvalidIdentityTokenException":
+		return fault.Unauthenticated
+	case "PackedPolicyTooLarge", "PackedPolicyTooLargeException":
+		return fault.TooLarge
+	case "Throttling", "ThrottlingException", "TooManyRequestsException", "RequestLimitExceeded":
+		return fault.Limited
+	case "ServiceUnavailable", "InternalFailure", "InternalError", "InternalServerError", "IDPCommunicationError":
+		return fault.Unavailable
+	}
+	return fault.Invalid
+}
+
+// unmetered lets every call retry within its own attempts.
+type unmetered struct{}
+
+func (unmetered) GetToken(context.Context, uint) (func() error, error) {
+	return func() error { return nil }, nil
+}
+
+func (unmetered) AddTokens(uint) error { return nil }

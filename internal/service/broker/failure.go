@@ -1,0 +1,127 @@
+package broker
+
+import (
+	"fmt"
+	"strings"
+
+	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/core/secret"
+	"carnet.dev/carnet/internal/protocol/saml"
+	"carnet.dev/carnet/internal/service/entitlement"
+)
+
+// Failure says why a role can't be had: the AWS code and text, and how to
+// mend it. The zero value is no failure.
+type Failure struct {
+	Code    string
+	Message string
+	Mend    string
+}
+
+// The four values that a sign-in's answer can carry in its header
+// X-Databricks-PassThrough-Error.
+const (
+	ClassicValidation = "ValidationError"
+	ClassicIdentity   = "InvalidIdentityToken"
+	ClassicDenied     = "AccessDenied"
+	ClassicMalformed  = "Malformed role name attribute"
+)
+
+// Classic gives the classic value for a failure; empty where there is none,
+// as when STS was away or throttled.
+func (f Failure) Classic() string {
+	switch f.Code {
+	case "ValidationError", "MalformedPolicyDocument", "PackedPolicyTooLarge", "PackedPolicyTooLargeException":
+		return ClassicValidation
+	case "InvalidIdentityToken", "InvalidIdentityTokenException", "ExpiredTokenException", "ExpiredToken",
+		"IDPRejectedClaim", "IDPCommunicationError":
+		return ClassicIdentity
+	case "AccessDenied", "AccessDeniedException", "RegionDisabledException", "RegionDisabled":
+		return ClassicDenied
+	}
+	return ""
+}
+
+// tooLongFor reports whether STS refused the duration and nothing else
+// ("The requested DurationSeconds exceeds the MaxSessionDuration set for this
+// role.").
+func tooLongFor(f *fault.Fault) bool {
+	return f.Code == "ValidationError" && strings.Contains(f.Public, "DurationSeconds")
+}
+
+// tooLong is STS's length rule, found before the call.
+func tooLong(n int) *Failure {
+	return &Failure{
+		Code: "ValidationError",
+		Message: fmt.Sprintf("Value at 'sAMLAssertion' failed to satisfy constraint: Member must have length less than or equal to %d (this one has %d)",
+			saml.MaxSTSCharacters, n),
+		Mend: "an administrator has to shorten the response at the identity provider: send fewer roles and attributes to Carnet",
+	}
+}
+
+// explain turns what STS said into a failure with a way to mend it.
+func explain(f *fault.Fault, c entitlement.Candidate, assertion secret.Text) *Failure {
+	if f.Code == "" {
+		code := "InternalFailure"
+		if f.Kind == fault.Unavailable || f.Kind == fault.Limited {
+			code = "ServiceUnavailable"
+		}
+		return &Failure{Code: code, Message: "no answer from STS for account " + c.Account.ID,
+			Mend: "sign in again in a moment; if it stays so, an administrator has to check the way from Carnet to STS"}
+	}
+	message := cut(f.Public, assertion)
+	return &Failure{Code: f.Code, Message: message, Mend: mend(f.Code, message, c)}
+}
+
+// mend says what to do about an AWS error. The texts are AWS's own (IAM User
+// Guide, "Troubleshoot SAML federation with IAM").
+func mend(code, message string, c entitlement.Candidate) string {
+	for _, m := range []struct{ code, text, mend string }{
+		{"ValidationError", "Request ARN is invalid", "check the ARN of role %[1]s at the identity provider: role first, then the SAML provider"},
+		{"ValidationError", "Principal ARN is invalid", "check the ARN of SAML provider %[2]s at the identity provider: role first, then the SAML provider"},
+		{"ValidationError", "DurationSeconds", "set the maximum session duration of role %[1]s to one hour or more"},
+		{"ValidationError", "", "check the values that the identity provider sends for role %[1]s"},
+		{"PackedPolicyTooLarge", "", "send fewer or shorter session tags from the identity provider"},
+		{"InvalidIdentityToken", "signature", "the metadata of SAML provider %[2]s is not this identity provider's current one: update it in account %[3]s"},
+		{"InvalidIdentityToken", "Issuer not present", "the metadata of SAML provider %[2]s is of another identity provider: update it in account %[3]s"},
+		{"InvalidIdentityToken", "provider doesn't exist", "create SAML provider %[2]s in account %[3]s, or mend its ARN at the identity provider"},
+		{"InvalidIdentityToken", "RoleSessionName", "have the identity provider send the user name as " + saml.AttrRoleSessionName},
+		{"InvalidIdentityToken", "", "compare the metadata of SAML provider %[2]s in account %[3]s with the identity provider's"},
+		{"ExpiredToken", "redeemed within", "sign in again; if it stays so, check the clock of the identity provider"},
+		{"ExpiredToken", "", "sign in again; if it stays so, have the identity provider issue assertions that are valid for 3 minutes or more"},
+		{"IDP", "", "sign in again; if it stays so, check the identity provider"},
+		{"AccessDenied", "", "check that role %[1]s exists and that its trust policy allows sts:AssumeRoleWithSAML to %[2]s with SAML:aud set to Carnet's SAML URL"},
+		{"RegionDisabled", "", "activate the STS endpoint of this region in account %[3]s, or choose another region for it"},
+		{"Throttl", "", "sign in again in a moment"},
+	} {
+		if strings.HasPrefix(code, m.code) && strings.Contains(message, m.text) {
+			return fmt.Sprintf(m.mend+"%.0[1]s%.0[2]s%.0[3]s", c.Role, c.Provider, c.Account.ID)
+		}
+	}
+	return "sign in again; if it stays so, ask an administrator to look at role " + c.Role.String()
+}
+
+// cut bounds a text of STS and takes any piece of the assertion out of it:
+// validation errors may quote what was sent, and the assertion is a credential.
+func cut(message string, assertion secret.Text) string {
+	const most, piece = 800, 24
+	if len(message) > most {
+		message = message[:most]
+	}
+	raw := assertion.Reveal()
+	var b strings.Builder
+	for i := 0; i < len(message); {
+		if i+piece <= len(message) && strings.Contains(raw, message[i:i+piece]) {
+			n := piece
+			for i+n < len(message) && strings.Contains(raw, message[i:i+n+1]) {
+				n++
+			}
+			b.WriteString("[assertion]")
+			i += n
+			continue
+		}
+		b.WriteByte(message[i])
+		i++
+	}
+	return strings.ToValidUTF8(b.String(), "")
+}

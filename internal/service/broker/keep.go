@@ -1,0 +1,111 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"carnet.dev/carnet/internal/core/arn"
+	"carnet.dev/carnet/internal/core/credential"
+	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/core/identity"
+	"carnet.dev/carnet/internal/core/secret"
+)
+
+const purpose = "role-session"
+
+// sealed is what a row keeps secret. Plain strings, since a secret.Text masks
+// itself in JSON; it lives between json and Sealer only.
+type sealed struct {
+	SecretAccessKey string `json:"secret_access_key"`
+	SessionToken    string `json:"session_token"`
+}
+
+// binding ties sealed keys to their login session, role and key id: a row
+// moved elsewhere in the database opens nothing.
+func binding(id identity.LoginSessionID, role, accessKeyID string) []byte {
+	return []byte(string(id) + "\x00" + role + "\x00" + accessKeyID)
+}
+
+// Keep stores the outcomes of a login session until it ends.
+func (b *Broker) Keep(ctx context.Context, id identity.LoginSessionID, ends time.Time, outcomes []Outcome) error {
+	rows := make([]Row, len(outcomes))
+	var learned []Longest
+	for i, o := range outcomes {
+		row, err := b.row(id, ends, o)
+		if err != nil {
+			return err
+		}
+		rows[i] = row
+		if o.longest > 0 {
+			learned = append(learned, Longest{Role: row.Role, Duration: o.longest, Learned: b.Now()})
+		}
+	}
+	return b.Store.Save(ctx, id, rows, learned)
+}
+
+func (b *Broker) row(id identity.LoginSessionID, ends time.Time, o Outcome) (Row, error) {
+	r := Row{Role: o.Role.String(), Index: o.Index, Ends: ends}
+	if o.Failure != nil {
+		r.Failure = *o.Failure
+		return r, nil
+	}
+	keys := o.Session.Credentials
+	plain, err := json.Marshal(sealed{keys.SecretAccessKey.Reveal(), keys.SessionToken.Reveal()})
+	if err != nil {
+		return Row{}, err
+	}
+	r.SessionName, r.AssumedRoleARN = o.Session.SessionName, o.Session.AssumedRoleARN
+	r.AccessKeyID, r.Expiration = keys.AccessKeyID, keys.Expiration
+	r.Sealed, err = b.Sealer.Seal(purpose, binding(id, r.Role, r.AccessKeyID), plain)
+	return r, err
+}
+
+// Kept gives the outcomes of a login session, in the order of the assertion.
+// Errors: Internal when stored keys don't open.
+func (b *Broker) Kept(ctx context.Context, id identity.LoginSessionID) ([]Outcome, error) {
+	rows, err := b.Store.Load(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Outcome, len(rows))
+	for i, r := range rows {
+		if out[i], err = b.outcome(id, r); err != nil {
+			return nil, fault.Wrap(err, fault.Internal, "the stored keys of a role can't be opened").
+				WithMend("sign in again")
+		}
+	}
+	return out, nil
+}
+
+func (b *Broker) outcome(id identity.LoginSessionID, r Row) (Outcome, error) {
+	role, err := arn.ParseRole(r.Role)
+	if err != nil {
+		return Outcome{}, err
+	}
+	o := Outcome{Role: role, Index: r.Index}
+	if r.Failure != (Failure{}) {
+		o.Failure = &r.Failure
+		return o, nil
+	}
+	plain, err := b.Sealer.Open(purpose, binding(id, r.Role, r.AccessKeyID), r.Sealed)
+	if err != nil {
+		return Outcome{}, err
+	}
+	var s sealed
+	if err := json.Unmarshal(plain, &s); err != nil {
+		return Outcome{}, err
+	}
+	o.Session = credential.RoleSession{Role: role, SessionName: r.SessionName, AssumedRoleARN: r.AssumedRoleARN,
+		Credentials: credential.Temporary{AccessKeyID: r.AccessKeyID, SecretAccessKey: secret.New(s.SecretAccessKey),
+			SessionToken: secret.New(s.SessionToken), Expiration: r.Expiration}}
+	return o, nil
+}
+
+// Forget deletes the keys of a login session.
+func (b *Broker) Forget(ctx context.Context, id identity.LoginSessionID) error {
+	return b.Store.Forget(ctx, id)
+}
+
+// Sweep deletes what belongs to login sessions that have ended by themselves.
+func (b *Broker) Sweep(ctx context.Context) error { return b.Store.Sweep(ctx, b.Now()) }

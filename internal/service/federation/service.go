@@ -1,0 +1,229 @@
+package federation
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/core/identity"
+	"carnet.dev/carnet/internal/protocol/saml"
+)
+
+// Store keeps identity providers. Each method is one transaction.
+type Store interface {
+	// Add inserts p; fault Conflict when its name (letter case aside) or its
+	// entity id is taken.
+	Add(ctx context.Context, p IdP) error
+	// Remove deletes; false when there was none.
+	Remove(ctx context.Context, id identity.IdPID) (bool, error)
+	All(ctx context.Context) ([]IdP, error)
+	// Watch calls changed after every change by any server, until ctx ends.
+	Watch(ctx context.Context, changed func()) error
+}
+
+// Config is what a Service stands on.
+type Config struct {
+	Store Store
+	// Accounts are the configured accounts: an identity provider can be given
+	// no other. Empty admits every account number.
+	Accounts []string
+	Now      func() time.Time
+	Logger   *slog.Logger // nil discards
+}
+
+// Service answers who may say what, from memory. Safe for concurrent use.
+type Service struct {
+	store    Store
+	accounts []string
+	now      func() time.Time
+	log      *slog.Logger
+
+	loading sync.Mutex // orders loads, so that an older one can't win
+	current atomic.Pointer[roll]
+}
+
+// roll is one reading of the stored list.
+type roll struct {
+	byName []*Speaker
+	byID   map[identity.IdPID]*Speaker
+}
+
+// New loads the identity providers and follows changes until ctx ends.
+func New(ctx context.Context, c Config) (*Service, error) {
+	s := &Service{store: c.Store, accounts: slices.Clone(c.Accounts), now: c.Now, log: c.Logger}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if err := s.store.Watch(ctx, func() { s.follow(ctx) }); err != nil {
+		return nil, err
+	}
+	return s, s.load(ctx)
+}
+
+// follow loads again and again until one load succeeds. Meanwhile nobody's
+// word counts: the change may have been a removal.
+func (s *Service) follow(ctx context.Context) {
+	for {
+		err := s.load(ctx)
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		s.log.Error("the identity providers can't be read; nobody can sign in until they are", "error", err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+func (s *Service) load(ctx context.Context) error {
+	s.loading.Lock()
+	defer s.loading.Unlock()
+	all, err := s.store.All(ctx)
+	if err != nil {
+		s.current.Store(nil)
+		return err
+	}
+	r := &roll{byID: make(map[identity.IdPID]*Speaker, len(all))}
+	for _, p := range all {
+		meta, err := saml.ParseMetadata(p.Metadata)
+		if err != nil {
+			// Stored by a release that read more, or damaged: this one is out,
+			// the others stay.
+			s.log.Error("the stored metadata of an identity provider can't be read; it is left out",
+				"identity_provider", p.Name, "error", err)
+			continue
+		}
+		sp := &Speaker{IdP: p, SAML: meta}
+		r.byName = append(r.byName, sp)
+		r.byID[p.ID] = sp
+	}
+	slices.SortFunc(r.byName, func(a, b *Speaker) int {
+		return cmp.Or(strings.Compare(a.IdP.Name, b.IdP.Name), cmp.Compare(a.IdP.ID, b.IdP.ID))
+	})
+	s.current.Store(r)
+	return nil
+}
+
+func (s *Service) roll() (*roll, error) {
+	if r := s.current.Load(); r != nil {
+		return r, nil
+	}
+	return nil, fault.New(fault.Unavailable, "the list of identity providers can't be read").
+		WithCode("federation.unavailable").WithMend("try again in a moment")
+}
+
+// Add checks and stores a new identity provider; its id, entity id and time
+// of entry are set here. Errors: Invalid with what to mend; Conflict.
+func (s *Service) Add(ctx context.Context, p IdP) (IdP, error) {
+	p, err := s.check(p)
+	if err != nil {
+		return IdP{}, err
+	}
+	p.Metadata = bytes.Clone(p.Metadata)
+	meta, err := saml.ParseMetadata(p.Metadata)
+	if err != nil {
+		return IdP{}, err
+	}
+	if err := signOnPlace(meta); err != nil {
+		return IdP{}, err
+	}
+	now := s.now()
+	if !meta.ValidUntil.IsZero() && !now.Before(meta.ValidUntil) {
+		return IdP{}, fault.New(fault.Invalid, "the metadata was valid until "+meta.ValidUntil.UTC().Format(time.RFC3339)).
+			WithMend("download it anew from the identity provider")
+	}
+	p.ID, p.EntityID, p.Created = identity.NewIdPID(), meta.EntityID, now.UTC().Truncate(time.Millisecond)
+	if err := s.store.Add(ctx, p); err != nil {
+		return IdP{}, err
+	}
+	s.reload(ctx)
+	return p, nil
+}
+
+// reload makes a committed change count here at once. If it fails, nobody's
+// word counts until follow has read the list; the change itself stands.
+func (s *Service) reload(ctx context.Context) {
+	if err := s.load(context.WithoutCancel(ctx)); err != nil {
+		s.log.Warn("the identity providers could not be read after a change", "error", err)
+	}
+}
+
+// Remove takes an identity provider out: nobody signs in by it any more.
+// Login sessions that stand stay until they end. Errors: NotFound.
+func (s *Service) Remove(ctx context.Context, id identity.IdPID) error {
+	found, err := s.store.Remove(ctx, id)
+	if err != nil {
+		return err
+	}
+	s.reload(ctx)
+	if !found {
+		return notFound()
+	}
+	return nil
+}
+
+// List gives the identity providers by name, disabled ones too.
+func (s *Service) List(context.Context) ([]IdP, error) {
+	r, err := s.roll()
+	if err != nil {
+		return nil, err
+	}
+	out := make([]IdP, len(r.byName))
+	for i, sp := range r.byName {
+		out[i] = sp.IdP
+	}
+	return out, nil
+}
+
+// Get gives one identity provider. Errors: NotFound, Unavailable.
+func (s *Service) Get(_ context.Context, id identity.IdPID) (IdP, error) {
+	sp, err := s.find(id)
+	if err != nil {
+		return IdP{}, err
+	}
+	return sp.IdP, nil
+}
+
+// Speaker gives an enabled identity provider ready for use. Errors: NotFound,
+// Denied when it is switched off, Unavailable.
+func (s *Service) Speaker(id identity.IdPID) (*Speaker, error) {
+	sp, err := s.find(id)
+	if err != nil {
+		return nil, err
+	}
+	if !sp.IdP.Enabled {
+		return nil, fault.Coded(fault.Denied, "federation.disabled", "identity provider "+sp.IdP.Name+" is switched off").
+			WithMend("ask an administrator to switch it on")
+	}
+	if !sp.SAML.ValidUntil.IsZero() && !s.now().Before(sp.SAML.ValidUntil) {
+		return nil, fault.Coded(fault.Misconfigured, "federation.metadata_expired",
+			"the metadata of identity provider "+sp.IdP.Name+" is past its time").
+			WithMend("an administrator has to enter its current metadata")
+	}
+	return sp, nil
+}
+
+func (s *Service) find(id identity.IdPID) (*Speaker, error) {
+	r, err := s.roll()
+	if err != nil {
+		return nil, err
+	}
+	if sp := r.byID[id]; sp != nil {
+		return sp, nil
+	}
+	return nil, notFound()
+}
+
+func notFound() error {
+	return fault.Coded(fault.NotFound, "federation.unknown", "there is no such identity provider").
+		WithMend("choose one of the list on the sign-in page")
+}
