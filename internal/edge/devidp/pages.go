@@ -1,0 +1,83 @@
+package devidp
+
+import (
+	"embed"
+	"encoding/base64"
+	"fmt"
+	"html/template"
+	"io"
+	"net/http"
+	"net/url"
+
+	"carnet.dev/carnet/internal/core/secret"
+)
+
+//go:embed pages/*.html
+var pageFiles embed.FS
+
+type pages struct{ all *template.Template }
+
+func loadPages() (*pages, error) {
+	t, err := template.ParseFS(pageFiles, "pages/*.html")
+	if err != nil {
+		return nil, fmt.Errorf("devidp: pages: %w", err)
+	}
+	return &pages{all: t}, nil
+}
+
+// view is what every page shows.
+type view struct {
+	Nonce    string
+	Title    string
+	Users    []User
+	Chosen   string // user name
+	Problem  string
+	SP       string // entity ID of the service provider, for people
+	Pending  pending
+	ACS      string
+	Response string // base64
+	SPs      []SP
+}
+
+// pending carries a request through the sign-in form, as it came.
+type pending struct {
+	Binding    string // redirect, POST, or none when the sign-in starts here
+	Request    string
+	RelayState string
+	Start      string // entity ID of the service provider, when it starts here
+}
+
+func (p *IdP) show(w http.ResponseWriter, status int, name, formAction string, v view) {
+	v.Nonce = secret.Random(16).Reveal()
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; style-src 'nonce-"+v.Nonce+
+		"'; script-src 'nonce-"+v.Nonce+"'; form-action "+formAction)
+	w.WriteHeader(status)
+	if err := p.pages.all.ExecuteTemplate(w, name, v); err != nil {
+		_, _ = io.WriteString(w, "the page can't be shown")
+	}
+}
+
+func (p *IdP) refuse(w http.ResponseWriter, status int, why string) {
+	p.show(w, status, "refused.html", "'none'", view{Title: "Not possible", Problem: why})
+}
+
+func (p *IdP) askPassword(w http.ResponseWriter, status int, sp SP, asked pending, chosen, problem string) {
+	p.show(w, status, "sign-in.html", "'self'", view{
+		Title: "Sign in", Users: p.config.Users, Chosen: chosen, Problem: problem, SP: sp.EntityID, Pending: asked,
+	})
+}
+
+// deliver shows the page that posts the response to the service provider: by a
+// script where scripts run, by a button where not.
+func (p *IdP) deliver(w http.ResponseWriter, sp SP, relayState string, response []byte) {
+	origin := "'none'"
+	if u, err := url.Parse(sp.ACS); err == nil {
+		origin = u.Scheme + "://" + u.Host
+	}
+	p.show(w, http.StatusOK, "deliver.html", origin, view{
+		Title: "Back to " + sp.EntityID, ACS: sp.ACS, SP: sp.EntityID,
+		Response: base64.StdEncoding.EncodeToString(response), Pending: pending{RelayState: relayState},
+	})
+}
