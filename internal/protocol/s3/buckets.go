@@ -1,0 +1,118 @@
+package s3
+
+import (
+	"encoding/xml"
+	"slices"
+	"strconv"
+	"strings"
+
+	"carnet.dev/carnet/internal/core/fault"
+)
+
+const namespace = "http://s3.amazonaws.com/doc/2006-03-01/"
+
+// Bucket is one line of ListBuckets.
+type Bucket struct {
+	Name         string `xml:"Name"`
+	CreationDate string `xml:"CreationDate"`
+	Region       string `xml:"BucketRegion,omitempty"`
+}
+
+type bucketList struct {
+	XMLName xml.Name `xml:"ListAllMyBucketsResult"`
+	Owner   struct {
+		ID          string `xml:"ID"`
+		DisplayName string `xml:"DisplayName,omitempty"`
+	} `xml:"Owner"`
+	Buckets           []Bucket `xml:"Buckets>Bucket"`
+	ContinuationToken string   `xml:"ContinuationToken,omitempty"`
+	Prefix            string   `xml:"Prefix,omitempty"`
+}
+
+// ReadBuckets reads an upstream's answer to ListBuckets, and where to go on.
+func ReadBuckets(body []byte) (buckets []Bucket, next string, err error) {
+	var l bucketList
+	if err := decodeXML(body, &l); err != nil {
+		return nil, "", err
+	}
+	return l.Buckets, l.ContinuationToken, nil
+}
+
+// ListBucketsXML answers ListBuckets from all buckets of the caller's account:
+// sorted, filtered and cut as the request's parameters say.
+func (o *Operation) ListBucketsXML(all []Bucket, owner, region string) ([]byte, error) {
+	var l bucketList
+	l.XMLName = xml.Name{Space: namespace, Local: "ListAllMyBucketsResult"}
+	l.Owner.ID = owner
+	l.Prefix = o.Param("prefix")
+	most, _ := strconv.Atoi(o.Param("max-buckets"))
+	slices.SortFunc(all, func(a, b Bucket) int { return strings.Compare(a.Name, b.Name) })
+	if r := o.Param("bucket-region"); r != "" && r != region {
+		all = nil
+	}
+	for _, b := range all {
+		if !strings.HasPrefix(b.Name, l.Prefix) || b.Name <= o.Param("continuation-token") {
+			continue
+		}
+		if most > 0 && len(l.Buckets) == most {
+			l.ContinuationToken = l.Buckets[most-1].Name
+			break
+		}
+		if b.Region = ""; len(o.Query) > 0 {
+			b.Region = region
+		}
+		l.Buckets = append(l.Buckets, b)
+	}
+	return document(&l)
+}
+
+type location struct {
+	XMLName xml.Name
+	Region  string `xml:",chardata"`
+}
+
+// LocationXML answers GetBucketLocation: us-east-1 is written as nothing.
+func LocationXML(region string) ([]byte, error) {
+	if region == "us-east-1" {
+		region = ""
+	}
+	return document(&location{xml.Name{Space: namespace, Local: "LocationConstraint"}, region})
+}
+
+type createBucket struct {
+	XMLName  xml.Name  `xml:"CreateBucketConfiguration"`
+	Location string    `xml:"LocationConstraint"`
+	Type     *struct{} `xml:"Bucket"`
+	Place    *struct{} `xml:"Location"`
+	Tags     *struct{} `xml:"Tags"`
+}
+
+// ReadCreateBucket reads the body of CreateBucket, which may be empty, and adds
+// the condition key that it brings.
+func (o *Operation) ReadCreateBucket(body []byte, region string) error {
+	if len(body) == 0 {
+		return nil
+	}
+	var c createBucket
+	if err := decodeXML(body, &c); err != nil {
+		return err
+	}
+	if c.Type != nil || c.Place != nil || c.Tags != nil {
+		return notImplemented("directory buckets and tags in CreateBucketConfiguration")
+	}
+	if c.Location == "" {
+		return nil
+	}
+	if c.Location != region {
+		return fault.Coded(fault.Invalid, "IllegalLocationConstraintException", "The "+clip(c.Location)+" location constraint is incompatible for the region specific endpoint this request was sent to.")
+	}
+	for i := range o.Checks {
+		o.Checks[i].Context = append(o.Checks[i].Context, Value{"s3:locationconstraint", []string{c.Location}})
+	}
+	return nil
+}
+
+func document(v any) ([]byte, error) {
+	b, err := xml.Marshal(v)
+	return append([]byte(xml.Header), b...), err
+}

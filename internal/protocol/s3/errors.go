@@ -1,0 +1,146 @@
+package s3
+
+import (
+	"bytes"
+	"encoding/xml"
+
+	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/protocol/sigv4"
+)
+
+// statuses of S3's error codes (API Reference, "Error responses").
+var statuses = map[string]int{
+	"AccessControlListNotSupported":      400,
+	"AccessDenied":                       403,
+	"AccessForbidden":                    403,
+	"AuthorizationHeaderMalformed":       400,
+	"AuthorizationQueryParametersError":  400,
+	"BadDigest":                          400,
+	"BadRequest":                         400,
+	"BucketAlreadyExists":                409,
+	"BucketAlreadyOwnedByYou":            409,
+	"EntityTooLarge":                     400,
+	"ExpiredToken":                       400,
+	"IllegalLocationConstraintException": 400,
+	"IncompleteBody":                     400,
+	"InternalError":                      500,
+	"InvalidAccessKeyId":                 403,
+	"InvalidArgument":                    400,
+	"InvalidBucketName":                  400,
+	"InvalidChunkSizeError":              400,
+	"InvalidDigest":                      400,
+	"InvalidRequest":                     400,
+	"InvalidStorageClass":                400,
+	"InvalidTag":                         400,
+	"InvalidToken":                       400,
+	"InvalidURI":                         400,
+	"KeyTooLongError":                    400,
+	"MalformedTrailerError":              400,
+	"MalformedXML":                       400,
+	"MaxMessageLengthExceeded":           400,
+	"MethodNotAllowed":                   405,
+	"MissingContentLength":               411,
+	"MissingSecurityHeader":              400,
+	"NoSuchBucket":                       404,
+	"NoSuchKey":                          404,
+	"NoSuchUpload":                       404,
+	"NoSuchVersion":                      404,
+	"NotImplemented":                     501,
+	"OperationAborted":                   409,
+	"RequestTimeTooSkewed":               403,
+	"RequestTimeout":                     400,
+	"ServiceUnavailable":                 503,
+	"SignatureDoesNotMatch":              403,
+	"SlowDown":                           503,
+	"XAmzContentSHA256Mismatch":          400,
+}
+
+// kindCodes are for faults without a code of S3's own.
+var kindCodes = map[fault.Kind]string{
+	fault.Internal:        "InternalError",
+	fault.Invalid:         "InvalidRequest",
+	fault.Unauthenticated: "AccessDenied",
+	fault.Denied:          "AccessDenied",
+	fault.NotFound:        "NoSuchKey",
+	fault.Conflict:        "OperationAborted",
+	fault.Expired:         "ExpiredToken",
+	fault.Revoked:         "AccessDenied",
+	fault.TooLarge:        "EntityTooLarge",
+	fault.Limited:         "SlowDown",
+	fault.Unavailable:     "ServiceUnavailable",
+	fault.Unsupported:     "NotImplemented",
+	fault.Misconfigured:   "InternalError",
+}
+
+// Error is an S3 error on the wire.
+type Error struct {
+	Code, Message, Resource, RequestID string
+	Status                             int
+	// Extra elements, such as Region or Key.
+	Extra []sigv4.Param
+}
+
+// ErrorOf maps a fault: this is the one place where kinds meet S3's codes.
+func ErrorOf(f *fault.Fault) Error {
+	e := Error{Code: f.Code, Message: f.Public}
+	status, ok := statuses[e.Code]
+	if !ok {
+		e.Code = kindCodes[f.Kind]
+		status = statuses[e.Code]
+	}
+	e.Status = status
+	if f.Mend != "" {
+		e.Message += " (" + f.Mend + ")"
+	}
+	return e
+}
+
+// XML writes the error document.
+func (e Error) XML() []byte {
+	var b bytes.Buffer
+	b.WriteString(xml.Header)
+	b.WriteString("<Error>")
+	element(&b, "Code", e.Code)
+	element(&b, "Message", e.Message)
+	for _, x := range e.Extra {
+		element(&b, x.Name, x.Value)
+	}
+	element(&b, "Resource", e.Resource)
+	element(&b, "RequestId", e.RequestID)
+	b.WriteString("</Error>")
+	return b.Bytes()
+}
+
+func element(b *bytes.Buffer, name, text string) {
+	b.WriteString("<" + name + ">")
+	_ = xml.EscapeText(b, []byte(text)) // a Buffer never fails
+	b.WriteString("</" + name + ">")
+}
+
+// ReadError reads an upstream's error document. Its resource and request id are
+// the upstream's own and are dropped.
+func ReadError(body []byte) (Error, bool) {
+	var raw struct {
+		XMLName  xml.Name `xml:"Error"`
+		Code     string   `xml:"Code"`
+		Message  string   `xml:"Message"`
+		Elements []struct {
+			XMLName xml.Name
+			Text    string `xml:",chardata"`
+		} `xml:",any"`
+	}
+	if decodeXML(body, &raw) != nil || raw.Code == "" {
+		return Error{}, false
+	}
+	e := Error{Code: raw.Code, Message: raw.Message, Status: statuses[raw.Code]}
+	for _, x := range raw.Elements {
+		switch name := x.XMLName.Local; name {
+		case "Resource", "RequestId", "HostId":
+		default:
+			if len(e.Extra) < 16 && token(name) {
+				e.Extra = append(e.Extra, sigv4.Param{Name: name, Value: x.Text})
+			}
+		}
+	}
+	return e, true
+}

@@ -1,0 +1,214 @@
+package s3
+
+import (
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"carnet.dev/carnet/internal/core/arn"
+	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/protocol/sigv4"
+)
+
+// Request is a verified request.
+type Request struct {
+	Method    string
+	Host      string
+	Target    sigv4.Target
+	Header    map[string][]string // canonical names
+	Presigned bool                // the credential stood in the query
+}
+
+// Parse reads the operation of a verified request. domains are the host names
+// under which BUCKET.domain addresses a bucket (virtual-hosted style); all else
+// is path style.
+func Parse(r *Request, domains []string) (*Operation, error) {
+	bucket, key, err := address(r, domains)
+	if err != nil {
+		return nil, err
+	}
+	h, err := gatherHeaders(r)
+	if err != nil {
+		return nil, err
+	}
+	at := onObject
+	switch {
+	case bucket == "":
+		at = onService
+	case key == "":
+		at = onBucket
+	}
+	source, copying := h["X-Amz-Copy-Source"]
+	row, err := findRoute(r.Method, at, r.Target.Query, copying)
+	if err != nil {
+		return nil, err
+	}
+	o := &Operation{Name: row.name, Bucket: bucket, Key: key, Body: row.body, MaxBody: row.maxBody, Header: h.forward(row.headers)}
+	if copying {
+		if o.Source, err = ParseCopySource(source); err != nil {
+			return nil, err
+		}
+		o.Header["X-Amz-Copy-Source"] = []string{o.Source.Header()}
+	}
+	if o.Query, err = row.forwardQuery(r.Target.Query); err != nil {
+		return nil, err
+	}
+	for _, step := range []func(headers) error{o.readBody, o.readOwners, o.readParams, o.readChecks} {
+		if err := step(h); err != nil {
+			return nil, err
+		}
+	}
+	return o, nil
+}
+
+// address finds bucket and key, decoded once.
+func address(r *Request, domains []string) (bucket, key string, err error) {
+	path, ok := sigv4.Unescape(r.Target.RawPath, false)
+	if !ok {
+		return "", "", badKey("its percent encoding is broken")
+	}
+	path = path[1:]
+	if bucket = hostBucket(r.Host, domains); bucket != "" {
+		key = path
+	} else {
+		if path == "" {
+			return "", "", nil
+		}
+		bucket, key, _ = strings.Cut(path, "/")
+	}
+	if err := CheckBucketName(bucket); err != nil {
+		return "", "", err
+	}
+	return bucket, key, checkKey(key)
+}
+
+// hostBucket gives the bucket that a virtual host names, "" for path style.
+func hostBucket(host string, domains []string) string {
+	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
+		host = host[:i]
+	}
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
+		return ""
+	}
+	if slices.Contains(domains, host) {
+		return ""
+	}
+	for _, d := range domains {
+		if bucket, ok := strings.CutSuffix(host, "."+d); ok {
+			return bucket
+		}
+	}
+	return ""
+}
+
+// readBody reads what the headers say of the body.
+func (o *Operation) readBody(h headers) error {
+	o.DecodedLength = -1
+	if v, ok := h["X-Amz-Decoded-Content-Length"]; ok {
+		n, err := strconv.ParseInt(v, 10, 64)
+		if err != nil || n < 0 || v[0] == '+' {
+			return invalid("x-amz-decoded-content-length must be a number of bytes")
+		}
+		o.DecodedLength = n
+	}
+	if v, ok := h["X-Amz-Trailer"]; ok {
+		var err error
+		if o.Trailer, err = sigv4.TrailerAlgorithm(v); err != nil {
+			return err
+		}
+	}
+	if v, ok := h["Content-Md5"]; ok {
+		if err := o.checksum("md5", v); err != nil {
+			return err
+		}
+	}
+	if o.Name == CompleteMultipartUpload {
+		return nil // its checksums are of the object, not of the body
+	}
+	found := 0
+	for _, algorithm := range []string{"crc32", "crc32c", "crc64nvme", "sha1", "sha256"} {
+		v, ok := h["X-Amz-Checksum-"+strings.ToUpper(algorithm[:1])+algorithm[1:]]
+		if !ok {
+			continue
+		}
+		if found++; found > 1 || o.Trailer != "" {
+			return fault.Coded(fault.Invalid, "InvalidRequest", "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.")
+		}
+		if err := o.checksum(algorithm, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (o *Operation) checksum(algorithm, value string) error {
+	c, err := sigv4.ParseChecksum(algorithm, value)
+	if err != nil {
+		return err
+	}
+	o.Checksums = append(o.Checksums, c)
+	return nil
+}
+
+func (o *Operation) readOwners(h headers) error {
+	o.BucketOwner, o.SourceOwner = h["X-Amz-Expected-Bucket-Owner"], h["X-Amz-Source-Expected-Bucket-Owner"]
+	for _, owner := range []string{o.BucketOwner, o.SourceOwner} {
+		if owner != "" && !arn.IsAccount(owner) {
+			return invalid("The value of the expected bucket owner parameter must be an AWS Account ID")
+		}
+	}
+	return nil
+}
+
+// numbers are the parameters that must be one, with the least and the most.
+var numbers = map[string][2]int64{
+	"max-keys": {0, 1<<31 - 1}, "max-uploads": {0, 1<<31 - 1}, "max-parts": {0, 1<<31 - 1},
+	"part-number-marker": {0, 1<<31 - 1}, "partNumber": {1, 10000}, "list-type": {2, 2}, "max-buckets": {1, 10000},
+}
+
+// readParams holds the parameters that go upstream to their form.
+func (o *Operation) readParams(headers) error {
+	for i, q := range o.Query {
+		if bounds, ok := numbers[q.Name]; ok {
+			n, err := strconv.ParseInt(q.Value, 10, 64)
+			if err != nil || n < bounds[0] || n > bounds[1] {
+				return invalid("The parameter " + q.Name + " must be an integer between " + strconv.FormatInt(bounds[0], 10) + " and " + strconv.FormatInt(bounds[1], 10))
+			}
+			continue
+		}
+		var err error
+		switch q.Name {
+		case "prefix":
+			o.prefix, err = &o.Query[i].Value, checkKey(q.Value)
+		case "marker", "start-after", "key-marker":
+			o.positions = append(o.positions, q.Value)
+			err = checkKey(q.Value)
+		case "uploadId":
+			err = checkID("NoSuchUpload", q.Value)
+		case "versionId":
+			err = checkID("InvalidArgument", q.Value)
+		case "upload-id-marker":
+			if q.Value != "" {
+				err = checkID("InvalidArgument", q.Value)
+			}
+		case "encoding-type":
+			if q.Value != "url" {
+				err = invalid("Invalid Encoding Method specified in Request")
+			}
+		case "continuation-token":
+			if len(q.Value) > 4096 || strings.IndexByte(q.Value, 0) >= 0 {
+				err = invalid("The continuation token provided is incorrect")
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func invalid(message string) error {
+	return fault.Coded(fault.Invalid, "InvalidArgument", message)
+}

@@ -1,0 +1,134 @@
+package s3
+
+import (
+	"bytes"
+	"encoding/xml"
+	"strings"
+	"unicode/utf8"
+
+	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/protocol/sigv4"
+)
+
+// Tag is one tag of an object.
+type Tag struct{ Key, Value string }
+
+const maxTags = 10
+
+// parseTagQuery reads the header form: k=v&k2=v2, URL encoded.
+func parseTagQuery(v string) ([]Tag, error) {
+	var tags []Tag
+	for part := range strings.SplitSeq(v, "&") {
+		rawKey, rawValue, _ := strings.Cut(part, "=")
+		key, ok := sigv4.Unescape(rawKey, true)
+		value, ok2 := sigv4.Unescape(rawValue, true)
+		if !ok || !ok2 {
+			return nil, invalid("The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates.")
+		}
+		tags = append(tags, Tag{key, value})
+	}
+	return tags, checkTags(tags)
+}
+
+func checkTags(tags []Tag) error {
+	if len(tags) > maxTags {
+		return fault.Coded(fault.Invalid, "BadRequest", "Object tags cannot be greater than 10")
+	}
+	seen := map[string]bool{}
+	for _, t := range tags {
+		if t.Key == "" || utf8.RuneCountInString(t.Key) > 128 || !utf8.ValidString(t.Key) || strings.HasPrefix(t.Key, "aws:") {
+			return fault.Coded(fault.Invalid, "InvalidTag", "The TagKey you have provided is invalid")
+		}
+		if utf8.RuneCountInString(t.Value) > 256 || !utf8.ValidString(t.Value) {
+			return fault.Coded(fault.Invalid, "InvalidTag", "The TagValue you have provided is invalid")
+		}
+		if seen[t.Key] {
+			return fault.Coded(fault.Invalid, "InvalidTag", "Cannot provide multiple Tags with the same key")
+		}
+		seen[t.Key] = true
+	}
+	return nil
+}
+
+// tagContext gives s3:RequestObjectTag/KEY and s3:RequestObjectTagKeys.
+func tagContext(tags []Tag) []Value {
+	out := make([]Value, 0, len(tags)+1)
+	keys := make([]string, 0, len(tags))
+	for _, t := range tags {
+		out = append(out, Value{"s3:RequestObjectTag/" + t.Key, []string{t.Value}})
+		keys = append(keys, t.Key)
+	}
+	return append(out, Value{"s3:RequestObjectTagKeys", keys})
+}
+
+type tagging struct {
+	XMLName xml.Name `xml:"Tagging"`
+	TagSet  struct {
+		Tags []Tag `xml:"Tag"`
+	} `xml:"TagSet"`
+}
+
+// ReadTagging reads the body of PutObjectTagging, adds its checks to o, and
+// gives the document to send upstream.
+func (o *Operation) ReadTagging(body []byte) ([]byte, error) {
+	var t tagging
+	if err := decodeXML(body, &t); err != nil {
+		return nil, err
+	}
+	if err := checkTags(t.TagSet.Tags); err != nil {
+		return nil, err
+	}
+	c := Check{Action: o.versionAction("s3:PutObjectTagging"), Bucket: o.Bucket, Key: o.Key, Context: tagContext(t.TagSet.Tags)}
+	if v := o.Param("versionId"); v != "" {
+		c.Context = append(c.Context, Value{"s3:versionid", []string{v}})
+	}
+	o.Checks = []Check{c}
+	return xml.Marshal(t)
+}
+
+// decodeXML reads a small document: no DTD, no processing instruction but the
+// XML declaration, nothing after the root.
+func decodeXML(body []byte, into any) error {
+	d := xml.NewDecoder(bytes.NewReader(body))
+	d.Strict = true
+	scan := xml.NewDecoder(bytes.NewReader(body))
+	depth, roots := 0, 0
+	for {
+		t, err := scan.RawToken()
+		if t == nil {
+			if err.Error() != "EOF" {
+				return malformedXML()
+			}
+			break
+		}
+		switch t := t.(type) {
+		case xml.Directive:
+			return malformedXML()
+		case xml.ProcInst:
+			if t.Target != "xml" || roots > 0 {
+				return malformedXML()
+			}
+		case xml.StartElement:
+			if depth == 0 {
+				roots++
+			}
+			if depth++; depth > 8 {
+				return malformedXML()
+			}
+		case xml.EndElement:
+			depth--
+		case xml.CharData:
+			if depth == 0 && len(bytes.TrimSpace(t)) > 0 {
+				return malformedXML()
+			}
+		}
+	}
+	if roots != 1 || d.Decode(into) != nil {
+		return malformedXML()
+	}
+	return nil
+}
+
+func malformedXML() error {
+	return fault.Coded(fault.Invalid, "MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema")
+}
