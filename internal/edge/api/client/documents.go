@@ -22,7 +22,7 @@ type Person struct {
 	ID               string `json:"id"`
 	UserName         string `json:"user_name"`
 	DisplayName      string `json:"display_name"`
-	IdentityProvider string `json:"identity_provider"` // its id
+	IdentityProvider string `json:"identity_provider"` // its name
 }
 
 // LoginSession is the sign-in that the cookie or CLI token belongs to.

@@ -1,0 +1,198 @@
+package api
+
+import (
+	"time"
+
+	"carnet.dev/carnet/internal/core/credential"
+	"carnet.dev/carnet/internal/service/federation"
+	"carnet.dev/carnet/internal/service/login"
+)
+
+// Session tells a caller who they are and where the faces of the server are.
+type Session struct {
+	Person        Person       `json:"person"`
+	Administrator bool         `json:"administrator"`
+	LoginSession  LoginSession `json:"login_session"`
+	Endpoints     Endpoints    `json:"endpoints"`
+	Region        string       `json:"region"`
+	Notes         []string     `json:"notes"`
+}
+
+// Person is who signed in; an empty id is the bearer of a set-up link.
+type Person struct {
+	ID               string `json:"id"`
+	UserName         string `json:"user_name"`
+	DisplayName      string `json:"display_name"`
+	IdentityProvider string `json:"identity_provider"`
+}
+
+// LoginSession is one sign-in.
+type LoginSession struct {
+	ID      string    `json:"id"`
+	Started time.Time `json:"started"`
+	Expires time.Time `json:"expires"`
+}
+
+// Endpoints are addresses for tools.
+type Endpoints struct {
+	Web string `json:"web"`
+	S3  string `json:"s3"`
+	STS string `json:"sts"`
+}
+
+// Roles is the list of a person's roles, in the order of the assertion.
+type Roles struct {
+	Roles []Role `json:"roles"`
+}
+
+// Role is one role and whether it can be had.
+type Role struct {
+	ARN            string     `json:"arn"`
+	Account        string     `json:"account"`
+	AccountName    string     `json:"account_name"`
+	State          string     `json:"state"`
+	SessionName    string     `json:"session_name"`
+	AssumedRoleARN string     `json:"assumed_role_arn"`
+	Expiration     *time.Time `json:"expiration"`
+	Deliver        string     `json:"deliver"`
+	Error          *RoleError `json:"error"`
+}
+
+// RoleError says why a role can't be had.
+type RoleError struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+	Mend    string `json:"mend"`
+}
+
+// CredentialsRequest names a role by ARN, or by a name unique among one's own.
+type CredentialsRequest struct {
+	Role string `json:"role"`
+}
+
+// Credentials are the keys of one role, in clear: this is the one answer that
+// holds them.
+type Credentials struct {
+	Role            string         `json:"role"`
+	AccessKeyID     string         `json:"access_key_id"`
+	SecretAccessKey string         `json:"secret_access_key"`
+	SessionToken    string         `json:"session_token"`
+	Expiration      time.Time      `json:"expiration"`
+	Region          string         `json:"region"`
+	Endpoints       PlaceEndpoints `json:"endpoints"`
+}
+
+// PlaceEndpoints are where keys are used; empty means AWS's own.
+type PlaceEndpoints struct {
+	S3  string `json:"s3"`
+	STS string `json:"sts"`
+}
+
+// CLITokenRequest redeems the one-use code of a CLI sign-in.
+type CLITokenRequest struct {
+	Code     string `json:"code"`
+	Verifier string `json:"verifier"`
+}
+
+// CLIToken is what a command line keeps.
+type CLIToken struct {
+	Token    string    `json:"token"`
+	Expires  time.Time `json:"expires"`
+	UserName string    `json:"user_name"`
+}
+
+// IdentityProviders is the list of identity providers, by name.
+type IdentityProviders struct {
+	Providers []IdentityProvider `json:"identity_providers"`
+}
+
+// IdentityProvider is one identity provider and the bounds of its word.
+type IdentityProvider struct {
+	ID                  string   `json:"id"`
+	Name                string   `json:"name"`
+	EntityID            string   `json:"entity_id"`
+	Enabled             bool     `json:"enabled"`
+	Accounts            []string `json:"accounts"`
+	RolePatterns        []string `json:"role_patterns"`
+	UserNameDomains     []string `json:"user_name_domains"`
+	AdministratorGroups []string `json:"administrator_groups"`
+	GroupsAttribute     string   `json:"groups_attribute"`
+	AllowAutoCreate     bool     `json:"allow_auto_create"`
+}
+
+// NewIdentityProvider is what an administrator enters.
+type NewIdentityProvider struct {
+	Name                string   `json:"name"`
+	Metadata            string   `json:"metadata"`
+	Accounts            []string `json:"accounts"`
+	RolePatterns        []string `json:"role_patterns"`
+	UserNameDomains     []string `json:"user_name_domains"`
+	AdministratorGroups []string `json:"administrator_groups"`
+	GroupsAttribute     string   `json:"groups_attribute"`
+	AllowAutoCreate     bool     `json:"allow_auto_create"`
+}
+
+func (a api) sessionDocument(s login.LoginSession) Session {
+	return Session{
+		Person: Person{
+			ID: string(s.Person.ID), UserName: s.Person.UserName,
+			DisplayName: s.Person.DisplayName, IdentityProvider: s.IdPName,
+		},
+		Administrator: s.Administrator,
+		LoginSession:  LoginSession{ID: string(s.ID), Started: seconds(s.Started), Expires: seconds(s.Expires)},
+		Endpoints:     Endpoints{Web: a.Web, S3: a.Home.S3, STS: a.Home.STS},
+		Region:        a.Home.Region,
+		Notes:         list(s.Notes),
+	}
+}
+
+func roleDocument(s login.RoleStatus) Role {
+	out := Role{
+		ARN: s.Role.String(), Account: s.Account, AccountName: s.AccountName, State: string(s.State),
+		SessionName: s.SessionName, AssumedRoleARN: s.AssumedRoleARN, Deliver: s.Deliver,
+	}
+	if !s.Expiration.IsZero() {
+		t := seconds(s.Expiration)
+		out.Expiration = &t
+	}
+	if s.Error != nil {
+		out.Error = &RoleError{Code: s.Error.Code, Message: s.Error.Message, Mend: s.Error.Mend}
+	}
+	return out
+}
+
+func credentialsDocument(rs credential.RoleSession, at Place) Credentials {
+	return Credentials{
+		Role: rs.Role.String(), AccessKeyID: rs.Credentials.AccessKeyID,
+		SecretAccessKey: rs.Credentials.SecretAccessKey.Reveal(), SessionToken: rs.Credentials.SessionToken.Reveal(),
+		Expiration: seconds(rs.Credentials.Expiration), Region: at.Region,
+		Endpoints: PlaceEndpoints{S3: at.S3, STS: at.STS},
+	}
+}
+
+func providerDocument(p federation.IdP) IdentityProvider {
+	return IdentityProvider{
+		ID: string(p.ID), Name: p.Name, EntityID: p.EntityID, Enabled: p.Enabled,
+		Accounts: list(p.Accounts), RolePatterns: list(p.RolePatterns), UserNameDomains: list(p.UserNameDomains),
+		AdministratorGroups: list(p.AdministratorGroups), GroupsAttribute: p.GroupsAttribute, AllowAutoCreate: p.AllowAutoCreate,
+	}
+}
+
+func (n NewIdentityProvider) provider() federation.IdP {
+	return federation.IdP{
+		Name: n.Name, Metadata: []byte(n.Metadata), Enabled: true,
+		Accounts: n.Accounts, RolePatterns: n.RolePatterns, UserNameDomains: n.UserNameDomains,
+		AdministratorGroups: n.AdministratorGroups, GroupsAttribute: n.GroupsAttribute, AllowAutoCreate: n.AllowAutoCreate,
+	}
+}
+
+// list writes an absent list as [], not null.
+func list(s []string) []string {
+	if s == nil {
+		return []string{}
+	}
+	return s
+}
+
+// seconds cuts a time down: keys must never look alive longer than they are.
+func seconds(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }
