@@ -81,6 +81,10 @@ type LoginSession struct {
 	Roles []RoleStatus
 	// Notes say what was dropped or accepted with a remark, and why.
 	Notes []string
+
+	// live holds the keys. Only this package sets it: a LoginSession made
+	// elsewhere fetches nothing.
+	live *live
 }
 
 // RoleState is what has become of one role of a login session.
@@ -127,19 +131,3 @@ const (
 	// DefaultSessionLifetime is a login session's longest life.
 	DefaultSessionLifetime = 12 * time.Hour
 )
-
-// Seam, for those who declare an interface on *Service:
-//
-//	Begin(ctx, idp identity.IdPID, returnTo string) (Started, error)
-//	Consume(ctx, samlResponse, relayState string, source netip.Addr) (Consumed, error)
-//	Complete(ctx, handle, preLogin secret.Text) (SignedIn, error)
-//	Resume(ctx, cookie secret.Text) (LoginSession, error)
-//	SignOut(ctx, id identity.LoginSessionID) error
-//	StartCode(ctx, session LoginSession, challenge, redirectURI string) (secret.Text, error)
-//	RedeemCode(ctx, code secret.Text, verifier string) (CLIToken, error)
-//	ResumeCLI(ctx, token secret.Text) (LoginSession, error)
-//	SignOutCLI(ctx, token secret.Text) error
-//	NewSetupLink(ctx) (secret.Text, error)
-//	RedeemSetup(ctx, code secret.Text) (SignedIn, error)
-//	NeedsSetup(ctx) (bool, error)
-//	Credentials(ctx, session LoginSession, role string) (credential.RoleSession, error)

@@ -1,0 +1,127 @@
+package login
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"carnet.dev/carnet/internal/core/arn"
+	"carnet.dev/carnet/internal/core/credential"
+	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/service/broker"
+)
+
+func (s *Service) roles(l *live, now time.Time) []RoleStatus {
+	out := make([]RoleStatus, len(l.outcomes))
+	for i, o := range l.outcomes {
+		account := s.Accounts[o.Role.Account]
+		r := RoleStatus{Role: o.Role, Account: o.Role.Account, AccountName: account.Name, Deliver: account.Deliver}
+		switch {
+		case o.Failure != nil:
+			r.State = RoleFailed
+			r.Error = &RoleError{Code: o.Failure.Code, Message: o.Failure.Message, Mend: o.Failure.Mend}
+		case o.Session.Credentials.Live(now):
+			r.State = RoleReady
+		default:
+			r.State = RoleExpired
+		}
+		if o.Failure == nil {
+			r.Expiration = o.Session.Credentials.Expiration
+			r.SessionName, r.AssumedRoleARN = o.Session.SessionName, o.Session.AssumedRoleARN
+		}
+		out[i] = r
+	}
+	return out
+}
+
+// Credentials gives the keys of one role of a login session. role is an ARN, a
+// role name that is held once, or account/name with the account's number or
+// name; empty means the only role. Errors: NotFound or Invalid, listing what
+// is held; the AWS code when the exchange failed; Expired; Unauthenticated.
+// session must come from Resume or ResumeCLI within this request.
+func (s *Service) Credentials(_ context.Context, session LoginSession, role string) (credential.RoleSession, error) {
+	l, now := session.live, s.Now()
+	if l == nil || !now.Before(l.Expires) {
+		return credential.RoleSession{}, notSignedIn()
+	}
+	o, err := s.choose(l, role)
+	if err != nil {
+		return credential.RoleSession{}, err
+	}
+	if f := o.Failure; f != nil {
+		return credential.RoleSession{}, fault.Coded(failureKind(*f), f.Code,
+			"role "+o.Role.String()+" can't be had: "+f.Message).WithMend(f.Mend)
+	}
+	if !o.Session.Credentials.Live(now) {
+		return credential.RoleSession{}, fault.Coded(fault.Expired, "role.expired", "the keys of role "+o.Role.String()+" have expired").
+			WithMend("sign in again")
+	}
+	return o.Session, nil
+}
+
+func failureKind(f broker.Failure) fault.Kind {
+	if f.Classic() == "" {
+		return fault.Unavailable
+	}
+	return fault.Denied
+}
+
+// choose finds the one role that the text names.
+func (s *Service) choose(l *live, role string) (broker.Outcome, error) {
+	if len(l.outcomes) == 0 {
+		return broker.Outcome{}, fault.Coded(fault.NotFound, "role.none", "you hold no role").
+			WithMend("ask the administrator of your identity provider for one, then sign in again")
+	}
+	if role == "" {
+		if len(l.outcomes) == 1 {
+			return l.outcomes[0], nil
+		}
+		return broker.Outcome{}, fault.Coded(fault.Invalid, "role.choose", "you hold several roles: "+s.held(l)).
+			WithMend("choose one of them")
+	}
+	var found []broker.Outcome
+	for _, o := range l.outcomes {
+		if s.names(role, o.Role) {
+			found = append(found, o)
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return broker.Outcome{}, fault.Coded(fault.NotFound, "role.unheld", "you don't hold role "+quoted(role)+"; you hold "+s.held(l)).
+			WithMend("choose one of them, or ask for the role at your identity provider and sign in again")
+	}
+	return broker.Outcome{}, fault.Coded(fault.Invalid, "role.ambiguous", "role name "+quoted(role)+" is held in several accounts; you hold "+s.held(l)).
+		WithMend("give the role's ARN")
+}
+
+// names reports whether the text names the role: by ARN, by name, or by
+// account and name.
+func (s *Service) names(text string, r arn.Role) bool {
+	if text == r.String() || text == r.Name {
+		return true
+	}
+	account, name, ok := strings.Cut(text, "/")
+	return ok && name == r.Name && (account == r.Account || account == s.Accounts[r.Account].Name && account != "")
+}
+
+func (s *Service) held(l *live) string {
+	const most = 20
+	var list []string
+	for i, o := range l.outcomes {
+		if i == most {
+			list = append(list, "…")
+			break
+		}
+		list = append(list, o.Role.String())
+	}
+	return strings.Join(list, ", ")
+}
+
+func quoted(s string) string {
+	if !presentable(s, 2048) {
+		return "(unreadable)"
+	}
+	return `"` + clip(s) + `"`
+}

@@ -1,0 +1,145 @@
+package login
+
+import (
+	"context"
+	"crypto/subtle"
+
+	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/core/identity"
+	"carnet.dev/carnet/internal/core/secret"
+)
+
+func notSignedIn() *fault.Fault {
+	return fault.Coded(fault.Unauthenticated, "login.required", "you are not signed in, or your login session has ended").
+		WithMend("sign in again")
+}
+
+// Complete opens a parked sign-in for the browser that began it. The handle is
+// used up whatever the answer is; a wrong browser ends the parked sign-in.
+// Errors: Unauthenticated "login.handle" or "login.browser".
+func (s *Service) Complete(ctx context.Context, handle, preLogin secret.Text) (SignedIn, error) {
+	var (
+		cookie  = secret.Random(32)
+		record  Record
+		ticket  Ticket
+		refusal error
+	)
+	err := s.State.Atomic(ctx, func(ctx context.Context) (err error) {
+		record, ticket, err = s.Sessions.Claim(ctx, handle.Digest())
+		if err != nil {
+			return err
+		}
+		if refusal = s.checkTicket(ticket, preLogin); refusal != nil {
+			return s.discard(ctx, record.ID)
+		}
+		return s.Sessions.Open(ctx, record, cookie.Digest())
+	})
+	if isNotFound(err) {
+		refusal, err = staleHandle(), nil
+	}
+	if err != nil {
+		return SignedIn{}, err
+	}
+	if refusal != nil {
+		return SignedIn{}, refusal
+	}
+	session, err := s.remember(ctx, ByCookie, cookie.Digest(), record)
+	return SignedIn{Cookie: cookie, Session: session, ReturnTo: ticket.ReturnTo}, err
+}
+
+func staleHandle() error {
+	return fault.Coded(fault.Unauthenticated, "login.handle", "this sign-in was completed before, or waited for longer than 2 minutes").
+		WithMend("begin again at the sign-in page")
+}
+
+// checkTicket binds the parked sign-in to the browser that began it: else a
+// stranger could sign a victim's browser in as himself.
+func (s *Service) checkTicket(t Ticket, preLogin secret.Text) error {
+	digest := preLogin.Digest()
+	switch {
+	case !s.Now().Before(t.Expires):
+		return staleHandle()
+	case preLogin.IsZero() || subtle.ConstantTimeCompare(digest[:], t.PreLogin[:]) != 1:
+		return fault.Coded(fault.Unauthenticated, "login.browser", "this sign-in was begun in another browser, or in another tab since then").
+			WithMend("begin again at the sign-in page and finish in the same browser; cookies must be allowed for this site")
+	}
+	return nil
+}
+
+// Resume gives the login session of a cookie. Errors: Unauthenticated,
+// Unavailable while this server can't say whether it was ended elsewhere.
+func (s *Service) Resume(ctx context.Context, cookie secret.Text) (LoginSession, error) {
+	return s.resume(ctx, ByCookie, cookie)
+}
+
+func (s *Service) resume(ctx context.Context, by By, presented secret.Text) (LoginSession, error) {
+	if presented.IsZero() {
+		return LoginSession{}, notSignedIn()
+	}
+	if err := s.Feed.Current(); err != nil {
+		return LoginSession{}, err
+	}
+	digest := presented.Digest()
+	if live, ok := s.memory.find(by, digest); ok {
+		return s.present(live)
+	}
+	since := s.memory.generation()
+	record, err := s.Sessions.Find(ctx, by, digest)
+	if isNotFound(err) {
+		return LoginSession{}, notSignedIn()
+	}
+	if err != nil {
+		return LoginSession{}, err
+	}
+	return s.load(ctx, by, digest, record, since)
+}
+
+// remember loads a login session that was opened just now.
+func (s *Service) remember(ctx context.Context, by By, digest [32]byte, record Record) (LoginSession, error) {
+	return s.load(ctx, by, digest, record, s.memory.generation())
+}
+
+func (s *Service) load(ctx context.Context, by By, digest [32]byte, record Record, since uint64) (LoginSession, error) {
+	outcomes, err := s.Broker.Kept(ctx, record.ID)
+	if err != nil {
+		return LoginSession{}, err
+	}
+	live := &live{Record: record, outcomes: outcomes}
+	s.memory.keep(by, digest, live, since)
+	return s.present(live)
+}
+
+// present gives the login session as it stands now.
+func (s *Service) present(l *live) (LoginSession, error) {
+	now := s.Now()
+	if !now.Before(l.Expires) {
+		return LoginSession{}, notSignedIn()
+	}
+	return LoginSession{ID: l.ID, Person: l.Person, IdPName: l.IdPName, Administrator: l.Administrator,
+		Started: l.Started, Expires: l.Expires, Roles: s.roles(l, now), Notes: l.Notes, live: l}, nil
+}
+
+// SignOut ends a login session with its command lines, here and at every
+// server, and revokes the role keys that rest on it. Keys that AWS handed out
+// live to their end. No error when it has ended already.
+func (s *Service) SignOut(ctx context.Context, id identity.LoginSessionID) error {
+	err := s.State.Atomic(ctx, func(ctx context.Context) error {
+		if err := s.discard(ctx, id); err != nil {
+			return err
+		}
+		return s.Audit.Record(ctx, Event{Action: "sign-out", LoginSession: id})
+	})
+	s.memory.clear()
+	return err
+}
+
+// discard ends a login session and all that rests on it.
+func (s *Service) discard(ctx context.Context, id identity.LoginSessionID) error {
+	if err := s.Sessions.End(ctx, id); err != nil {
+		return err
+	}
+	if err := s.Broker.Forget(ctx, id); err != nil {
+		return err
+	}
+	return s.Feed.RevokeLoginSession(ctx, id)
+}

@@ -1,0 +1,65 @@
+package login
+
+import (
+	"context"
+	"time"
+
+	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/core/identity"
+	"carnet.dev/carnet/internal/core/secret"
+)
+
+// setupSession is how long the login session of a set-up link lasts.
+const setupSession = 4 * time.Hour
+
+// NeedsSetup reports whether there is no identity provider yet: until there
+// is one, only set-up answers.
+func (s *Service) NeedsSetup(ctx context.Context) (bool, error) {
+	all, err := s.IdPs.List(ctx)
+	return len(all) == 0, err
+}
+
+// NewSetupLink makes the one-use code of a set-up link, good for an hour. Only
+// its digest is stored, and older links stop working. Whoever calls this must
+// have proven to be on the host.
+func (s *Service) NewSetupLink(ctx context.Context) (secret.Text, error) {
+	code := secret.Random(32)
+	err := s.State.Atomic(ctx, func(ctx context.Context) error {
+		if err := s.Upkeep.PutSetup(ctx, code.Digest(), s.Now().Add(SetupLifetime)); err != nil {
+			return err
+		}
+		return s.Audit.Record(ctx, Event{Action: "setup-link"})
+	})
+	return code, err
+}
+
+// RedeemSetup opens the one administrator login session of a set-up link.
+// Errors: Unauthenticated "setup.code".
+func (s *Service) RedeemSetup(ctx context.Context, code secret.Text) (SignedIn, error) {
+	now, cookie := s.Now(), secret.Random(32)
+	record := Record{ID: identity.NewLoginSessionID(), Person: Person{UserName: "set-up link", DisplayName: "Administrator by set-up link"},
+		Administrator: true, Started: now, Expires: now.Add(min(setupSession, s.Lifetime)).UTC().Truncate(time.Second)}
+	late := false
+	err := s.State.Atomic(ctx, func(ctx context.Context) error {
+		expires, err := s.Upkeep.ClaimSetup(ctx, code.Digest())
+		if err != nil {
+			return err
+		}
+		if late = !now.Before(expires); late {
+			return nil
+		}
+		if err := s.Sessions.Open(ctx, record, cookie.Digest()); err != nil {
+			return err
+		}
+		return s.Audit.Record(ctx, event("setup-sign-in", record, nil))
+	})
+	if late || isNotFound(err) {
+		return SignedIn{}, fault.Coded(fault.Unauthenticated, "setup.code", "this set-up link was used before, was replaced, or is older than an hour").
+			WithMend("run carnet admin recover on the host to get a new one")
+	}
+	if err != nil {
+		return SignedIn{}, err
+	}
+	session, err := s.remember(ctx, ByCookie, cookie.Digest(), record)
+	return SignedIn{Cookie: cookie, Session: session, ReturnTo: "/"}, err
+}

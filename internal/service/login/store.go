@@ -1,0 +1,86 @@
+package login
+
+import (
+	"context"
+	"time"
+
+	"carnet.dev/carnet/internal/core/identity"
+)
+
+// Record is the stored form of a login session, without its roles: the broker
+// keeps those.
+type Record struct {
+	ID            identity.LoginSessionID
+	Person        Person
+	IdPName       string
+	Administrator bool
+	Started       time.Time
+	Expires       time.Time
+	Notes         []string
+}
+
+// Ticket is the claim to a parked sign-in. Handle and PreLogin are digests.
+type Ticket struct {
+	Handle   [32]byte
+	PreLogin [32]byte
+	ReturnTo string
+	Expires  time.Time
+}
+
+// By names the kind of secret that a login session is found by.
+type By string
+
+// The kinds.
+const (
+	ByCookie By = "cookie"
+	ByCLI    By = "cli"
+)
+
+// Sessions keeps login sessions. Every method is one transaction, or part of
+// the one that ctx carries; NotFound faults say that there is nothing (left).
+type Sessions interface {
+	// Park stores a login session that waits for its browser.
+	Park(ctx context.Context, r Record, t Ticket) error
+	// Claim uses up the ticket with this handle.
+	Claim(ctx context.Context, handle [32]byte) (Record, Ticket, error)
+	// Open gives a claimed or new login session its cookie.
+	Open(ctx context.Context, r Record, cookie [32]byte) error
+	// Find gives the open login session with this secret.
+	Find(ctx context.Context, by By, digest [32]byte) (Record, error)
+	// End deletes a login session with its CLI tokens and codes, and tells
+	// every server. No fault when there is none.
+	End(ctx context.Context, id identity.LoginSessionID) error
+}
+
+// CLICode is the stored form of a one-use code.
+type CLICode struct {
+	Code         [32]byte // digest
+	LoginSession identity.LoginSessionID
+	Challenge    string // PKCE S256
+	Expires      time.Time
+}
+
+// CLI keeps the codes and tokens of command lines, by digest. Transactions
+// and faults as for Sessions.
+type CLI interface {
+	PutCode(ctx context.Context, c CLICode) error
+	// ClaimCode uses up a code.
+	ClaimCode(ctx context.Context, code [32]byte) (CLICode, error)
+	// PutToken stores a token of an open login session and gives the session.
+	PutToken(ctx context.Context, token [32]byte, id identity.LoginSessionID) (Record, error)
+	// DropToken deletes a token and tells every server.
+	DropToken(ctx context.Context, token [32]byte) error
+}
+
+// Upkeep keeps set-up links and cleans up. Transactions as for Sessions.
+type Upkeep interface {
+	// PutSetup stores the digest of a set-up link; older links stop working.
+	PutSetup(ctx context.Context, code [32]byte, expires time.Time) error
+	// ClaimSetup uses up a set-up link and gives its end; NotFound fault.
+	ClaimSetup(ctx context.Context, code [32]byte) (expires time.Time, err error)
+	// Sweep deletes what ended before a time.
+	Sweep(ctx context.Context, before time.Time) error
+	// Watch calls ended after login sessions or CLI tokens ended at any
+	// server, until ctx ends.
+	Watch(ctx context.Context, ended func()) error
+}
