@@ -1,0 +1,131 @@
+// Package awsconfig writes Carnet's own block into the AWS configuration file
+// that SDKs and the aws CLI read.
+//
+// The block stands between two marker lines and names the CLI profile it
+// belongs to. Everything outside it belongs to the person and is kept byte for
+// byte, also when the markers were damaged: only sections that Carnet itself
+// wrote are taken for its own. This package must never write a key into the
+// file, only the command that fetches keys.
+package awsconfig
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// Block is what one CLI profile has in the file.
+type Block struct {
+	Owner    string // CLI profile
+	CABundle string // PEM file for AWS clients, or ""
+	Profiles []Profile
+}
+
+// Profile is one AWS profile: a role and how its keys are fetched.
+type Profile struct {
+	Name    string
+	Role    string // ARN
+	Region  string
+	Command string // absolute path of the carnet program
+	// S3 and STS are the endpoints of the role's keys; empty means AWS's own.
+	S3, STS string
+}
+
+func begin(owner string) string {
+	return "# BEGIN CARNET " + owner + `: "carnet configure" writes this block; changes inside are lost`
+}
+
+func end(owner string) string { return "# END CARNET " + owner }
+
+// Render writes the block. The command line is quoted so that a POSIX shell
+// (Go SDK), Python's shlex (boto3, aws CLI) and cmd.exe read it alike; a path
+// that they would read differently is an error.
+func (b Block) Render() (string, error) {
+	var out strings.Builder
+	fmt.Fprintln(&out, begin(b.Owner))
+	services := newServices(b.Owner)
+	for _, p := range b.Profiles {
+		for _, value := range []string{p.Name, p.Role, p.Region, p.S3, p.STS, b.CABundle} {
+			if strings.ContainsFunc(value, control) {
+				return "", fmt.Errorf("%q can't stand in a configuration file", value)
+			}
+		}
+		command, err := quote(p.Command)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(&out, "[profile %s]\n", p.Name)
+		fmt.Fprintf(&out, "credential_process = %s%s%s\n", command, fetch(b.Owner), p.Role)
+		fmt.Fprintf(&out, "region = %s\n", p.Region)
+		if b.CABundle != "" {
+			fmt.Fprintf(&out, "ca_bundle = %s\n", b.CABundle)
+		}
+		if p.S3 != "" || p.STS != "" {
+			fmt.Fprintf(&out, "services = %s\n", services.name(p.S3, p.STS))
+		}
+		if p.S3 != "" {
+			out.WriteString("s3 =\n  addressing_style = path\n")
+		}
+	}
+	services.render(&out)
+	fmt.Fprintln(&out, end(b.Owner))
+	return out.String(), nil
+}
+
+// fetch is the part of credential_process by which a section is known as ours.
+func fetch(owner string) string { return " credentials --profile " + owner + " --role " }
+
+func control(r rune) bool { return r < ' ' || r == 0x7f }
+
+var plainPath = regexp.MustCompile(`^[A-Za-z0-9_./:+=,@-]+$`)
+
+func quote(path string) (string, error) {
+	if plainPath.MatchString(path) {
+		return path, nil
+	}
+	if strings.ContainsAny(path, "\"$`%!") || strings.ContainsFunc(path, control) ||
+		strings.Contains(path, `\`) && !windowsPath.MatchString(path) {
+		return "", fmt.Errorf("the path %q holds characters that shells read differently", path)
+	}
+	return `"` + path + `"`, nil
+}
+
+// windowsPath has a drive, so its backslashes only separate folders.
+var windowsPath = regexp.MustCompile(`^[A-Za-z]:\\[^\\]`)
+
+// services collects the distinct sets of endpoints; nearly always one.
+type services struct {
+	owner string
+	sets  [][2]string
+}
+
+func newServices(owner string) *services { return &services{owner: owner} }
+
+func (s *services) name(s3, sts string) string {
+	i := 0
+	for i < len(s.sets) && s.sets[i] != [2]string{s3, sts} {
+		i++
+	}
+	if i == len(s.sets) {
+		s.sets = append(s.sets, [2]string{s3, sts})
+	}
+	return s.at(i)
+}
+
+func (s *services) at(i int) string {
+	if i == 0 {
+		return "carnet-" + s.owner
+	}
+	return fmt.Sprintf("carnet-%s+%d", s.owner, i+1)
+}
+
+func (s *services) render(out *strings.Builder) {
+	for i, set := range s.sets {
+		fmt.Fprintf(out, "[services %s]\n", s.at(i))
+		for j, service := range []string{"s3", "sts"} {
+			if set[j] != "" {
+				fmt.Fprintf(out, "%s =\n  endpoint_url = %s\n", service, set[j])
+			}
+		}
+	}
+}
