@@ -1,0 +1,175 @@
+package directory
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"carnet.dev/carnet/internal/core/arn"
+	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/core/identity"
+	"carnet.dev/carnet/internal/edge/sql"
+	"carnet.dev/carnet/internal/service/directory"
+)
+
+// Map stores a right.
+func (s Store) Map(ctx context.Context, m directory.Mapping) error {
+	return s.DB.Write(ctx, func(t *sql.Tx) error {
+		if err := exists(t, m.Subject); err != nil {
+			return err
+		}
+		return put(t, m)
+	})
+}
+
+func put(t *sql.Tx, m directory.Mapping) error {
+	t.Changed(Topic)
+	_, err := t.Exec(`INSERT INTO role_mapping (subject, role, origin, idp, set_at) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (subject, role, origin, idp) DO NOTHING`, m.Subject, m.Role.String(), m.Origin, m.IdP, m.Set.UnixMilli())
+	return err
+}
+
+// Unmap takes one right of one origin away; it may be gone already.
+func (s Store) Unmap(ctx context.Context, m directory.Mapping) error {
+	return s.DB.Write(ctx, func(t *sql.Tx) error { return remove(t, m) })
+}
+
+func remove(t *sql.Tx, m directory.Mapping) error {
+	t.Changed(Topic)
+	_, err := t.Exec(`DELETE FROM role_mapping WHERE subject = $1 AND role = $2 AND origin = $3 AND idp = $4`,
+		m.Subject, m.Role.String(), m.Origin, m.IdP)
+	return err
+}
+
+// Sync replaces a person's own rights by an assertion's.
+func (s Store) Sync(ctx context.Context, y directory.Sync) (c directory.Change, err error) {
+	err = s.DB.Write(ctx, func(t *sql.Tx) error {
+		c = directory.Change{}
+		n, err := t.Exec(`UPDATE person_identity SET synced = $4 WHERE idp = $1 AND subject = $2 AND person = $3 AND synced <= $4`,
+			y.IdP, y.Subject, y.Person, y.Issued.UnixMilli())
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			c.Stale = true
+			return nil
+		}
+		old, err := own(t, string(y.Person))
+		if err != nil {
+			return err
+		}
+		held := map[arn.Role]bool{}
+		for _, m := range old {
+			switch {
+			case !y.Within(m.Role):
+			case slices.Contains(y.Roles, m.Role) && m.Origin == y.Origin && m.IdP == y.IdP:
+				held[m.Role] = true
+			default: // whoever set it: within its list the assertion's word counts
+				if err := remove(t, m); err != nil {
+					return err
+				}
+				if !slices.Contains(y.Roles, m.Role) && !slices.Contains(c.Removed, m.Role) {
+					c.Removed = append(c.Removed, m.Role)
+				}
+			}
+		}
+		for _, r := range y.Roles {
+			if held[r] {
+				continue
+			}
+			held[r] = true
+			if !slices.ContainsFunc(old, func(m directory.Mapping) bool { return m.Role == r }) {
+				c.Added = append(c.Added, r)
+			}
+			if err := put(t, directory.Mapping{Subject: string(y.Person), Role: r, Origin: y.Origin, IdP: y.IdP, Set: y.Now}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return c, err
+}
+
+func own(t *sql.Tx, subject string) (all []directory.Mapping, err error) {
+	err = t.Each(`SELECT subject, role, origin, idp, set_at FROM role_mapping WHERE subject = $1 ORDER BY role, origin, idp`,
+		[]any{subject}, func(scan func(...any) error) error {
+			m, err := scanMapping(scan)
+			all = append(all, m)
+			return err
+		})
+	return all, err
+}
+
+func scanMapping(scan func(...any) error) (m directory.Mapping, err error) {
+	var role string
+	var set int64
+	if err := scan(&m.Subject, &role, &m.Origin, &m.IdP, &set); err != nil {
+		return m, err
+	}
+	m.Set = time.UnixMilli(set).UTC()
+	m.Role, err = arn.ParseRole(role)
+	return m, err
+}
+
+// Held gives every right of a subject and of the groups around it.
+func (s Store) Held(ctx context.Context, subject string) (held []directory.HeldMapping, err error) {
+	err = s.DB.Read(ctx, func(t *sql.Tx) error {
+		held = nil
+		if on, err := active(t, subject); err != nil || !on {
+			return err
+		}
+		ways, err := waysOut(t, subject)
+		if err != nil {
+			return err
+		}
+		return t.Each(around+`SELECT m.subject, m.role, m.origin, m.idp, m.set_at FROM around a
+			JOIN role_mapping m ON m.subject = a.id ORDER BY m.role, m.subject, m.origin, m.idp`, []any{subject},
+			func(scan func(...any) error) error {
+				m, err := scanMapping(scan)
+				held = append(held, directory.HeldMapping{Mapping: m, Through: ways[m.Subject]})
+				return err
+			})
+	})
+	return held, err
+}
+
+// active reports whether a subject may hold anything: who is unknown may not.
+func active(t *sql.Tx, subject string) (on bool, err error) {
+	q := `SELECT active FROM person WHERE id = $1`
+	switch {
+	case strings.HasPrefix(subject, "spn_"):
+		q = `SELECT active FROM service_principal WHERE id = $1`
+	case !strings.HasPrefix(subject, "psn_"):
+		return false, fault.New(fault.Invalid, "only a person or a service principal holds roles")
+	}
+	err = t.QueryRow(q, subject).Scan(&on)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return on, err
+}
+
+// waysOut gives, for each group around a subject, the shortest way there.
+func waysOut(t *sql.Tx, subject string) (map[string][]directory.Group, error) {
+	inside := map[string][]directory.Group{} // by member: the groups it is in
+	err := t.Each(around+`SELECT m.member, g.id, g.name FROM around a
+		JOIN group_member m ON m.member = a.id JOIN person_group g ON g.id = m.person_group ORDER BY g.name_fold`, []any{subject},
+		func(scan func(...any) error) error {
+			var member, id, name string
+			err := scan(&member, &id, &name)
+			inside[member] = append(inside[member], directory.Group{ID: identity.GroupID(id), Name: name})
+			return err
+		})
+	ways := map[string][]directory.Group{subject: nil}
+	for next := []string{subject}; len(next) > 0; next = next[1:] {
+		for _, g := range inside[next[0]] {
+			if _, seen := ways[string(g.ID)]; !seen {
+				ways[string(g.ID)] = append(slices.Clone(ways[next[0]]), g)
+				next = append(next, string(g.ID))
+			}
+		}
+	}
+	return ways, err
+}
