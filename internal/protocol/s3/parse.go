@@ -51,7 +51,7 @@ func Parse(r *Request, domains []string) (*Operation, error) {
 		}
 		o.Header["X-Amz-Copy-Source"] = []string{o.Source.Header()}
 	}
-	if o.Query, err = row.forwardQuery(r.Target.Query); err != nil {
+	if o.Query, err = row.forwardQuery(r.Target.Query, r.Presigned); err != nil {
 		return nil, err
 	}
 	for _, step := range []func(headers) error{o.readBody, o.readOwners, o.readParams, o.readChecks} {

@@ -120,13 +120,13 @@ func notImplemented(what string) error {
 // forwardQuery gives the parameters that go upstream; an unknown one is refused.
 // Those of the credential and x-id, which SDKs add, end here, and so do headers
 // that a presigned request carries in its query.
-func (r *route) forwardQuery(query []sigv4.Param) ([]sigv4.Param, error) {
+func (r *route) forwardQuery(query []sigv4.Param, presigned bool) ([]sigv4.Param, error) {
 	out := make([]sigv4.Param, 0, len(query))
 	for _, q := range query {
 		switch {
 		case slices.Contains(r.selectors, q.Name), slices.Contains(r.params, q.Name):
 			out = append(out, q)
-		case q.Name == "x-id", sigv4.CredentialParam(q.Name), isAmz(q.Name):
+		case q.Name == "x-id", presigned && (sigv4.CredentialParam(q.Name) || isAmz(q.Name)):
 		default:
 			return nil, notImplemented("the query parameter " + clip(q.Name))
 		}

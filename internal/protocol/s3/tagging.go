@@ -3,6 +3,7 @@ package s3
 import (
 	"bytes"
 	"encoding/xml"
+	"io"
 	"strings"
 	"unicode/utf8"
 
@@ -95,11 +96,11 @@ func decodeXML(body []byte, into any) error {
 	depth, roots := 0, 0
 	for {
 		t, err := scan.RawToken()
-		if t == nil {
-			if err.Error() != "EOF" {
-				return malformedXML()
-			}
+		if err == io.EOF {
 			break
+		}
+		if err != nil {
+			return malformedXML()
 		}
 		switch t := t.(type) {
 		case xml.Directive:

@@ -1,0 +1,143 @@
+package storeproc_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"carnet.dev/carnet/internal/edge/storeproc"
+	"carnet.dev/carnet/internal/edge/storeproc/storetest"
+)
+
+func TestMain(m *testing.M) { storetest.Main(m) }
+
+func TestStartIsFastAndPrivate(t *testing.T) {
+	t.Parallel()
+	config := storetest.Config(t)
+	config.SocketDir = t.TempDir()
+	began := time.Now()
+	s, err := storeproc.Start(context.Background(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("ready after %v", took)
+	} else {
+		t.Logf("ready after %v", took)
+	}
+	sockets, err := filepath.Glob(filepath.Join(config.SocketDir, "*", "*"))
+	if err != nil || len(sockets) != 2 {
+		t.Fatalf("sockets %v, %v", sockets, err)
+	}
+	for _, path := range append(sockets, filepath.Dir(sockets[0])) {
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if perm := info.Mode().Perm(); runtime.GOOS != "windows" && perm&0o077 != 0 {
+			t.Errorf("%s has mode %v: others can reach it", path, perm)
+		}
+	}
+	if runtime.GOOS == "linux" {
+		holdNoSecret(t, s)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(config.SocketDir, "*")); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// holdNoSecret looks where other local users could.
+func holdNoSecret(t *testing.T, s *storeproc.Store) {
+	t.Helper()
+	for _, name := range []string{"cmdline", "environ"} {
+		b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(s.Pid()), name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(b), s.SecretKey().Reveal()) {
+			t.Errorf("the store's %s holds the root key", name)
+		}
+	}
+}
+
+func TestCrashIsMended(t *testing.T) {
+	t.Parallel()
+	s := storetest.Start(t)
+	first := s.Pid()
+	p, err := os.FindProcess(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.Now().Add(10 * time.Second)
+	for s.Pid() == first || s.Pid() == 0 || s.Ready(t.Context()) != nil {
+		if time.Now().After(deadline) {
+			t.Fatal("the store did not come back")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func TestStoreEndsWithContext(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(context.Background())
+	s, err := storeproc.Start(ctx, storetest.Config(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s.Pid() != 0 || s.Ready(context.Background()) == nil {
+		t.Error("the store still runs")
+	}
+}
+
+func TestStartFailsWithReason(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	config := storetest.Config(t)
+	config.Binary = file
+	if _, err := storeproc.Start(context.Background(), config); err == nil {
+		t.Error("a file that is no program was started")
+	}
+	config = storetest.Config(t)
+	config.Folder = file
+	if _, err := storeproc.Start(context.Background(), config); err == nil || !strings.Contains(err.Error(), "not a directory") {
+		t.Errorf("a folder that is a file: %v", err)
+	}
+	config = storetest.Config(t)
+	config.SocketDir = t.TempDir() + "/" + strings.Repeat("long", 30)
+	if err := os.Mkdir(config.SocketDir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := storeproc.Start(context.Background(), config); err == nil || !strings.Contains(err.Error(), "too long") {
+		t.Errorf("overlong socket path: %v", err)
+	}
+}
+
+func TestMainRefusesWithoutOrder(t *testing.T) {
+	t.Parallel()
+	err := storeproc.Main(context.Background(), strings.NewReader(""))
+	if err == nil || storeproc.ExitCode(err) != 1 {
+		t.Errorf("Main without an order: %v", err)
+	}
+	if storeproc.ExitCode(nil) != 0 || storeproc.ExitCode(errors.Join(storeproc.ErrRefused)) != 3 {
+		t.Error("exit codes")
+	}
+}

@@ -1,0 +1,54 @@
+// Package storetest runs the embedded store in tests: the test binary starts
+// itself again as the store. It must never be imported by anything but tests.
+package storetest
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"testing"
+
+	"carnet.dev/carnet/internal/edge/storeproc"
+)
+
+// role tells the test binary that it is the store.
+const role = "CARNET_TEST_IS_STORE"
+
+// Main is a package's TestMain: it runs the tests, or the store where the
+// process was started as one.
+func Main(m *testing.M) {
+	if os.Getenv(role) == "1" {
+		err := storeproc.Main(context.Background(), os.Stdin)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+		os.Exit(storeproc.ExitCode(err))
+	}
+	os.Exit(m.Run())
+}
+
+// Config gives the configuration of a store in a folder of the test's own. The
+// package must have Main as its TestMain.
+func Config(tb testing.TB) storeproc.Config {
+	tb.Helper()
+	binary, err := os.Executable()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return storeproc.Config{Binary: binary, Args: []string{}, Env: []string{role + "=1"}, Folder: tb.TempDir()}
+}
+
+// Start runs a store until the test ends.
+func Start(tb testing.TB) *storeproc.Store {
+	tb.Helper()
+	s, err := storeproc.Start(context.Background(), Config(tb))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
+	return s
+}
