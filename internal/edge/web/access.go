@@ -1,0 +1,157 @@
+package web
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"carnet.dev/carnet/internal/edge/httpd"
+	"carnet.dev/carnet/internal/service/login"
+)
+
+// accessPage is My access: who I am, which roles I have, how to use them.
+type accessPage struct {
+	Name, UserName, IdP string
+	Until               clock
+	Notes               []string
+	Roles               []role
+	Server              string
+	// BySetupLink: the bearer of a set-up link, who has no roles.
+	BySetupLink bool
+	// Only is the one role that tools use by themselves; empty when there are
+	// several.
+	Only          string
+	Usable        int
+	SignInAgain   bool
+	Administrator bool
+}
+
+// clock is a moment, and how far away it is.
+type clock struct {
+	At   time.Time
+	Left string
+}
+
+// Stamp is the machine's form.
+func (c clock) Stamp() string { return c.At.UTC().Format(time.RFC3339) }
+
+// Text is the reader's form.
+func (c clock) Text() string { return c.At.UTC().Format("2 Jan 15:04 UTC") }
+
+type role struct {
+	Name, ARN, Account, AccountName, SessionName string
+	State                                        login.RoleState
+	StateText                                    string
+	Ends                                         clock
+	Error                                        *login.RoleError
+	Use                                          []snippet
+}
+
+// snippet is a block to copy into one tool.
+type snippet struct{ Tool, Code string }
+
+func (web *Web) access(w http.ResponseWriter, r *http.Request) error {
+	s := httpd.CallerOf(r).Session
+	now := web.Now()
+	page := accessPage{
+		Name: displayName(s), UserName: s.Person.UserName, IdP: s.IdPName, Until: clock{s.Expires, left(s.Expires.Sub(now))}, Notes: s.Notes,
+		Server: web.BaseURL.Scheme + "://" + web.BaseURL.Host, BySetupLink: s.Person.ID == "", Administrator: s.Administrator,
+	}
+	for _, st := range s.Roles {
+		v := web.role(st, shortName(st, s.Roles), now)
+		page.Roles = append(page.Roles, v)
+		switch v.State {
+		case login.RoleReady:
+			page.Usable++
+			page.Only = v.Name
+		case login.RoleExpired:
+			page.SignInAgain = true
+		}
+	}
+	if page.Usable != 1 {
+		page.Only = ""
+	}
+	return web.show(w, r, http.StatusOK, "access", frame{Title: "My access", Here: "access", Page: page})
+}
+
+func (web *Web) role(st login.RoleStatus, name string, now time.Time) role {
+	v := role{
+		Name: st.Role.Name, ARN: st.Role.String(), Account: st.Account, AccountName: st.AccountName,
+		SessionName: st.SessionName, State: st.State, Error: st.Error,
+	}
+	switch st.State {
+	case login.RoleReady:
+		v.StateText = "Ready"
+		v.Ends = clock{st.Expiration, left(st.Expiration.Sub(now))}
+		v.Use = web.snippets(name, st.Account)
+	case login.RoleExpired:
+		v.StateText = "Expired"
+	default:
+		v.StateText = "Not available"
+	}
+	return v
+}
+
+// shortName is the role's name where no other role has it, else its ARN: what
+// the command line takes.
+func shortName(st login.RoleStatus, all []login.RoleStatus) string {
+	same := 0
+	for _, o := range all {
+		if o.Role.Name == st.Role.Name {
+			same++
+		}
+	}
+	if same > 1 {
+		return st.Role.String()
+	}
+	return st.Role.Name
+}
+
+// snippets show a role at work in each tool. They hold no keys: `carnet exec`
+// fetches them when the command runs.
+func (web *Web) snippets(role, account string) []snippet {
+	i := slices.IndexFunc(web.Accounts, func(a Account) bool { return a.ID == account })
+	endpoint, duck := "", ""
+	if i >= 0 && web.Accounts[i].S3 != "" {
+		at := web.Accounts[i]
+		host, secure := strings.CutPrefix(at.S3, "https://")
+		host = strings.TrimPrefix(host, "http://")
+		endpoint = " --endpoint-url " + at.S3
+		duck = fmt.Sprintf(",\n  ENDPOINT '%s', URL_STYLE 'path', USE_SSL %t, REGION '%s'", host, secure, at.Region)
+	}
+	run := "carnet exec --role " + role + " -- "
+	return []snippet{
+		{"AWS CLI", run + "aws s3 ls" + endpoint},
+		{"Python (boto3)", run + "python3 - <<'EOF'\nimport boto3\nfor bucket in boto3.client(\"s3\").list_buckets()[\"Buckets\"]:\n    print(bucket[\"Name\"])\nEOF"},
+		{"DuckDB", run + "duckdb\n\nINSTALL httpfs; LOAD httpfs; INSTALL aws; LOAD aws;\nCREATE SECRET (TYPE s3, PROVIDER credential_chain, CHAIN 'env'" + duck + ");"},
+		{"Any program", "eval \"$(carnet env --role " + role + ")\""},
+	}
+}
+
+// displayName names the person to himself.
+func displayName(s login.LoginSession) string {
+	switch {
+	case s.Person.DisplayName != "":
+		return s.Person.DisplayName
+	case s.Person.UserName != "":
+		return s.Person.UserName
+	default:
+		return "First administrator"
+	}
+}
+
+// left says how much time is left, rounded down.
+func left(d time.Duration) string {
+	switch h, m := int(d.Hours()), int(d.Minutes())%60; {
+	case d < time.Minute:
+		return "less than a minute"
+	case h == 0:
+		return fmt.Sprintf("%d min", m)
+	case h >= 48:
+		return fmt.Sprintf("%d days", h/24)
+	default:
+		return fmt.Sprintf("%d h %d min", h, m)
+	}
+}

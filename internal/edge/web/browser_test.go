@@ -1,0 +1,232 @@
+//go:build interop
+
+package web_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+)
+
+// chromium starts a headless browser with a profile of its own.
+func chromium(t *testing.T) context.Context {
+	t.Helper()
+	options := append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(t.TempDir()),
+		chromedp.Flag("disable-background-networking", true), chromedp.WindowSize(1280, 900))
+	ctx, stop := chromedp.NewExecAllocator(t.Context(), options...)
+	t.Cleanup(stop)
+	ctx, stop = chromedp.NewContext(ctx)
+	t.Cleanup(stop)
+	ctx, stop = context.WithTimeout(ctx, time.Minute)
+	t.Cleanup(stop)
+	// Content that the policy blocks, and errors of scripts, fail the test.
+	chromedp.ListenTarget(ctx, func(ev any) {
+		switch ev := ev.(type) {
+		case *runtime.EventExceptionThrown:
+			t.Errorf("the page threw: %s", ev.ExceptionDetails.Error())
+		case *runtime.EventConsoleAPICalled:
+			t.Logf("console: %v", ev.Args)
+		}
+	})
+	return ctx
+}
+
+func run(t *testing.T, ctx context.Context, actions ...chromedp.Action) {
+	t.Helper()
+	if err := chromedp.Run(ctx, actions...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestCrossSiteSignInInChromium proves the way of the cookies: begin here,
+// post from another site, come back to our own host with the Lax cookie.
+func TestCrossSiteSignInInChromium(t *testing.T) {
+	w := newWorld(t, func(w *world) { w.person = "bob" })
+	ctx := chromium(t)
+	var title, address string
+	run(t, ctx,
+		chromedp.Navigate(w.base+"/"),
+		chromedp.WaitVisible("#go"), chromedp.Location(&address))
+	if !strings.HasPrefix(address, w.idp) {
+		t.Fatalf("the browser is at %s, not at the identity provider", address)
+	}
+	run(t, ctx, chromedp.Click("#go"), chromedp.WaitVisible(".cards"), chromedp.Title(&title), chromedp.Location(&address))
+	if title != "My access · Carnet" || address != w.base+"/" {
+		t.Errorf("after sign-in: %q at %s", title, address)
+	}
+	var copied int
+	run(t, ctx, chromedp.Evaluate(`document.querySelectorAll("button.copy").length`, &copied))
+	if copied == 0 {
+		t.Error("the script added no copy buttons: does the policy block it?")
+	}
+	var styled string
+	run(t, ctx, chromedp.Evaluate(`getComputedStyle(document.querySelector(".top")).borderBottomStyle`, &styled))
+	if styled != "solid" {
+		t.Errorf("the style sheet did not load: border %q", styled)
+	}
+	run(t, ctx, chromedp.Click(".who button"), chromedp.WaitVisible(".door"), chromedp.Location(&address))
+	if address != w.base+"/signed-out" || len(w.signedOut) != 1 {
+		t.Errorf("after sign-out at %s, ended %v", address, w.signedOut)
+	}
+}
+
+// TestCommandLineApprovalInChromium: the policy lets the form end at the
+// command line's own port, by redirect, on IPv4 and on IPv6.
+func TestCommandLineApprovalInChromium(t *testing.T) {
+	for _, listen := range []string{"127.0.0.1", "[::1]"} {
+		t.Run(listen, func(t *testing.T) {
+			got := make(chan url.Values, 1)
+			cli := newListener(t, listen, func(rw http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/done" {
+					got <- r.URL.Query()
+				}
+				fmt.Fprint(rw, `<p id="done">You can close this page.</p>`)
+			})
+			w := newWorld(t, nil)
+			ctx := chromium(t)
+			q := ask(func(q url.Values) { q.Set("redirect_uri", cli+"/done") })
+			run(t, ctx,
+				chromedp.Navigate(w.base+"/cli/authorize?"+q.Encode()),
+				chromedp.WaitVisible("#go"), chromedp.Click("#go"),
+				chromedp.WaitVisible(`button[value="approve"]`), chromedp.Click(`button[value="approve"]`),
+				chromedp.WaitVisible("#done"))
+			select {
+			case v := <-got:
+				if v.Get("code") != "the&code" || v.Get("state") != "s&t" {
+					t.Errorf("the command line got %v", v)
+				}
+			case <-time.After(10 * time.Second):
+				t.Error("the command line got no answer")
+			}
+		})
+	}
+}
+
+func newListener(t *testing.T, host string, h http.HandlerFunc) string {
+	t.Helper()
+	srv := httptest.NewUnstartedServer(h)
+	if host == "[::1]" {
+		l, err := net.Listen("tcp6", "[::1]:0")
+		if err != nil {
+			t.Fatalf("this machine has no IPv6 loopback: %v", err)
+		}
+		srv.Listener.Close()
+		srv.Listener = l
+	}
+	srv.Start()
+	t.Cleanup(srv.Close)
+	return srv.URL
+}
+
+// TestOtherSitesFormsAreRefusedInChromium: with a live login session, a form of
+// another site signs nobody out.
+func TestOtherSitesFormsAreRefusedInChromium(t *testing.T) {
+	w := newWorld(t, nil)
+	evil := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(rw, `<form method="post" action="%s/sign-out"><button id="evil">Win a prize</button></form>`, w.base)
+	}))
+	defer evil.Close()
+	ctx := chromium(t)
+	var text string
+	run(t, ctx,
+		chromedp.Navigate(w.base+"/"), chromedp.WaitVisible("#go"), chromedp.Click("#go"), chromedp.WaitVisible(".cards"),
+		chromedp.Navigate(strings.Replace(evil.URL, "127.0.0.1", "localhost", 1)), chromedp.WaitVisible("#evil"), chromedp.Click("#evil"),
+		chromedp.WaitVisible(".door"), chromedp.Text("main", &text))
+	if len(w.signedOut) != 0 {
+		t.Error("another site's form ended the login session")
+	}
+	// Lax keeps the cookie away, so that the stranger rule may answer first.
+	if !strings.Contains(text, "request.cross-site") {
+		t.Errorf("the page says: %s", text)
+	}
+}
+
+// TestPagesFitTheScreenInChromium looks at every page, wide and narrow, light
+// and dark: nothing runs over the side, and text stands out from its ground.
+// With CARNET_SHOTS set to a folder it leaves pictures there.
+func TestPagesFitTheScreenInChromium(t *testing.T) {
+	shots := os.Getenv("CARNET_SHOTS")
+	pages := []struct{ name, person, path, wait string }{
+		{"access-bob", "bob", "/", ".cards"},
+		{"access-alice", "alice", "/", ".cards"},
+		{"access-dave", "dave", "/", ".empty"},
+		{"sso", "carol", "/admin/sso", "#add"},
+		{"authorize", "alice", "/cli/authorize?" + ask(nil).Encode(), ".buttons"},
+		{"signed-out", "alice", "/signed-out", ".choices"},
+		{"setup", "alice", "/setup?code=once", ".door"},
+		{"error", "alice", "/sign-in/complete?handle=old", ".door"},
+	}
+	for _, p := range pages {
+		t.Run(p.name, func(t *testing.T) {
+			w := newWorld(t, func(w *world) { w.person = p.person })
+			ctx := chromium(t)
+			run(t, ctx, chromedp.Navigate(w.base+"/"), chromedp.WaitVisible("#go"), chromedp.Click("#go"), chromedp.WaitVisible("nav"))
+			for _, look := range []struct {
+				name, scheme string
+				width        int64
+			}{{"wide-light", "light", 1280}, {"wide-dark", "dark", 1280}, {"narrow-light", "light", 390}, {"narrow-dark", "dark", 390}} {
+				var over, faint string
+				var picture []byte
+				run(t, ctx,
+					emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: look.scheme}}),
+					emulation.SetDeviceMetricsOverride(look.width, 900, 1, false),
+					chromedp.Navigate(w.base+p.path), chromedp.WaitVisible(p.wait),
+					chromedp.Evaluate(`const first = document.querySelector("details"); if (first) first.open = true; ""`, nil),
+					chromedp.Evaluate(overflow, &over), chromedp.Evaluate(contrast, &faint),
+					chromedp.FullScreenshot(&picture, 100))
+				if over != "" {
+					t.Errorf("%s: runs over the side: %s", look.name, over)
+				}
+				if faint != "" {
+					t.Errorf("%s: too faint: %s", look.name, faint)
+				}
+				if shots != "" {
+					if err := os.WriteFile(filepath.Join(shots, p.name+"-"+look.name+".png"), picture, 0o600); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+		})
+	}
+}
+
+// overflow names elements that stick out of the window; blocks that scroll by
+// themselves are fine.
+const overflow = `(() => {
+  const out = [];
+  for (const e of document.querySelectorAll("body *")) {
+    if (e.closest("pre") && e.tagName !== "PRE" || e.classList.contains("skip")) continue;
+    const r = e.getBoundingClientRect();
+    if (r.width > 0 && (r.right > innerWidth + 1 || r.left < -1)) out.push(e.tagName + "." + e.className);
+  }
+  return out.join(", ");
+})()`
+
+// contrast names text under the ratio of WCAG 2.2 AA, 4.5 to 1.
+const contrast = `(() => {
+  const lum = c => { const v = c.map(x => { x /= 255; return x <= 0.04045 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4; }); return 0.2126 * v[0] + 0.7152 * v[1] + 0.0722 * v[2]; };
+  const rgb = s => s.match(/[\d.]+/g).map(Number);
+  const out = new Set();
+  for (const e of document.querySelectorAll("body *")) {
+    if (![...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim()) || e.classList.contains("skip")) continue;
+    let g = e, ground = [255, 255, 255];
+    for (; g; g = g.parentElement) { const c = rgb(getComputedStyle(g).backgroundColor); if (c.length < 4 || c[3] > 0) { ground = c.slice(0, 3); break; } }
+    const a = lum(rgb(getComputedStyle(e).color).slice(0, 3)), b = lum(ground);
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (ratio < 4.5) out.add(e.tagName + "." + e.className + " " + ratio.toFixed(2));
+  }
+  return [...out].join(", ");
+})()`

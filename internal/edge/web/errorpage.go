@@ -1,0 +1,97 @@
+package web
+
+import (
+	"net/http"
+	"net/url"
+
+	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/core/identity"
+	"carnet.dev/carnet/internal/edge/httpd"
+)
+
+// errorPage is the data of the page that every fault becomes.
+type errorPage struct {
+	Heading, Cause, Mend, Code, RequestID string
+	// Again is where the button leads, and ButtonText what it says.
+	Again, ButtonText string
+}
+
+// ErrorPage is the ErrorWriter of pages: what failed, what to do, and the
+// request id under which the server's log has the rest.
+func (web *Web) ErrorPage(w http.ResponseWriter, r *http.Request, f *fault.Fault) {
+	page := errorPage{
+		Heading: heading(r, f.Kind), Cause: f.Public, Mend: f.Mend, Code: f.Code,
+		RequestID: string(identity.RequestIDFrom(r.Context())),
+		Again:     "/", ButtonText: "Go to the start page",
+	}
+	if page.Code == "" {
+		page.Code = f.Kind.String()
+	}
+	if signingIn(r) {
+		page.Again, page.ButtonText = "/sign-in", "Sign in again"
+	}
+	if f.Kind == fault.Misconfigured && f.Code == "setup.pending" {
+		page.Again = ""
+	}
+	status := httpd.Status(f.Kind)
+	if err := web.show(w, r, status, "error", frame{Title: page.Heading, Page: page}); err != nil {
+		http.Error(w, f.Public+"\nrequest id "+page.RequestID, status)
+	}
+}
+
+// signInOr sends a stranger who asks for a page to sign in, and back after it.
+func (web *Web) signInOr(w http.ResponseWriter, r *http.Request, f *fault.Fault) {
+	switch f.Kind {
+	case fault.Unauthenticated, fault.Expired, fault.Revoked:
+		_ = seeOther(w, "/sign-in?"+url.Values{"return_to": {r.URL.RequestURI()}}.Encode())
+	default:
+		web.ErrorPage(w, r, f)
+	}
+}
+
+// signingIn reports whether the request is a step of sign-in.
+func signingIn(r *http.Request) bool {
+	switch r.URL.Path {
+	case "/sign-in", "/sign-in/complete", "/saml/consume":
+		return true
+	}
+	return false
+}
+
+// heading maps a kind to the page's first words. It is the one place where
+// kinds become words for people.
+func heading(r *http.Request, k fault.Kind) string {
+	refused := k == fault.Invalid || k == fault.Unauthenticated || k == fault.Denied || k == fault.Expired ||
+		k == fault.Revoked || k == fault.Conflict || k == fault.TooLarge
+	if refused && signingIn(r) {
+		return "The sign-in was refused"
+	}
+	switch k {
+	case fault.Invalid:
+		return "This request can’t be read"
+	case fault.Unauthenticated:
+		return "Please sign in"
+	case fault.Denied:
+		return "You may not do this"
+	case fault.NotFound:
+		return "Nothing here"
+	case fault.Conflict:
+		return "This can’t be done now"
+	case fault.Expired:
+		return "This is past its time"
+	case fault.Revoked:
+		return "This was taken back"
+	case fault.TooLarge:
+		return "This is too large"
+	case fault.Limited:
+		return "Too fast"
+	case fault.Unavailable:
+		return "A part that we need is away"
+	case fault.Unsupported:
+		return "This is not offered"
+	case fault.Misconfigured:
+		return "Something has to be set up first"
+	default:
+		return "Carnet failed"
+	}
+}

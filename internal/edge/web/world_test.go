@@ -1,0 +1,341 @@
+package web_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"html"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"carnet.dev/carnet/internal/core/arn"
+	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/core/identity"
+	"carnet.dev/carnet/internal/core/secret"
+	"carnet.dev/carnet/internal/edge/httpd"
+	"carnet.dev/carnet/internal/edge/web"
+	"carnet.dev/carnet/internal/service/federation"
+	"carnet.dev/carnet/internal/service/login"
+)
+
+// world stands for the services below the pages and for the identity provider
+// on another site. It keeps the rules that pages rely on: the handle works
+// once, and only with the pre-login cookie of the browser that began.
+type world struct {
+	mu        sync.Mutex
+	idps      []federation.IdP
+	waiting   bool
+	notReady  error
+	passError string
+	person    string               // who signs in at the identity provider
+	parked    map[string][2]string // handle → pre-login value, return path
+	sessions  map[string]login.LoginSession
+	codes     []string // challenge and redirect of each CLI code
+	consumed  []string // RelayState as it came
+	signedOut []string
+	base, idp string
+	log       bytes.Buffer
+}
+
+func role(account, name string) arn.Role {
+	return arn.Role{Partition: "aws", Account: account, Path: "/", Name: name}
+}
+
+// people are the login sessions that the identity provider's people get.
+func people(name string, now time.Time) login.LoginSession {
+	ready := func(account, accountName, name, user string) login.RoleStatus {
+		r := role(account, name)
+		return login.RoleStatus{Role: r, Account: account, AccountName: accountName, State: login.RoleReady,
+			Expiration: now.Add(59*time.Minute + 30*time.Second), SessionName: user, AssumedRoleARN: r.AssumedRole(user), Deliver: "direct"}
+	}
+	s := login.LoginSession{
+		ID: identity.NewLoginSessionID(), IdPName: "Dev IdP", Started: now, Expires: now.Add(12*time.Hour - time.Second),
+		Person: login.Person{ID: "psn_x", IdP: "idp_dev", UserName: name + "@example.com", DisplayName: strings.ToUpper(name[:1]) + name[1:] + " Example"},
+	}
+	switch name {
+	case "alice":
+		s.Roles = []login.RoleStatus{ready("111122223333", "analytics", "analyst", "alice@example.com")}
+	case "bob":
+		expired := ready("444455556666", "engineering", "nightly", "bob@example.com")
+		expired.State, expired.Expiration = login.RoleExpired, now.Add(-time.Minute)
+		s.Roles = []login.RoleStatus{
+			ready("111122223333", "analytics", "analyst", "bob@example.com"),
+			ready("111122223333", "analytics", "engineer", "bob@example.com"),
+			{Role: role("444455556666", "pipeline"), Account: "444455556666", AccountName: "engineering", State: login.RoleFailed, Deliver: "direct",
+				Error: &login.RoleError{Code: "AccessDenied", Message: "Not authorized to perform sts:AssumeRoleWithSAML",
+					Mend: "let the trust policy of the role name arn:aws:iam::444455556666:saml-provider/dev-idp as principal, with SAML:aud " + "http://127.0.0.1:8480/saml/consume"}},
+			expired,
+		}
+		s.Notes = []string{"The role arn:aws:iam::999988887777:role/other was dropped: its account is not configured here."}
+	case "carol":
+		s.Administrator = true
+	case "setup":
+		s.Person, s.IdPName, s.Administrator = login.Person{}, "", true
+	}
+	return s
+}
+
+func (w *world) Begin(_ context.Context, idp identity.IdPID, returnTo string) (login.Started, error) {
+	pre := secret.Random(16)
+	q := url.Values{"SAMLRequest": {"x"}, "RelayState": {pre.Reveal() + "|" + returnTo}}
+	return login.Started{RedirectURL: w.idp + "/sso?" + q.Encode(), PreLogin: pre}, nil
+}
+
+func (w *world) Consume(_ context.Context, response, relayState string, source netip.Addr) (login.Consumed, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.consumed = append(w.consumed, relayState)
+	pre, returnTo, ok := strings.Cut(relayState, "|")
+	if !ok || !source.IsLoopback() {
+		return login.Consumed{}, fault.Coded(fault.Denied, "saml.unsolicited", "The response answers no request of this server").WithMend("start from the sign-in page")
+	}
+	if response != "good" {
+		return login.Consumed{}, fault.Coded(fault.Unauthenticated, "saml.signature", "The response is not signed by the identity provider “Dev IdP”").
+			WithMend("compare the signing certificate at the identity provider with the metadata entered here")
+	}
+	h := secret.Random(16)
+	w.parked[h.Reveal()] = [2]string{pre, returnTo}
+	return login.Consumed{Handle: h, PassThroughError: w.passError}, nil
+}
+
+func (w *world) Complete(_ context.Context, handle, preLogin secret.Text) (login.SignedIn, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p, ok := w.parked[handle.Reveal()]
+	if !ok || p[0] != preLogin.Reveal() {
+		return login.SignedIn{}, fault.Coded(fault.Unauthenticated, "login.other-browser", "This sign-in belongs to another browser")
+	}
+	delete(w.parked, handle.Reveal())
+	return w.open(w.person, p[1]), nil
+}
+
+// open needs the lock.
+func (w *world) open(person, returnTo string) login.SignedIn {
+	cookie := secret.Random(16)
+	s := people(person, time.Now())
+	w.sessions[cookie.Reveal()] = s
+	return login.SignedIn{Cookie: cookie, Session: s, ReturnTo: returnTo}
+}
+
+func (w *world) RedeemSetup(_ context.Context, code secret.Text) (login.SignedIn, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if code.Reveal() != "once" {
+		return login.SignedIn{}, fault.Coded(fault.Expired, "setup.code", "This set-up link was used already or is too old").WithMend("run `carnet admin recover` on the server")
+	}
+	return w.open("setup", "/"), nil
+}
+
+func (w *world) Resume(_ context.Context, cookie secret.Text) (login.LoginSession, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if s, ok := w.sessions[cookie.Reveal()]; ok {
+		return s, nil
+	}
+	return login.LoginSession{}, fault.Coded(fault.Expired, "login.expired", "The sign-in has ended")
+}
+
+func (w *world) ResumeCLI(ctx context.Context, t secret.Text) (login.LoginSession, error) {
+	return w.Resume(ctx, t)
+}
+
+func (w *world) NeedsSetup(context.Context) (bool, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.waiting, nil
+}
+
+func (w *world) SignOut(_ context.Context, id identity.LoginSessionID) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for c, s := range w.sessions {
+		if s.ID == id {
+			delete(w.sessions, c)
+			w.signedOut = append(w.signedOut, string(id))
+		}
+	}
+	return nil
+}
+
+func (w *world) StartCode(_ context.Context, _ login.LoginSession, challenge, redirect string) (secret.Text, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.codes = append(w.codes, challenge+" "+redirect)
+	return secret.New("the&code"), nil
+}
+
+func (w *world) List() []federation.IdP {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return append([]federation.IdP(nil), w.idps...)
+}
+
+func (w *world) Add(_ context.Context, p federation.IdP) (federation.IdP, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !bytes.HasPrefix(p.Metadata, []byte("<")) {
+		return federation.IdP{}, fault.Coded(fault.Invalid, "metadata.xml", "The metadata is not an XML document").WithMend("download it from the identity provider again")
+	}
+	p.ID, p.EntityID = identity.NewIdPID(), "https://idp.example.com/metadata"
+	w.idps = append(w.idps, p)
+	return p, nil
+}
+
+func devIdP() federation.IdP {
+	return federation.IdP{ID: "idp_dev", Name: "Dev IdP", EntityID: "http://localhost:8482/metadata", Enabled: true,
+		Accounts: []string{"111122223333", "444455556666"}, RolePatterns: []string{"*"}, UserNameDomains: []string{"example.com"},
+		AdministratorGroups: []string{"carnet-admins"}, AllowAutoCreate: true}
+}
+
+// idpHandler is another site that posts a response to the assertion consumer,
+// by a button and by script.
+func (w *world) idpHandler(rw http.ResponseWriter, r *http.Request) {
+	response := "good"
+	if r.URL.Query().Has("bad") {
+		response = "bad"
+	}
+	fmt.Fprintf(rw, `<form method="post" action="%s/saml/consume"><input type="hidden" name="SAMLResponse" value="%s">
+<input type="hidden" name="RelayState" value="%s"><button id="go">Go on</button></form>`,
+		w.base, response, html.EscapeString(r.URL.Query().Get("RelayState")))
+}
+
+func (w *world) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.log.Write(b)
+}
+
+// newWorld serves the real table of pages on 127.0.0.1, and an identity
+// provider on localhost: two sites, as in life.
+func newWorld(t *testing.T, change func(*world)) *world {
+	t.Helper()
+	w := &world{idps: []federation.IdP{devIdP()}, person: "alice", parked: map[string][2]string{}, sessions: map[string]login.LoginSession{}}
+	srv := httptest.NewUnstartedServer(nil)
+	w.base = "http://" + srv.Listener.Addr().String()
+	idp := httptest.NewServer(http.HandlerFunc(w.idpHandler))
+	t.Cleanup(idp.Close)
+	w.idp = strings.Replace(idp.URL, "127.0.0.1", "localhost", 1)
+	if change != nil {
+		change(w)
+	}
+	base, err := url.Parse(w.base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages, err := web.New(web.Config{
+		Login: w, LoginSessions: w, Providers: w, BaseURL: base, SAMLURL: w.base + "/saml/consume",
+		SAMLMetadata: []byte("<EntityDescriptor/>"), Now: time.Now,
+		Accounts: []web.Account{
+			{ID: "111122223333", Name: "analytics", S3: "http://127.0.0.1:8481", Region: "us-east-1"},
+			{ID: "444455556666", Name: "engineering", S3: "http://127.0.0.1:8481", Region: "us-east-1"},
+		},
+		Ready: func(context.Context) error { return w.notReady },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	site, err := httpd.New(httpd.Config{
+		BaseURL: base, AlsoHosts: []string{"other.test"}, Sessions: w, Page: pages.ErrorPage, Now: time.Now,
+		Logger: slog.New(slog.NewTextHandler(w, nil)),
+	}, pages.Routes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.Config.Handler = site
+	srv.Start()
+	t.Cleanup(srv.Close)
+	return w
+}
+
+// browser keeps cookies and follows no redirect by itself.
+type browser struct {
+	t    *testing.T
+	http *http.Client
+}
+
+func newBrowser(t *testing.T) *browser {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &browser{t, &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
+}
+
+// page is an answer, read.
+type page struct {
+	status int
+	header http.Header
+	body   string
+}
+
+func (p page) to() string { return p.header.Get("Location") }
+
+func (b *browser) do(r *http.Request) page {
+	b.t.Helper()
+	res, err := b.http.Do(r)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return page{res.StatusCode, res.Header, string(body)}
+}
+
+func (b *browser) get(target string) page {
+	b.t.Helper()
+	r, err := http.NewRequestWithContext(b.t.Context(), http.MethodGet, target, nil)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return b.do(r)
+}
+
+// post sends a form; header pairs may say where it came from.
+func (b *browser) post(target string, form url.Values, header ...string) page {
+	b.t.Helper()
+	r, err := http.NewRequestWithContext(b.t.Context(), http.MethodPost, target, strings.NewReader(form.Encode()))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	return b.do(r)
+}
+
+// signIn walks the whole sign-in and gives the last answer.
+func (b *browser) signIn(w *world, path string) page {
+	b.t.Helper()
+	p := b.get(w.base + path)
+	if p.status != 303 {
+		b.t.Fatalf("GET %s: status %d", path, p.status)
+	}
+	p = b.get(w.base + p.to())
+	if p.status != 303 || !strings.HasPrefix(p.to(), w.idp) {
+		b.t.Fatalf("sign-in: status %d to %q", p.status, p.to())
+	}
+	u, err := url.Parse(p.to())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	p = b.post(w.base+"/saml/consume", url.Values{"SAMLResponse": {"good"}, "RelayState": {u.Query().Get("RelayState")}},
+		"Sec-Fetch-Site", "cross-site", "Origin", w.idp)
+	if p.status != 303 {
+		b.t.Fatalf("consume: status %d: %s", p.status, p.body)
+	}
+	return b.get(w.base + p.to())
+}
