@@ -310,8 +310,8 @@ func (s *scanner) comment() *Error {
 func (s *scanner) cdata() *Error {
 	from := s.at + len("<![CDATA[")
 	n := bytes.Index(s.src[from:], []byte("]]>"))
-	if n < 0 {
-		return s.fail(Malformed, "a CDATA section without end")
+	if n <= 0 {
+		return s.fail(Malformed, "a CDATA section without content or end")
 	}
 	s.at = from
 	for s.at < from+n {
