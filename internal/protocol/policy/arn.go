@@ -1,0 +1,182 @@
+package policy
+
+import (
+	"errors"
+	"strings"
+)
+
+// resourcePattern is one Resource value: "*", or an ARN whose first five
+// fields match field by field and whose last may span anything.
+type resourcePattern struct {
+	any bool
+	// literalHead is the first five fields with their colons, where none has
+	// a wildcard; else it is empty and fields are matched one by one.
+	literalHead string
+	fields      [5]pattern
+	last        pattern
+}
+
+var errNotARN = errors.New(`want "*" or arn:partition:service:region:account:resource`)
+
+func compileResource(text string, variables bool) (resourcePattern, error) {
+	if text == "*" {
+		return resourcePattern{any: true}, nil
+	}
+	fields, last, ok := splitARN(text)
+	if !ok || fields[0] != "arn" || fields[1] == "" || last == "" {
+		return resourcePattern{}, errNotARN
+	}
+	if fields[2] == "" || strings.ContainsAny(fields[2], "*?") {
+		return resourcePattern{}, errors.New("the service of an ARN has no wildcard")
+	}
+	head := text[:len(text)-len(last)]
+	if variables && strings.Contains(head, "${") {
+		return resourcePattern{}, errors.New("a variable can stand after the fifth colon only")
+	}
+	r := resourcePattern{}
+	for i, f := range fields {
+		var err error
+		if r.fields[i], err = compile(f, false, true); err != nil {
+			return resourcePattern{}, err
+		}
+	}
+	if !strings.ContainsAny(head, "*?") {
+		r.literalHead = head
+	}
+	var err error
+	r.last, err = compile(last, variables, true)
+	return r, err
+}
+
+// splitARN cuts at the first five colons.
+func splitARN(s string) (fields [5]string, last string, ok bool) {
+	for i := range fields {
+		j := strings.IndexByte(s, ':')
+		if j < 0 {
+			return fields, "", false
+		}
+		fields[i], s = s[:j], s[j+1:]
+	}
+	return fields, s, true
+}
+
+// target is the resource of a request, cut once.
+type target struct {
+	text   string
+	head   string // the first five fields with their colons
+	fields [5]string
+	last   string
+}
+
+func newTarget(resource string) (target, bool) {
+	fields, last, ok := splitARN(resource)
+	if !ok || fields[0] != "arn" || last == "" {
+		return target{}, false
+	}
+	return target{
+		text: resource, head: resource[:len(resource)-len(last)], fields: fields, last: last,
+	}, true
+}
+
+// indexKey is the part of the resource under which statements are found: up
+// to the first slash, so a bucket with all its keys.
+func (t *target) indexKey() string {
+	if i := strings.IndexByte(t.last, '/'); i >= 0 {
+		return t.text[:len(t.head)+i]
+	}
+	return t.text
+}
+
+func (r *resourcePattern) match(t *target, c *Context) bool {
+	if r.any {
+		return true
+	}
+	if r.literalHead != "" {
+		return r.literalHead == t.head && r.last.match(t.last, c)
+	}
+	for i := range r.fields {
+		if !r.fields[i].match(t.fields[i], c) {
+			return false
+		}
+	}
+	return r.last.match(t.last, c)
+}
+
+// indexKey is the key under which all targets that r can match are found, or
+// "" where there is no single one.
+func (r *resourcePattern) indexKey() string {
+	if r.any || r.literalHead == "" || len(r.last) == 0 || r.last[0].kind != literal {
+		return ""
+	}
+	first, _, whole := strings.Cut(r.last[0].text, "/")
+	if !whole && len(r.last) > 1 {
+		return "" // the segment goes on with a wildcard or variable
+	}
+	return r.literalHead + first
+}
+
+// arnPattern is a value of the Arn operators: six fields, each with wildcards.
+// A lone "*" and a lone variable stand for a whole ARN.
+type arnPattern struct {
+	whole  pattern // "*" or one variable
+	fields [6]pattern
+}
+
+func compileARN(text string, variables bool) (arnPattern, error) {
+	all, err := compile(text, variables, true)
+	if err != nil {
+		return arnPattern{}, err
+	}
+	if len(all) == 1 && (all[0].kind == star || all[0].kind == variable) {
+		return arnPattern{whole: all}, nil
+	}
+	var a arnPattern
+	field := 0
+	for _, t := range all {
+		if t.kind != literal {
+			a.fields[field] = append(a.fields[field], t)
+			continue
+		}
+		parts := []string{t.text}
+		for field+len(parts)-1 < 5 {
+			last := parts[len(parts)-1]
+			before, after, ok := strings.Cut(last, ":")
+			if !ok {
+				break
+			}
+			parts = append(parts[:len(parts)-1], before, after)
+		}
+		for i, part := range parts {
+			if i > 0 {
+				field++
+			}
+			if part != "" {
+				a.fields[field] = append(a.fields[field], token{kind: literal, text: part})
+			}
+		}
+	}
+	if field != 5 {
+		return arnPattern{}, errNotARN
+	}
+	return a, nil
+}
+
+func (a *arnPattern) patterns() []pattern {
+	if a.whole != nil {
+		return []pattern{a.whole}
+	}
+	return a.fields[:]
+}
+
+// match compares with an ARN that splitARN has cut.
+func (a *arnPattern) match(s string, fields *[5]string, last string, c *Context) bool {
+	if a.whole != nil {
+		return a.whole.match(s, c)
+	}
+	for i := range fields {
+		if !a.fields[i].match(fields[i], c) {
+			return false
+		}
+	}
+	return a.fields[5].match(last, c)
+}

@@ -1,0 +1,421 @@
+package policy
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// verdict is what one test says. broken means that a present value did not
+// parse: an Allow does not apply then, and a Deny does.
+type verdict int8
+
+const (
+	no verdict = iota
+	yes
+	broken
+)
+
+// condition is one operator on one key, with its values compiled.
+type condition struct {
+	written  string // operator and key as the policy has them, for Explain
+	key      string // in lower case
+	test     test
+	compare  compare
+	negated  bool
+	fold     bool // letter case aside
+	ifExists bool
+	each     quantifier
+
+	patterns  []pattern
+	arns      []arnPattern
+	numbers   []decimal
+	dates     []time.Time
+	networks  []netip.Prefix
+	flags     []bool
+	texts     []string
+	variables bool // some value has a variable
+}
+
+type test uint8
+
+const (
+	testString test = iota
+	testNumeric
+	testDate
+	testBool
+	testBinary
+	testIP
+	testARN
+	testNull
+)
+
+type compare uint8
+
+const (
+	equal compare = iota
+	like
+	less
+	lessEqual
+	greater
+	greaterEqual
+)
+
+type quantifier uint8
+
+const (
+	oneValue quantifier = iota
+	forAllValues
+	forAnyValue
+)
+
+// operator finds the test behind an operator's name, prefix and suffix off.
+func (c *condition) operator(name string) bool {
+	comparisons := map[string]compare{
+		"Equals": equal, "NotEquals": equal, "LessThan": less, "LessThanEquals": lessEqual,
+		"GreaterThan": greater, "GreaterThanEquals": greaterEqual,
+	}
+	switch name {
+	case "StringEquals", "StringNotEquals":
+	case "StringEqualsIgnoreCase", "StringNotEqualsIgnoreCase":
+		c.fold = true
+	case "StringLike", "StringNotLike":
+		c.compare = like
+	case "Bool":
+		c.test = testBool
+	case "BinaryEquals":
+		c.test = testBinary
+	case "IpAddress", "NotIpAddress":
+		c.test = testIP
+	case "ArnEquals", "ArnLike", "ArnNotEquals", "ArnNotLike":
+		c.test = testARN
+	case "Null":
+		c.test = testNull
+	default:
+		rest, numeric := strings.CutPrefix(name, "Numeric")
+		if !numeric {
+			var date bool
+			if rest, date = strings.CutPrefix(name, "Date"); !date {
+				return false
+			}
+		}
+		comparison, ok := comparisons[rest]
+		c.compare, c.test = comparison, testDate
+		if numeric {
+			c.test = testNumeric
+		}
+		c.negated = rest == "NotEquals"
+		return ok
+	}
+	c.negated = strings.Contains(name, "Not")
+	return true
+}
+
+func (p *parser) conditions(n node) ([]condition, error) {
+	if n.kind != jsonObject {
+		return nil, errors.New("Condition must be a map of operators")
+	}
+	var out []condition
+	for _, op := range n.members {
+		if op.value.kind != jsonObject || len(op.value.members) == 0 {
+			return nil, fmt.Errorf("Condition %s must be a map of keys", clip(op.name))
+		}
+		for _, key := range op.value.members {
+			c, err := p.condition(op.name, key)
+			if err != nil {
+				return nil, fmt.Errorf("Condition %s %q: %w", clip(op.name), clip(key.name), err)
+			}
+			out = append(out, c)
+		}
+	}
+	return out, nil
+}
+
+func (p *parser) condition(operator string, key member) (condition, error) {
+	c := condition{written: operator + " " + key.name, key: strings.ToLower(key.name)}
+	name := operator
+	if rest, ok := strings.CutPrefix(name, "ForAllValues:"); ok {
+		name, c.each = rest, forAllValues
+	} else if rest, ok := strings.CutPrefix(name, "ForAnyValue:"); ok {
+		name, c.each = rest, forAnyValue
+	}
+	name, c.ifExists = strings.CutSuffix(name, "IfExists")
+	if !c.operator(name) {
+		return c, errors.New("there is no such operator")
+	}
+	if c.test == testNull && (c.ifExists || c.each != oneValue) {
+		return c, errors.New("Null takes no IfExists, ForAllValues or ForAnyValue")
+	}
+	if !strings.Contains(key.name, ":") || strings.ContainsAny(key.name, "*?${}\" \t\r\n") {
+		return c, errors.New("this does not name a context key")
+	}
+	values := key.value.list()
+	if len(values) == 0 {
+		return c, errors.New("the list of values is empty")
+	}
+	for _, v := range values {
+		if v.kind != jsonString && v.kind != jsonNumber && v.kind != jsonBool {
+			return c, errors.New("a value must be a string, a number or a boolean")
+		}
+		if err := c.add(v.text, p.variables); err != nil {
+			return c, fmt.Errorf("value %q: %w", clip(v.text), err)
+		}
+	}
+	return c, nil
+}
+
+// add compiles one value. What would never parse at a decision is refused now.
+func (c *condition) add(text string, variables bool) error {
+	switch c.test {
+	case testString:
+		p, err := compile(text, variables, c.compare == like)
+		c.patterns = append(c.patterns, p)
+		c.variables = c.variables || p.hasVariable()
+		return err
+	case testARN:
+		a, err := compileARN(text, variables)
+		c.arns = append(c.arns, a)
+		for _, p := range a.patterns() {
+			c.variables = c.variables || p.hasVariable()
+		}
+		return err
+	case testNumeric:
+		d, ok := parseDecimal(text)
+		c.numbers = append(c.numbers, d)
+		return unless(ok, "want a number")
+	case testDate:
+		t, ok := parseDate(text)
+		c.dates = append(c.dates, t)
+		return unless(ok, "want a date such as 2026-01-31T12:00:00Z, or epoch seconds")
+	case testBool, testNull:
+		b, ok := parseBool(text)
+		c.flags = append(c.flags, b)
+		return unless(ok, "want true or false")
+	case testBinary:
+		c.texts = append(c.texts, text)
+		return unless(isBase64(text), "want base64")
+	default:
+		n, ok := parseNetwork(text)
+		c.networks = append(c.networks, n)
+		return unless(ok, "want an address or a CIDR block")
+	}
+}
+
+func unless(ok bool, text string) error {
+	if ok {
+		return nil
+	}
+	return errors.New(text)
+}
+
+func isBase64(s string) bool {
+	if strings.ContainsAny(s, "\r\n") {
+		return false
+	}
+	_, err := base64.StdEncoding.Strict().DecodeString(s)
+	return err == nil
+}
+
+// parseNetwork reads a CIDR block or a bare address. IPv4 inside IPv6 is
+// refused: requests carry plain IPv4 and it would never match.
+func parseNetwork(s string) (netip.Prefix, bool) {
+	if !strings.Contains(s, "/") {
+		a, err := netip.ParseAddr(s)
+		if err != nil || a.Zone() != "" || a.Is4In6() {
+			return netip.Prefix{}, false
+		}
+		return netip.PrefixFrom(a, a.BitLen()), true
+	}
+	n, err := netip.ParsePrefix(s)
+	if err != nil || n.Addr().Is4In6() {
+		return netip.Prefix{}, false
+	}
+	return n.Masked(), true
+}
+
+// eval answers for one request.
+func (c *condition) eval(ctx *Context) verdict {
+	values := ctx.lookup(c.key)
+	present := len(values) > 0
+	if c.test == testNull {
+		for _, absent := range c.flags {
+			if absent != present {
+				return yes
+			}
+		}
+		return no
+	}
+	if !present {
+		switch {
+		case c.ifExists || c.each == forAllValues:
+			return yes
+		case c.each == forAnyValue || !c.negated:
+			return no
+		}
+	}
+	// A negated operator holds where nothing matches; an unresolved variable
+	// must not make it hold.
+	if c.negated && c.variables && !c.resolvable(ctx) {
+		return no
+	}
+	if !present {
+		return yes
+	}
+	if c.each == oneValue {
+		if len(values) > 1 {
+			return broken
+		}
+		return c.one(values[0], ctx)
+	}
+	return c.many(values, ctx)
+}
+
+// many combines the values of the request: any yes for ForAnyValue, no no for
+// ForAllValues, and a broken one counts where it could turn the answer.
+func (c *condition) many(values []string, ctx *Context) verdict {
+	decides, otherwise := yes, no
+	if c.each == forAllValues {
+		decides, otherwise = no, yes
+	}
+	for _, v := range values {
+		switch got := c.one(v, ctx); got {
+		case decides:
+			return decides
+		case broken:
+			otherwise = broken
+		}
+	}
+	return otherwise
+}
+
+// one tests one value of the request against the values of the policy.
+func (c *condition) one(value string, ctx *Context) verdict {
+	got := c.matches(value, ctx)
+	if c.negated && got != broken {
+		return yes - got
+	}
+	return got
+}
+
+func (c *condition) resolvable(ctx *Context) bool {
+	for _, p := range c.patterns {
+		if !p.resolvable(ctx) {
+			return false
+		}
+	}
+	for i := range c.arns {
+		for _, p := range c.arns[i].fields {
+			if !p.resolvable(ctx) {
+				return false
+			}
+		}
+		if !c.arns[i].whole.resolvable(ctx) {
+			return false
+		}
+	}
+	return true
+}
+
+// matches reports whether value fits any of the policy's values, before a
+// negated operator turns it round.
+func (c *condition) matches(value string, ctx *Context) verdict {
+	switch c.test {
+	case testString:
+		for _, p := range c.patterns {
+			if c.fold && p.matchFold(value, ctx) || !c.fold && p.match(value, ctx) {
+				return yes
+			}
+		}
+	case testARN:
+		fields, last, ok := splitARN(value)
+		if !ok {
+			return broken
+		}
+		for i := range c.arns {
+			if c.arns[i].match(value, &fields, last, ctx) {
+				return yes
+			}
+		}
+	case testNumeric, testDate:
+		return c.ordered(value)
+	case testBool:
+		b, ok := parseBool(value)
+		if !ok {
+			return broken
+		}
+		for _, want := range c.flags {
+			if b == want {
+				return yes
+			}
+		}
+	case testBinary:
+		if !isBase64(value) {
+			return broken
+		}
+		for _, want := range c.texts {
+			if value == want {
+				return yes
+			}
+		}
+	case testIP:
+		return c.inNetworks(value)
+	}
+	return no
+}
+
+func (c *condition) ordered(value string) verdict {
+	if c.test == testNumeric {
+		d, ok := parseDecimal(value)
+		if !ok {
+			return broken
+		}
+		for _, want := range c.numbers {
+			if c.compare.holds(d.compare(want)) {
+				return yes
+			}
+		}
+		return no
+	}
+	t, ok := parseDate(value)
+	if !ok {
+		return broken
+	}
+	for _, want := range c.dates {
+		if c.compare.holds(t.Compare(want)) {
+			return yes
+		}
+	}
+	return no
+}
+
+// holds reads the sign of a three-way comparison.
+func (k compare) holds(sign int) bool {
+	switch k {
+	case less:
+		return sign < 0
+	case lessEqual:
+		return sign <= 0
+	case greater:
+		return sign > 0
+	case greaterEqual:
+		return sign >= 0
+	}
+	return sign == 0
+}
+
+func (c *condition) inNetworks(value string) verdict {
+	a, err := netip.ParseAddr(value)
+	if err != nil {
+		return broken
+	}
+	a = a.Unmap().WithZone("")
+	for _, n := range c.networks {
+		if n.Contains(a) {
+			return yes
+		}
+	}
+	return no
+}

@@ -1,0 +1,46 @@
+package policy
+
+import "strings"
+
+// Context holds the condition keys of one request. Letter case of keys does
+// not count; a key with no value is absent. The zero Context is empty.
+type Context struct {
+	entries []entry
+}
+
+type entry struct {
+	key    string // in lower case
+	values []string
+}
+
+// Set gives key its values and takes the place of earlier ones.
+func (c *Context) Set(key string, values ...string) {
+	key = strings.ToLower(key)
+	for i := range c.entries {
+		if c.entries[i].key == key {
+			c.entries[i].values = values
+			return
+		}
+	}
+	c.entries = append(c.entries, entry{key: key, values: values})
+}
+
+// Get gives the values of key; none where it is absent.
+func (c *Context) Get(key string) []string { return c.lookup(strings.ToLower(key)) }
+
+// Clone gives a copy to which keys can be added apart.
+func (c *Context) Clone() Context {
+	return Context{entries: append(make([]entry, 0, len(c.entries)+16), c.entries...)}
+}
+
+func (c *Context) lookup(lower string) []string {
+	if c == nil {
+		return nil
+	}
+	for i := range c.entries {
+		if c.entries[i].key == lower {
+			return c.entries[i].values
+		}
+	}
+	return nil
+}
