@@ -285,3 +285,32 @@ func TestSecretFiles(t *testing.T) {
 		t.Errorf("CheckFiles: got %v, want both problems", err)
 	}
 }
+
+// docs/configuration.md names every key, and the defaults as they are.
+func TestDocumentation(t *testing.T) {
+	t.Parallel()
+	b, err := os.ReadFile("../../../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc := string(b)
+	for _, key := range allKeys(reflect.TypeFor[config.Config]()) {
+		if !regexp.MustCompile(`\b` + key + `\b`).MatchString(doc) {
+			t.Errorf("the key %s is missing", key)
+		}
+	}
+	for _, row := range []string{
+		"| `region` | `" + config.DefaultRegion + "` |",
+		"| `listen.web.address` | `" + config.DefaultWebAddress + "` |",
+		"| `listen.aws.address` | `" + config.DefaultAWSAddress + "` |",
+		"| `login_session.lifetime` | `12h` |",
+		"| `iam.minimum_duration` | `15m` |",
+	} {
+		if !strings.Contains(doc, row) {
+			t.Errorf("the row %s is missing", row)
+		}
+	}
+	if config.DefaultLoginSession != 12*time.Hour || config.DefaultMinimumDuration != 15*time.Minute {
+		t.Error("the defaults changed: change the documentation and this test")
+	}
+}
