@@ -1,0 +1,148 @@
+// Package audit keeps the audit trail in SQL. Records are only ever inserted;
+// nothing here can change or delete one.
+package audit
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"carnet.dev/carnet/internal/edge/sql"
+	"carnet.dev/carnet/internal/service/audit"
+)
+
+// Store is audit.Store and audit.Trail on a database.
+type Store struct{ DB *sql.DB }
+
+var (
+	_ audit.Store = Store{}
+	_ audit.Trail = Store{}
+)
+
+// Atomic makes one transaction of what fn does.
+func (s Store) Atomic(ctx context.Context, fn func(context.Context) error) error {
+	return s.DB.Atomic(ctx, fn)
+}
+
+// Head gives the end of a chain; zero for one that hasn't begun.
+func (s Store) Head(ctx context.Context, writer string) (h audit.Head, err error) {
+	err = s.DB.Read(ctx, func(t *sql.Tx) error {
+		h = audit.Head{Writer: writer}
+		var hash []byte
+		err := t.QueryRow(`SELECT seq, hash FROM audit_chain WHERE writer = $1`, writer).Scan(&h.Seq, &hash)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		copy(h.Hash[:], hash)
+		return err
+	})
+	return h, err
+}
+
+// Append stores a record and moves the head.
+func (s Store) Append(ctx context.Context, r audit.Record) error {
+	return s.DB.Write(ctx, func(t *sql.Tx) error {
+		if _, err := t.Exec(`INSERT INTO audit_record (writer, seq, at, action, person, body, hash)
+			VALUES ($1, $2, $3, $4, $5, $6, $7)`, r.Writer, r.Seq, r.At.UnixMilli(), r.Action, r.Person, r.Body, r.Hash[:]); err != nil {
+			return err
+		}
+		_, err := t.Exec(`INSERT INTO audit_chain (writer, seq, hash) VALUES ($1, $2, $3)
+			ON CONFLICT (writer) DO UPDATE SET seq = $2, hash = $3`, r.Writer, r.Seq, r.Hash[:])
+		return err
+	})
+}
+
+// PutCheckpoint stores a signed head.
+func (s Store) PutCheckpoint(ctx context.Context, c audit.Checkpoint) error {
+	return s.DB.Write(ctx, func(t *sql.Tx) error {
+		_, err := t.Exec(`INSERT INTO audit_checkpoint (writer, seq, hash, at, signer, signature)
+			VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (writer, seq) DO NOTHING`,
+			c.Writer, c.Seq, c.Hash[:], c.At.UnixMilli(), c.Signer, c.Signature)
+		return err
+	})
+}
+
+// Signers gives the signing keys, newest first, and stores the first one.
+func (s Store) Signers(ctx context.Context, add *audit.Signer) (all []audit.Signer, err error) {
+	read := func(t *sql.Tx) error {
+		all = nil
+		return t.Each(`SELECT id, public, sealed, created FROM audit_signer ORDER BY created DESC, id`, nil,
+			func(scan func(...any) error) error {
+				var k audit.Signer
+				var created int64
+				err := scan(&k.ID, (*[]byte)(&k.Public), &k.Sealed, &created)
+				k.Created = time.UnixMilli(created).UTC()
+				all = append(all, k)
+				return err
+			})
+	}
+	if add == nil {
+		err = s.DB.Read(ctx, read)
+		return all, err
+	}
+	err = s.DB.Write(ctx, func(t *sql.Tx) error {
+		if err := read(t); err != nil || len(all) > 0 {
+			return err
+		}
+		if _, err := t.Exec(`INSERT INTO audit_signer (id, public, sealed, created) VALUES ($1, $2, $3, $4)`,
+			add.ID, []byte(add.Public), add.Sealed, add.Created.UnixMilli()); err != nil {
+			return err
+		}
+		return read(t)
+	})
+	return all, err
+}
+
+// Heads gives the end of every chain.
+func (s Store) Heads(ctx context.Context) (all []audit.Head, err error) {
+	err = s.DB.Read(ctx, func(t *sql.Tx) error {
+		all = nil
+		return t.Each(`SELECT writer, seq, hash FROM audit_chain ORDER BY writer`, nil, func(scan func(...any) error) error {
+			var h audit.Head
+			var hash []byte
+			err := scan(&h.Writer, &h.Seq, &hash)
+			copy(h.Hash[:], hash)
+			all = append(all, h)
+			return err
+		})
+	})
+	return all, err
+}
+
+// Records gives a chain in pages.
+func (s Store) Records(ctx context.Context, writer string, after int64, most int) (all []audit.Record, err error) {
+	err = s.DB.Read(ctx, func(t *sql.Tx) error {
+		all = nil
+		return t.Each(`SELECT writer, seq, at, action, person, body, hash FROM audit_record
+			WHERE writer = $1 AND seq > $2 ORDER BY seq LIMIT $3`, []any{writer, after, most}, func(scan func(...any) error) error {
+			var r audit.Record
+			var at int64
+			var hash []byte
+			err := scan(&r.Writer, &r.Seq, &at, &r.Action, &r.Person, &r.Body, &hash)
+			r.At = time.UnixMilli(at).UTC()
+			copy(r.Hash[:], hash)
+			all = append(all, r)
+			return err
+		})
+	})
+	return all, err
+}
+
+// Checkpoints gives all signed heads.
+func (s Store) Checkpoints(ctx context.Context) (all []audit.Checkpoint, err error) {
+	err = s.DB.Read(ctx, func(t *sql.Tx) error {
+		all = nil
+		return t.Each(`SELECT writer, seq, hash, at, signer, signature FROM audit_checkpoint ORDER BY writer, seq`, nil,
+			func(scan func(...any) error) error {
+				var c audit.Checkpoint
+				var at int64
+				var hash []byte
+				err := scan(&c.Writer, &c.Seq, &hash, &at, &c.Signer, &c.Signature)
+				c.At = time.UnixMilli(at).UTC()
+				copy(c.Hash[:], hash)
+				all = append(all, c)
+				return err
+			})
+	})
+	return all, err
+}
