@@ -117,6 +117,7 @@ func (o *Operation) addSource(h headers) {
 		return
 	}
 	o.Checks = append(o.Checks, o.Source.check())
+	o.Reveal = &Check{Action: "s3:ListBucket", Bucket: o.Source.Bucket}
 	o.CopiesTags = o.Name == CopyObject && h["X-Amz-Tagging-Directive"] != "REPLACE"
 }
 

@@ -33,7 +33,7 @@ var headerUses = map[string]headerUse{
 
 	"Content-Type": useCreate, "Content-Language": useCreate, "Content-Disposition": useCreate,
 	"Content-Encoding": useCreate, "Cache-Control": useCreate, "Expires": useCreate,
-	"Content-Md5": useContent,
+	"Content-Md5": useHere, // the gateway holds the content to it
 
 	"X-Amz-Checksum-Mode":          useRead,
 	"X-Amz-Sdk-Checksum-Algorithm": useContent,

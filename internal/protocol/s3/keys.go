@@ -27,9 +27,10 @@ const (
 	reserved = ".sgwtmp"
 )
 
-// CheckBucketName holds S3's rules for general purpose buckets.
+// CheckBucketName holds S3's rules for general purpose buckets, but that two
+// characters do: stores on premises have such buckets, and clients send them.
 func CheckBucketName(name string) error {
-	bad := len(name) < 3 || len(name) > 63 || !alnum(name[0]) || !alnum(name[len(name)-1]) ||
+	bad := len(name) < 2 || len(name) > 63 || !alnum(name[0]) || !alnum(name[len(name)-1]) ||
 		strings.Contains(name, "..") || strings.HasPrefix(name, "xn--") || ipv4(name)
 	for i := 0; i < len(name) && !bad; i++ {
 		bad = !alnum(name[i]) && name[i] != '-' && name[i] != '.'

@@ -133,3 +133,12 @@ func decodeXML(body []byte, into any) error {
 func malformedXML() error {
 	return fault.Coded(fault.Invalid, "MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema")
 }
+
+// HasTags reads an upstream's answer to GetObjectTagging.
+func HasTags(body []byte) (bool, error) {
+	var t tagging
+	if err := decodeXML(body, &t); err != nil {
+		return false, err
+	}
+	return len(t.TagSet.Tags) > 0, nil
+}

@@ -200,6 +200,9 @@ func (b *Body) Read(out []byte) (int, error) {
 	return n, io.EOF
 }
 
+// Len gives the number of content bytes that are still to come.
+func (b *Body) Len() int64 { return b.left }
+
 // Err gives the failure of the body, nil while there is none.
 func (b *Body) Err() error {
 	if b.err == io.EOF {

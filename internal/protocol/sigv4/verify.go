@@ -50,10 +50,7 @@ func (p *Presented) Verify(r *Request, secretKey secret.Text, s Scope, payloadHa
 
 // VerifyWith is Verify with the signing key already derived.
 func (p *Presented) VerifyWith(r *Request, key Key, s Scope, payloadHash string, now time.Time) error {
-	if err := p.checkScope(s); err != nil {
-		return err
-	}
-	if err := p.checkTime(now); err != nil {
+	if err := p.Fits(s, now); err != nil {
 		return err
 	}
 	payloadHash, err := p.canonicalPayload(s, payloadHash)
@@ -93,6 +90,15 @@ func (p *Presented) appendPreamble(b []byte, algorithm string) []byte {
 	b = append(b, '/')
 	b = append(b, p.Service...)
 	return append(b, "/aws4_request\n"...)
+}
+
+// Fits holds scope and times alone. It proves nothing; it serves to refuse what
+// can't be right before a key is derived for it.
+func (p *Presented) Fits(s Scope, now time.Time) error {
+	if err := p.checkScope(s); err != nil {
+		return err
+	}
+	return p.checkTime(now)
 }
 
 func (p *Presented) malformed(why string) error {

@@ -1,0 +1,176 @@
+package gateway
+
+import (
+	"bytes"
+	"crypto/tls"
+	"io"
+	"net/http"
+	"strings"
+
+	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/protocol/s3"
+	"carnet.dev/carnet/internal/protocol/sigv4"
+)
+
+// act has the operation decided and carries it out.
+func (x *exchange) act(body *sigv4.Body) error {
+	known, err := x.locate()
+	if err != nil {
+		return err
+	}
+	var small []byte
+	if x.op.Body != s3.StreamBody {
+		// Read before the decision: for some operations it says what to decide.
+		if small, err = io.ReadAll(body); err != nil {
+			return err
+		}
+	}
+	switch x.op.Name {
+	case s3.DeleteObjects:
+		return x.deleteObjects(small, known)
+	case s3.PutObjectTagging:
+		small, err = x.op.ReadTagging(small)
+	case s3.CreateBucket:
+		err = x.op.ReadCreateBucket(small, x.g.config.Region)
+	}
+	if err != nil {
+		return err
+	}
+	if err := x.permit(x.op.Checks); err != nil {
+		return err
+	}
+	if err := x.placed(known); err != nil {
+		return err
+	}
+	switch x.op.Name {
+	case s3.ListBuckets:
+		return x.listBuckets()
+	case s3.GetBucketLocation:
+		return x.bucketLocation()
+	}
+	if x.op.CopiesTags {
+		if err := x.permitTagCopy(); err != nil {
+			return err
+		}
+	}
+	if x.op.Body == s3.StreamBody {
+		return x.upload(body)
+	}
+	out := x.outgoing()
+	if x.op.Body == s3.SmallBody {
+		out.Body, out.Length = bytes.NewReader(small), int64(len(small))
+	}
+	return x.relay(out)
+}
+
+// locate finds the store of the bucket and holds the keys to what that store
+// can keep apart: before any policy sees them.
+func (x *exchange) locate() (known bool, err error) {
+	if x.op.Bucket == "" {
+		return true, nil
+	}
+	x.place, known = x.g.config.Places.Place(x.op.Bucket)
+	if !known {
+		return false, nil
+	}
+	var ok bool
+	if x.store, ok = x.g.config.Stores[x.place.Upstream]; !ok {
+		return true, fault.New(fault.Misconfigured, "The store of this bucket is not configured").WithMend("ask your administrator")
+	}
+	return true, x.op.CheckKeys(x.store.Keys)
+}
+
+// permit asks for a decision; a denial says why.
+func (x *exchange) permit(checks []s3.Check) error {
+	if len(checks) == 0 {
+		return fault.New(fault.Internal, "The operation has nothing to check")
+	}
+	d := x.g.config.Decider.Decide(x.r.Context(), x.caller, checks, x.environment())
+	if d.Allow {
+		return nil
+	}
+	return denied(d.Reason)
+}
+
+func denied(reason string) *fault.Fault {
+	if reason == "" {
+		reason = "Access Denied"
+	}
+	return fault.Coded(fault.Denied, "AccessDenied", reason)
+}
+
+// placed refuses, after the decision, what no rule places, and buckets of
+// another owner than the client expects.
+func (x *exchange) placed(known bool) error {
+	op := x.op
+	if op.Bucket == "" {
+		return nil
+	}
+	if op.Name == s3.CreateBucket && (!known || x.place.Account != x.caller.Account) {
+		return denied("No bucket rule of this installation gives the name " + op.Bucket + " to account " + x.caller.Account)
+	}
+	if !known {
+		return noSuchBucket()
+	}
+	if op.BucketOwner != "" && op.BucketOwner != x.place.Account {
+		return denied("Access Denied: the bucket belongs to another account than x-amz-expected-bucket-owner says")
+	}
+	if op.Source == nil {
+		return nil
+	}
+	source, known := x.g.config.Places.Place(op.Source.Bucket)
+	if !known {
+		return noSuchBucket()
+	}
+	if op.SourceOwner != "" && op.SourceOwner != source.Account {
+		return denied("Access Denied: the source belongs to another account than x-amz-source-expected-bucket-owner says")
+	}
+	if source.Upstream != x.place.Upstream {
+		return fault.Coded(fault.Unsupported, "NotImplemented", "Copying between two stores is not offered").
+			WithMend("download and upload the object")
+	}
+	return nil
+}
+
+func noSuchBucket() error {
+	return fault.Coded(fault.NotFound, "NoSuchBucket", "The specified bucket does not exist")
+}
+
+// permitTagCopy asks for the tags' own permissions when the source has tags.
+func (x *exchange) permitTagCopy() error {
+	source := x.op.Source
+	out := &s3.Outgoing{Method: http.MethodGet, Bucket: source.Bucket, Key: source.Key, Query: []sigv4.Param{{Name: "tagging"}}}
+	if source.VersionID != "" {
+		out.Query = append(out.Query, sigv4.Param{Name: "versionId", Value: source.VersionID})
+	}
+	res, err := x.store.Upstream.Do(x.r.Context(), out)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	body, err := readSmall(res.Body)
+	if err != nil {
+		return err
+	}
+	switch {
+	case res.StatusCode == http.StatusNotFound:
+		return nil // the copy itself will say so, or deny
+	case res.StatusCode != http.StatusOK:
+		return fault.New(fault.Unavailable, "The tags of the source can't be read")
+	}
+	tagged, err := s3.HasTags(body)
+	if err != nil || !tagged {
+		return err
+	}
+	return x.permit(x.op.TagCopyChecks())
+}
+
+// outgoing is the request to the store: all from the operation.
+func (x *exchange) outgoing() *s3.Outgoing {
+	return &s3.Outgoing{Method: x.r.Method, Bucket: x.op.Bucket, Key: x.op.Key, Query: x.op.Query, Header: x.op.Header}
+}
+
+// tlsVersion gives "1.2" or "1.3", as s3:TlsVersion is written.
+func tlsVersion(v uint16) string {
+	return strings.TrimPrefix(tls.VersionName(v), "TLS ")
+}

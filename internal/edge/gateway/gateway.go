@@ -1,0 +1,245 @@
+// Package gateway is the S3 front: it proves who asks, reads what is asked,
+// has it decided, and only then speaks to a store, under the store's own key.
+//
+// A request is parsed once. From then on there are three values: the presented
+// credential, the caller behind it and the operation; nothing looks at the raw
+// request again. Content streams, and its last bytes go upstream only after
+// every hash, signature and checksum held, so nothing false becomes visible.
+// The gateway stores nothing. It must never forward a client's credential,
+// cookies or unknown headers, nor answer from a store before a decision.
+package gateway
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/core/identity"
+	"carnet.dev/carnet/internal/core/secret"
+	"carnet.dev/carnet/internal/protocol/s3"
+	"carnet.dev/carnet/internal/protocol/sigv4"
+	"carnet.dev/carnet/internal/service/access"
+)
+
+// Keys finds the caller behind an access key id and its session token. Errors
+// are faults with S3's codes: InvalidAccessKeyId, InvalidToken, ExpiredToken.
+type Keys interface {
+	Lookup(ctx context.Context, accessKeyID string, sessionToken secret.Text) (access.Caller, secret.Text, error)
+}
+
+// Decider decides a set of checks: allowed only when each is.
+type Decider interface {
+	Decide(ctx context.Context, c access.Caller, checks []s3.Check, env access.Environment) access.Decision
+}
+
+// Places says where buckets live.
+type Places interface {
+	Place(bucket string) (access.Place, bool)
+}
+
+// Upstream sends a request to a store.
+type Upstream interface {
+	Do(ctx context.Context, out *s3.Outgoing) (*http.Response, error)
+}
+
+// Store is an upstream and how it treats keys.
+type Store struct {
+	Upstream Upstream
+	Keys     s3.Keys
+}
+
+// Config is what a gateway needs.
+type Config struct {
+	Region string
+	// Domains are the hosts under which BUCKET.domain names a bucket.
+	Domains []string
+	Keys    Keys
+	Decider Decider
+	Places  Places
+	Stores  map[string]Store // by the name that Place gives
+	Logger  *slog.Logger     // takes one record per request
+	Now     func() time.Time
+	// Source gives the address that a request comes from; default its socket.
+	Source func(*http.Request) netip.Addr
+}
+
+// Gateway serves S3. It must be mounted outside http.ServeMux, which would
+// answer keys such as a//b with a redirect.
+type Gateway struct {
+	config  Config
+	derived *sigv4.KeyCache
+	buffers sync.Pool
+}
+
+const (
+	derivedKeys = 4096
+	copyBuffer  = 128 << 10
+)
+
+// New makes a gateway.
+func New(config Config) (*Gateway, error) {
+	if config.Region == "" || config.Keys == nil || config.Decider == nil || config.Places == nil {
+		return nil, fault.New(fault.Misconfigured, "The gateway needs a region, keys, a decider and places")
+	}
+	if config.Logger == nil {
+		config.Logger = slog.New(slog.DiscardHandler)
+	}
+	if config.Now == nil {
+		config.Now = time.Now
+	}
+	if config.Source == nil {
+		config.Source = socketAddress
+	}
+	return &Gateway{
+		config: config, derived: sigv4.NewKeyCache(derivedKeys),
+		buffers: sync.Pool{New: func() any { b := make([]byte, copyBuffer); return &b }},
+	}, nil
+}
+
+func socketAddress(r *http.Request) netip.Addr {
+	a, _ := netip.ParseAddrPort(r.RemoteAddr)
+	return a.Addr().Unmap()
+}
+
+// exchange is one request and its answer.
+type exchange struct {
+	g     *Gateway
+	w     http.ResponseWriter
+	r     *http.Request
+	id    identity.RequestID
+	began time.Time
+
+	claimed   string // the access key id as presented: for the log only
+	presented *sigv4.Presented
+	key       sigv4.Key
+	caller    access.Caller
+	op        *s3.Operation
+	store     Store
+	place     access.Place
+
+	status   int // 0 until the answer has begun
+	code     string
+	sent     int64
+	received int64
+	cause    error
+}
+
+// ServeHTTP serves one request.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := &exchange{g: g, w: w, r: r, id: identity.NewRequestID(), began: g.config.Now()}
+	h := w.Header()
+	h["X-Amz-Request-Id"] = []string{string(x.id)}
+	h["X-Content-Type-Options"] = []string{"nosniff"}
+	h["Content-Security-Policy"] = []string{"sandbox; default-src 'none'"}
+	defer x.log()
+	defer func() {
+		if p := recover(); p != nil {
+			x.panicked(p)
+		}
+	}()
+	if err := x.serve(); err != nil {
+		x.fail(err)
+	}
+}
+
+// panicked ends the request after a panic: as a fault where the answer has not
+// begun, by cutting the connection where it has.
+func (x *exchange) panicked(p any) {
+	if p != http.ErrAbortHandler {
+		x.cause = errors.Join(x.cause, &panicError{p})
+		x.g.config.Logger.Error("panic in the S3 gateway", "request_id", x.id, "panic", p)
+	}
+	if x.status != 0 {
+		panic(http.ErrAbortHandler)
+	}
+	x.fail(fault.Wrap(x.cause, fault.Internal, "We encountered an internal error. Please try again."))
+}
+
+type panicError struct{ value any }
+
+func (e *panicError) Error() string { return "panic" }
+
+// serve is the walk of every request: who, what, may they, do it.
+func (x *exchange) serve() error {
+	if err := x.authenticate(); err != nil {
+		return err
+	}
+	var err error
+	x.op, err = s3.Parse(&s3.Request{
+		Method: x.r.Method, Host: x.r.Host, Target: x.presented.Target,
+		Header: x.r.Header, Presigned: x.presented.Place == sigv4.Query,
+	}, x.g.config.Domains)
+	if err != nil {
+		return err
+	}
+	body, err := x.openBody()
+	if err != nil {
+		return err
+	}
+	return x.act(body)
+}
+
+// authenticate proves the caller.
+func (x *exchange) authenticate() error {
+	request := &sigv4.Request{
+		Method: x.r.Method, Target: x.r.RequestURI, Host: x.r.Host,
+		Header: x.r.Header, ContentLength: x.r.ContentLength,
+	}
+	p, err := sigv4.Parse(request)
+	if err != nil {
+		return err
+	}
+	if p == nil {
+		return unsigned(x.r.Method)
+	}
+	x.claimed = p.AccessKeyID
+	scope := sigv4.Scope{Service: "s3", Region: x.g.config.Region}
+	if err := p.Fits(scope, x.began); err != nil {
+		if p.Region != scope.Region {
+			x.w.Header()["X-Amz-Bucket-Region"] = []string{scope.Region}
+		}
+		return err
+	}
+	caller, secretKey, err := x.g.config.Keys.Lookup(x.r.Context(), p.AccessKeyID, p.SessionToken)
+	if err != nil {
+		return err
+	}
+	key := x.g.derived.Derive(secretKey, p.Date, p.Region, p.Service)
+	if err := p.VerifyWith(request, key, scope, "", x.began); err != nil {
+		return err
+	}
+	x.presented, x.key, x.caller = p, key, caller
+	return nil
+}
+
+// unsigned refuses a request without a credential: anonymous access does not
+// exist, and no bucket has CORS rules that a preflight could be answered from.
+func unsigned(method string) error {
+	if method == http.MethodOptions {
+		return fault.Coded(fault.Denied, "AccessForbidden", "CORSResponse: CORS is not enabled for this bucket.")
+	}
+	return fault.Coded(fault.Denied, "AccessDenied", "Access Denied: the request carries no signature").
+		WithMend("sign it with the temporary keys of a role; anonymous access doesn't exist here")
+}
+
+// environment is what policies may ask about the request.
+func (x *exchange) environment() access.Environment {
+	env := access.Environment{
+		SourceIP: x.g.config.Source(x.r), Secure: x.r.TLS != nil,
+		UserAgent: x.r.UserAgent(), Referer: x.r.Referer(),
+		Now: x.began, RequestID: x.id,
+		AuthType: x.presented.Place.String(), PayloadHash: x.presented.PayloadHash,
+	}
+	if x.r.TLS != nil {
+		env.TLSVersion = tlsVersion(x.r.TLS.Version)
+	}
+	if x.presented.Place == sigv4.Query {
+		env.SignatureAge = x.began.Sub(x.presented.Time)
+	}
+	return env
+}

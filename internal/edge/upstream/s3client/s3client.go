@@ -1,0 +1,198 @@
+// Package s3client sends requests to an S3 store: it signs what the gateway
+// decided with the store's own key and streams both ways.
+//
+// It is no S3 SDK: a request is built from an s3.Outgoing and from nothing
+// else, is sent once, never follows a redirect, and keeps bytes as they are. It
+// must never see a client's credential, nor retry a request whose body it has
+// begun to send.
+package s3client
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+
+	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/core/secret"
+	"carnet.dev/carnet/internal/protocol/s3"
+	"carnet.dev/carnet/internal/protocol/sigv4"
+)
+
+// Config names a store.
+type Config struct {
+	// Endpoint is http(s)://host[:port], without a path: stores sign paths.
+	Endpoint    string
+	Region      string
+	AccessKeyID string
+	SecretKey   secret.Text
+	// Dial replaces the network, for a store on a unix socket. Optional.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// RootCAs are the authorities to trust; nil stands for the system's.
+	RootCAs *x509.CertPool
+	Now     func() time.Time
+}
+
+// Client speaks to one store. It is safe for concurrent use.
+type Client struct {
+	base      url.URL
+	config    Config
+	signer    *v4.Signer
+	transport *http.Transport
+}
+
+// idlePerHost keeps as many connections as a busy gateway has requests at once;
+// with fewer, each request above that pays for a new one.
+const idlePerHost = 512
+
+// New makes a client.
+func New(config Config) (*Client, error) {
+	base, err := url.Parse(config.Endpoint)
+	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" ||
+		strings.Trim(base.Path, "/") != "" || base.RawQuery != "" || base.User != nil || base.Fragment != "" {
+		return nil, fault.New(fault.Misconfigured, "The upstream's endpoint must be http(s)://host[:port] and nothing more").WithCause(err)
+	}
+	if config.AccessKeyID == "" || config.SecretKey.IsZero() || config.Region == "" {
+		return nil, fault.New(fault.Misconfigured, "The upstream needs a region, an access key id and a secret key")
+	}
+	if config.Now == nil {
+		config.Now = time.Now
+	}
+	dialer := &net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}
+	if config.Dial == nil {
+		config.Dial = dialer.DialContext
+	}
+	return &Client{
+		base: *base, config: config,
+		signer: v4.NewSigner(func(o *v4.SignerOptions) {
+			o.DisableURIPathEscaping = true // S3 encodes paths once
+		}),
+		transport: &http.Transport{
+			DialContext: config.Dial, TLSClientConfig: &tls.Config{RootCAs: config.RootCAs, MinVersion: tls.VersionTLS12},
+			TLSHandshakeTimeout: 5 * time.Second, IdleConnTimeout: 60 * time.Second,
+			MaxIdleConns: 4 * idlePerHost, MaxIdleConnsPerHost: idlePerHost,
+			DisableCompression: true, // bytes stay as they are
+			WriteBufferSize:    64 << 10, ReadBufferSize: 16 << 10, MaxResponseHeaderBytes: 64 << 10,
+		},
+	}, nil
+}
+
+// Close drops idle connections.
+func (c *Client) Close() { c.transport.CloseIdleConnections() }
+
+// Do sends one request. The caller closes the response's body. A store that
+// can't be reached is a fault of kind Unavailable; a failure of the request's
+// own body comes back as it is.
+func (c *Client) Do(ctx context.Context, out *s3.Outgoing) (*http.Response, error) {
+	req, err := c.request(ctx, out)
+	if err != nil {
+		return nil, err
+	}
+	creds := aws.Credentials{AccessKeyID: c.config.AccessKeyID, SecretAccessKey: c.config.SecretKey.Reveal()}
+	hash := req.Header.Get("X-Amz-Content-Sha256")
+	if err := c.signer.SignHTTP(ctx, creds, req, hash, "s3", c.config.Region, c.config.Now().UTC()); err != nil {
+		return nil, fault.Wrap(err, fault.Internal, "The request to the store could not be signed")
+	}
+	res, err := c.transport.RoundTrip(req)
+	if err == nil {
+		return res, nil
+	}
+	var f *fault.Fault
+	if errors.As(err, &f) || ctx.Err() != nil {
+		return nil, err
+	}
+	return nil, fault.Wrap(err, fault.Unavailable, "The store behind this gateway can't be reached").WithMend("try again")
+}
+
+// request builds the HTTP request: path style, the key encoded as it is signed.
+func (c *Client) request(ctx context.Context, out *s3.Outgoing) (*http.Request, error) {
+	u := c.base
+	u.Path = "/" + out.Bucket
+	if out.Key != "" {
+		u.Path += "/" + out.Key
+	}
+	u.RawPath = string(sigv4.AppendEscaped(nil, u.Path, true))
+	u.RawQuery = query(out.Query)
+	req := &http.Request{
+		Method: out.Method, URL: &u, Host: u.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: make(http.Header, len(out.Header)+8),
+	}
+	for name, values := range out.Header {
+		req.Header[name] = values
+	}
+	req.Header["User-Agent"] = []string{"carnet"}
+	c.body(req, out)
+	return req.WithContext(ctx), nil
+}
+
+// body sets the body, its length and its payload hash. The hash is named only
+// where it is free: of nothing. Other bodies were held to the client's hash on
+// their way here, and the store is on TLS or on a private socket.
+func (c *Client) body(req *http.Request, out *s3.Outgoing) {
+	hash := sigv4.Unsigned
+	switch {
+	case out.Body == nil:
+		hash = sigv4.EmptyHash
+	case out.Trailer != nil:
+		hash = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
+		c.trailer(req, out)
+	default:
+		req.Body, req.ContentLength = io.NopCloser(out.Body), out.Length
+	}
+	req.Header["X-Amz-Content-Sha256"] = []string{hash}
+}
+
+// trailer frames the content as one aws-chunk followed by its checksum, which
+// is known only when the content has gone through.
+func (c *Client) trailer(req *http.Request, out *s3.Outgoing) {
+	name := sigv4.ChecksumPrefix + out.Trailer.Algorithm
+	head := fmt.Sprintf("%x\r\n", out.Length)
+	last := "\r\n0\r\n" + name + ":"
+	const end = "\r\n\r\n"
+	tail := &late{make: func() string { return last + out.Trailer.Value() + end }}
+	req.Body = io.NopCloser(io.MultiReader(strings.NewReader(head), out.Body, tail))
+	req.ContentLength = int64(len(head)) + out.Length + int64(len(last)+sigv4.ChecksumLength(out.Trailer.Algorithm)+len(end))
+	req.Header["X-Amz-Trailer"] = []string{name}
+	req.Header["X-Amz-Decoded-Content-Length"] = []string{fmt.Sprint(out.Length)}
+	encoding := "aws-chunked"
+	if own := req.Header.Get("Content-Encoding"); own != "" {
+		encoding = own + "," + encoding
+	}
+	req.Header["Content-Encoding"] = []string{encoding}
+}
+
+// late is text that is made when it is first read.
+type late struct {
+	make func() string
+	r    *strings.Reader
+}
+
+func (l *late) Read(b []byte) (int, error) {
+	if l.r == nil {
+		l.r = strings.NewReader(l.make())
+	}
+	return l.r.Read(b)
+}
+
+func query(params []sigv4.Param) string {
+	var b []byte
+	for i, p := range params {
+		if i > 0 {
+			b = append(b, '&')
+		}
+		b = sigv4.AppendEscaped(b, p.Name, false)
+		b = append(b, '=')
+		b = sigv4.AppendEscaped(b, p.Value, false)
+	}
+	return string(b)
+}
