@@ -45,6 +45,7 @@ ca_bundle = /ca.pem
 services = carnet-default
 s3 =
   addressing_style = path
+  signature_version = s3v4
 [profile b]
 credential_process = "C:\Program Files\carnet.exe" credentials --profile default --role arn:b
 region = eu-west-1
@@ -56,6 +57,7 @@ ca_bundle = /ca.pem
 services = carnet-default+2
 s3 =
   addressing_style = path
+  signature_version = s3v4
 [services carnet-default]
 s3 =
   endpoint_url = http://127.0.0.1:8481

@@ -64,7 +64,9 @@ func (b Block) Render() (string, error) {
 			fmt.Fprintf(&out, "services = %s\n", services.name(p.S3, p.STS))
 		}
 		if p.S3 != "" {
-			out.WriteString("s3 =\n  addressing_style = path\n")
+			// Without the second line boto3 and aws CLI v1 presign with Signature
+			// Version 2, which the gateway refuses.
+			out.WriteString("s3 =\n  addressing_style = path\n  signature_version = s3v4\n")
 		}
 	}
 	services.render(&out)
