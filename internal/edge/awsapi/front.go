@@ -1,0 +1,114 @@
+// Package awsapi is the one AWS port: it sends each request to the face that
+// its credential names, and speaks the Query protocol of STS.
+//
+// With a credential the service of its scope alone decides; an Action
+// parameter never overrides it. Without one, only the two federated calls that
+// AWS takes unsigned go to STS; all else is S3's to refuse. It must never let
+// two places of credentials or a repeated parameter through to a face, nor
+// guess a face from a path.
+package awsapi
+
+import (
+	"bytes"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"carnet.dev/carnet/internal/protocol/sigv4"
+)
+
+// MaxQueryBody bounds the body of a Query request, in bytes: a SAML assertion
+// may have 100,000 characters, and form encoding triples some.
+const MaxQueryBody = 512 << 10
+
+// Front sends requests to faces. STS and S3 may be nil where a listener does
+// not serve them.
+type Front struct {
+	STS http.Handler
+	S3  http.Handler
+	// Refuse answers a request that names a face which is not served here, in
+	// the wire format of S3, with the code and text of AWS.
+	Refuse func(w http.ResponseWriter, r *http.Request, service string)
+}
+
+// ServeHTTP finds the face. It reads no more of the body than an unsigned
+// call of STS needs, and gives it back.
+func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	presented, err := sigv4.Parse(&sigv4.Request{
+		Method: r.Method, Target: r.RequestURI, Host: r.Host, Header: r.Header, ContentLength: r.ContentLength,
+	})
+	service := "s3"
+	switch {
+	case err != nil:
+		// The face would refuse it for the same reason, in its own words. STS
+		// clients are told apart by what only they send.
+		if looksLikeQuery(r) {
+			service = "sts"
+		}
+	case presented != nil:
+		service = presented.Service
+	case f.STS != nil && unsignedFederation(r):
+		service = "sts"
+	}
+	switch {
+	case service == "s3" && f.S3 != nil:
+		f.S3.ServeHTTP(w, r)
+	case service == "sts" && f.STS != nil:
+		f.STS.ServeHTTP(w, r)
+	default:
+		f.Refuse(w, r, service)
+	}
+}
+
+// looksLikeQuery decides nothing but the wire format of a refusal.
+func looksLikeQuery(r *http.Request) bool {
+	path, _, _ := strings.Cut(r.RequestURI, "?")
+	return path == "/" && r.Method == http.MethodPost && isForm(r)
+}
+
+// unsignedFederation reports whether the request is one of the two calls that
+// STS takes without a signature (STS API Reference): GET or POST of "/", with
+// their Action in the query or in a form. The body that it reads is put back.
+func unsignedFederation(r *http.Request) bool {
+	path, query, _ := strings.Cut(r.RequestURI, "?")
+	if path != "/" || r.Method != http.MethodGet && r.Method != http.MethodPost {
+		return false
+	}
+	if action, ok := actionOf(query); ok {
+		return federated(action)
+	}
+	if r.Method != http.MethodPost || !isForm(r) || r.ContentLength > MaxQueryBody {
+		return false
+	}
+	body, err := io.ReadAll(io.LimitReader(r.Body, MaxQueryBody+1))
+	r.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(body), r.Body), r.Body}
+	if err != nil || len(body) > MaxQueryBody {
+		return false
+	}
+	action, ok := actionOf(string(body))
+	return ok && federated(action)
+}
+
+func federated(action string) bool {
+	return action == "AssumeRoleWithSAML" || action == "AssumeRoleWithWebIdentity"
+}
+
+// actionOf gives the one Action of an encoded form. Two are none: the face
+// would have to choose.
+func actionOf(encoded string) (string, bool) {
+	values, err := url.ParseQuery(encoded)
+	if err != nil || len(values["Action"]) != 1 {
+		return "", false
+	}
+	return values["Action"][0], true
+}
+
+func isForm(r *http.Request) bool {
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	return err == nil && kind == "application/x-www-form-urlencoded"
+}
