@@ -65,36 +65,24 @@ func RolePairs(a *Assertion) (pairs []RolePair, malformed []Malformed) {
 
 var errNoPair = errors.New("want a role ARN and a SAML provider ARN, joined by one comma")
 
-// parsePair splits at the one comma that leaves an ARN of each kind: role
-// names may hold commas themselves.
+// parsePair splits before the second of two ARNs. Role names may hold commas
+// themselves, so the comma alone does not tell.
 func parsePair(value string) (RolePair, error) {
 	if len(value) > 2*arn.MaxLength+16 {
 		return RolePair{}, errors.New("longer than two ARNs can be")
 	}
-	var found RolePair
-	var lastErr error
-	for i := range len(value) {
-		if value[i] != ',' || !strings.HasPrefix(strings.TrimLeft(value[i+1:], " \t\r\n"), "arn:") {
-			continue
-		}
-		pair, err := pairOf(value[:i], value[i+1:])
-		if err != nil {
-			lastErr = err
-			continue
-		}
-		if found.Raw != "" {
-			return RolePair{}, errNoPair
-		}
-		found = pair
-		found.Raw = value
+	second := strings.LastIndex(value, "arn:")
+	if second < 0 || strings.Count(value, "arn:") != 2 {
+		return RolePair{}, errNoPair
 	}
-	switch {
-	case found.Raw != "":
-		return found, nil
-	case lastErr != nil:
-		return RolePair{}, lastErr
+	before := strings.TrimRight(value[:second], " \t\r\n")
+	first, ok := strings.CutSuffix(before, ",")
+	if !ok {
+		return RolePair{}, errNoPair
 	}
-	return RolePair{}, errNoPair
+	p, err := pairOf(first, value[len(before):])
+	p.Raw = value
+	return p, err
 }
 
 func pairOf(left, right string) (RolePair, error) {

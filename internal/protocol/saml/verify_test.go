@@ -1,6 +1,8 @@
 package saml_test
 
 import (
+	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -11,6 +13,22 @@ import (
 var now = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 
 const requestID = "_request1"
+
+// Keys and corpora are made once: that takes longer than all checks.
+var (
+	rsaIdP      = sync.OnceValue(func() *forge.IdP { return forge.New(panicking{}, now) })
+	otherIdP    = sync.OnceValue(func() *forge.IdP { return forge.New(panicking{}, now) })
+	ecdsaIdP    = sync.OnceValue(func() *forge.IdP { return forge.NewECDSA(panicking{}, now) })
+	rsaCorpus   = sync.OnceValue(func() []forge.Case { return forge.Corpus(panicking{}, rsaIdP(), requestID, now) })
+	ecdsaCorpus = sync.OnceValue(func() []forge.Case { return forge.Corpus(panicking{}, ecdsaIdP(), requestID, now) })
+)
+
+// panicking stands for the test where there is none yet.
+type panicking struct{ testing.TB }
+
+func (panicking) Helper()                        {}
+func (panicking) Fatal(args ...any)              { panic(fmt.Sprint(args...)) }
+func (panicking) Fatalf(format string, a ...any) { panic(fmt.Sprintf(format, a...)) }
 
 func metadata(tb testing.TB, i *forge.IdP) *saml.Metadata {
 	tb.Helper()
@@ -27,7 +45,7 @@ func expect() saml.Expect {
 
 func TestHonestResponses(t *testing.T) {
 	t.Parallel()
-	for _, idp := range []*forge.IdP{forge.New(t, now), forge.NewECDSA(t, now)} {
+	for _, idp := range []*forge.IdP{rsaIdP(), ecdsaIdP()} {
 		for _, signed := range [][2]bool{{true, false}, {false, true}, {true, true}} {
 			answer := idp.Answer(requestID, now)
 			answer.SignAssertion, answer.SignReply = signed[0], signed[1]

@@ -1,0 +1,127 @@
+package saml_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/edge/devidp/forge"
+	"carnet.dev/carnet/internal/protocol/saml"
+)
+
+func codeOf(err error) string { return fault.Of(err).Code }
+
+// seeds adds the files that match and fails when there are none: a fuzz target
+// without seeds finds nothing and says so to nobody.
+func seeds(f *testing.F, pattern string) {
+	f.Helper()
+	names, err := filepath.Glob(pattern)
+	if err != nil || len(names) == 0 {
+		f.Fatalf("no seeds in %s: %v", pattern, err)
+	}
+	for _, name := range names {
+		src, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(src)
+	}
+}
+
+func kept(f *testing.F, name string) *saml.Metadata {
+	f.Helper()
+	src, err := os.ReadFile(filepath.Join("testdata", name))
+	if err != nil {
+		f.Fatal(err)
+	}
+	m, err := saml.ParseMetadata(src)
+	if err != nil {
+		f.Fatal(err)
+	}
+	return m
+}
+
+// FuzzVerify begins with real responses, whose keys are gone: whatever is taken
+// has to say what they say.
+func FuzzVerify(f *testing.F) {
+	seeds(f, "testdata/responses/*.xml")
+	providers := []*saml.Metadata{kept(f, "metadata-rsa.xml"), kept(f, "metadata-ecdsa.xml")}
+	names, _ := filepath.Glob("testdata/responses/*.xml")
+	for _, name := range names {
+		src, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		_, first := saml.Verify(src, providers[0], expect(), now)
+		_, second := saml.Verify(src, providers[1], expect(), now)
+		if first != nil && second != nil {
+			f.Fatalf("%s is a seed that nobody takes: %v, %v", name, first, second)
+		}
+	}
+	f.Fuzz(func(t *testing.T, src []byte) {
+		for _, m := range providers {
+			if a, err := saml.Verify(src, m, expect(), now); err == nil {
+				checkSeedFacts(t, a)
+			} else if codeOf(err) == "" || fault.KindOf(err) == fault.Internal {
+				t.Fatalf("refused without a name: %v", err)
+			}
+			if a, err := saml.VerifyForSTS(src, m, saml.STSExpect{Skew: saml.DefaultSkew}, now); err == nil {
+				checkSeedFacts(t, a)
+			}
+		}
+	})
+}
+
+func checkSeedFacts(t *testing.T, a *saml.Assertion) {
+	t.Helper()
+	pairs, malformed := saml.RolePairs(a)
+	name, single := a.Single(saml.AttrRoleSessionName)
+	if a.NameID != forge.Subject || a.Recipient != forge.ACS || len(pairs) != 1 || len(malformed) != 0 ||
+		pairs[0].Role.String() != forge.Role || pairs[0].Provider.String() != forge.Provider || !single || name != forge.Subject {
+		t.Fatalf("taken, and says something else: %+v", a)
+	}
+}
+
+// FuzzParseMetadata holds that what is taken can be used.
+func FuzzParseMetadata(f *testing.F) {
+	seeds(f, "testdata/metadata-*.xml")
+	f.Fuzz(func(t *testing.T, src []byte) {
+		m, err := saml.ParseMetadata(src)
+		if err != nil {
+			if codeOf(err) == "" {
+				t.Fatalf("refused without a name: %v", err)
+			}
+			return
+		}
+		if m.EntityID == "" || len(m.Certificates) == 0 || len(m.SSO) == 0 {
+			t.Fatalf("taken without what is needed: %+v", m)
+		}
+		for _, e := range append(m.SSO, m.SLO...) {
+			if !strings.HasPrefix(strings.ToLower(e.Location), "http") {
+				t.Fatalf("location %q", e.Location)
+			}
+		}
+	})
+}
+
+// FuzzRolePairs holds that a pair written out again is in the value.
+func FuzzRolePairs(f *testing.F) {
+	seeds(f, "testdata/roles/*.txt")
+	f.Fuzz(func(t *testing.T, value []byte) {
+		pairs, malformed := saml.RolePairs(withRoleValues(string(value)))
+		if len(pairs)+len(malformed) != 1 {
+			t.Fatalf("%d pairs and %d malformed of one value", len(pairs), len(malformed))
+		}
+		for _, p := range pairs {
+			role, provider := p.Role.String(), p.Provider.String()
+			if !strings.Contains(string(value), role) || !strings.Contains(string(value), provider) {
+				t.Fatalf("%q gives %s and %s", value, role, provider)
+			}
+			if p.Swapped != (strings.Index(string(value), provider) < strings.Index(string(value), role)) {
+				t.Fatalf("%q: swapped %v", value, p.Swapped)
+			}
+		}
+	})
+}
