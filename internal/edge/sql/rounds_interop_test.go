@@ -1,0 +1,5 @@
+//go:build interop
+
+package sql_test
+
+const crashRounds = 100
