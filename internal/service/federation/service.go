@@ -53,6 +53,7 @@ type Service struct {
 type roll struct {
 	byName []*Speaker
 	byID   map[identity.IdPID]*Speaker
+	stored int // those included that can't be used
 }
 
 // New loads the identity providers and follows changes until ctx ends.
@@ -92,7 +93,7 @@ func (s *Service) load(ctx context.Context) error {
 		s.current.Store(nil)
 		return err
 	}
-	r := &roll{byID: make(map[identity.IdPID]*Speaker, len(all))}
+	r := &roll{byID: make(map[identity.IdPID]*Speaker, len(all)), stored: len(all)}
 	for _, p := range all {
 		meta, err := saml.ParseMetadata(p.Metadata)
 		if err != nil {
@@ -171,17 +172,25 @@ func (s *Service) Remove(ctx context.Context, id identity.IdPID) error {
 	return nil
 }
 
-// List gives the identity providers by name, disabled ones too.
-func (s *Service) List(context.Context) ([]IdP, error) {
+// List gives the identity providers by name, disabled ones too; none while
+// they can't be read.
+func (s *Service) List() []IdP {
 	r, err := s.roll()
 	if err != nil {
-		return nil, err
+		return nil
 	}
 	out := make([]IdP, len(r.byName))
 	for i, sp := range r.byName {
 		out[i] = sp.IdP
 	}
-	return out, nil
+	return out
+}
+
+// Empty reports whether no identity provider was ever entered, or all were
+// removed. Errors: Unavailable.
+func (s *Service) Empty() (bool, error) {
+	r, err := s.roll()
+	return err == nil && r.stored == 0, err
 }
 
 // Get gives one identity provider. Errors: NotFound, Unavailable.
@@ -205,7 +214,7 @@ func (s *Service) Speaker(id identity.IdPID) (*Speaker, error) {
 			WithMend("ask an administrator to switch it on")
 	}
 	if !sp.SAML.ValidUntil.IsZero() && !s.now().Before(sp.SAML.ValidUntil) {
-		return nil, fault.Coded(fault.Misconfigured, "federation.metadata_expired",
+		return nil, fault.Coded(fault.Misconfigured, "federation.metadata-expired",
 			"the metadata of identity provider "+sp.IdP.Name+" is past its time").
 			WithMend("an administrator has to enter its current metadata")
 	}

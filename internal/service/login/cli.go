@@ -65,7 +65,7 @@ func (s *Service) RedeemCode(ctx context.Context, code secret.Text, verifier str
 		if record, err = s.CLI.PutToken(ctx, token.Digest(), c.LoginSession); err != nil {
 			return err
 		}
-		return s.Audit.Record(ctx, event("cli-sign-in", record, nil))
+		return s.Audit.Record(ctx, act("cli-sign-in", record))
 	})
 	if isNotFound(err) {
 		refusal, err = staleCode(), nil

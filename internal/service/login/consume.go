@@ -54,7 +54,7 @@ func (s *Service) Consume(ctx context.Context, samlResponse, relay string, sourc
 	if err != nil {
 		return Consumed{}, err
 	}
-	handle, err := s.park(ctx, record, began, outcomes, signInEvent(record, a, source, outcomes))
+	handle, err := s.park(ctx, record, began, outcomes, signInEvents(record, a, source, outcomes))
 	if err != nil {
 		return Consumed{}, err
 	}
@@ -110,7 +110,7 @@ func (s *Service) ends(now time.Time, a *saml.Assertion) time.Time {
 	return ends.UTC().Truncate(time.Second)
 }
 
-func (s *Service) park(ctx context.Context, r Record, began relayState, outcomes []broker.Outcome, e Event) (secret.Text, error) {
+func (s *Service) park(ctx context.Context, r Record, began relayState, outcomes []broker.Outcome, trail []Event) (secret.Text, error) {
 	handle := secret.Random(32)
 	t := Ticket{Handle: handle.Digest(), PreLogin: [32]byte(began.PreLogin), ReturnTo: began.ReturnTo, Expires: s.Now().Add(HandleLifetime)}
 	err := s.State.Atomic(ctx, func(ctx context.Context) error {
@@ -120,7 +120,12 @@ func (s *Service) park(ctx context.Context, r Record, began relayState, outcomes
 		if err := s.Broker.Keep(ctx, r.ID, r.Expires, outcomes); err != nil {
 			return err
 		}
-		return s.Audit.Record(ctx, e)
+		for _, e := range trail {
+			if err := s.Audit.Record(ctx, e); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	return handle, err
 }
@@ -172,7 +177,7 @@ func subject(a *saml.Assertion, sp *federation.Speaker) (Subject, error) {
 		DisplayName: firstOf(a, "displayName", "urn:oid:2.16.840.1.113730.3.1.241", "http://schemas.microsoft.com/identity/claims/displayname"),
 		Mail:        firstOf(a, "mail", "email", "urn:oid:0.9.2342.19200300.100.1.3", "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/emailaddress")}
 	if a.NameIDFormat == transient {
-		return Subject{}, fault.Coded(fault.Misconfigured, "saml.nameid_transient",
+		return Subject{}, fault.Coded(fault.Misconfigured, "saml.nameid-transient",
 			"identity provider "+sp.IdP.Name+" names people by a transient NameID, which is another one at each sign-in").
 			WithMend("an administrator has to set the NameID format to emailAddress, unspecified or persistent at the identity provider")
 	}

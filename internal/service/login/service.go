@@ -22,7 +22,8 @@ import (
 type Speakers interface {
 	// Speaker gives an enabled one, or says why not.
 	Speaker(id identity.IdPID) (*federation.Speaker, error)
-	List(ctx context.Context) ([]federation.IdP, error)
+	// Empty reports whether there is none at all.
+	Empty() (bool, error)
 }
 
 // Broker trades assertions and keeps the keys.

@@ -14,10 +14,7 @@ const setupSession = 4 * time.Hour
 
 // NeedsSetup reports whether there is no identity provider yet: until there
 // is one, only set-up answers.
-func (s *Service) NeedsSetup(ctx context.Context) (bool, error) {
-	all, err := s.IdPs.List(ctx)
-	return len(all) == 0, err
-}
+func (s *Service) NeedsSetup(context.Context) (bool, error) { return s.IdPs.Empty() }
 
 // NewSetupLink makes the one-use code of a set-up link, good for an hour. Only
 // its digest is stored, and older links stop working. Whoever calls this must
@@ -51,7 +48,7 @@ func (s *Service) RedeemSetup(ctx context.Context, code secret.Text) (SignedIn, 
 		if err := s.Sessions.Open(ctx, record, cookie.Digest()); err != nil {
 			return err
 		}
-		return s.Audit.Record(ctx, event("setup-sign-in", record, nil))
+		return s.Audit.Record(ctx, act("setup-sign-in", record))
 	})
 	if late || isNotFound(err) {
 		return SignedIn{}, fault.Coded(fault.Unauthenticated, "setup.code", "this set-up link was used before, was replaced, or is older than an hour").

@@ -9,6 +9,7 @@ import (
 
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
+	"carnet.dev/carnet/internal/protocol/saml"
 )
 
 // relayState is what travels through the identity provider and back, sealed:
@@ -44,7 +45,7 @@ func (s *Service) sealRelay(r relayState) (string, error) {
 
 func (s *Service) openRelay(text string, now time.Time) (relayState, error) {
 	if text == "" {
-		return relayState{}, fault.Coded(fault.Denied, "saml.unsolicited", "the response answers no sign-in that Carnet began").
+		return relayState{}, fault.Coded(fault.Denied, saml.CheckUnsolicited, "the response answers no sign-in that Carnet began").
 			WithMend("begin at Carnet's sign-in page; sign-in begun at the identity provider is switched off")
 	}
 	var r relayState
@@ -57,10 +58,10 @@ func (s *Service) openRelay(text string, now time.Time) (relayState, error) {
 	}
 	if err != nil || len(text) > maxRelay || len(r.PreLogin) != 32 {
 		return relayState{}, fault.Wrap(err, fault.Unauthenticated, "the relay state of the response is not Carnet's").
-			WithCode("saml.relay_state").WithMend("begin again at the sign-in page")
+			WithCode("saml.relay-state").WithMend("begin again at the sign-in page")
 	}
 	if age := now.Sub(time.UnixMilli(r.Began)); age > PreLoginLifetime || age < -time.Minute {
-		return relayState{}, fault.Coded(fault.Expired, "saml.relay_state_expired", "the sign-in took longer than 10 minutes").
+		return relayState{}, fault.Coded(fault.Expired, "saml.relay-state-expired", "the sign-in took longer than 10 minutes").
 			WithMend("begin again at the sign-in page")
 	}
 	return r, nil

@@ -3,21 +3,16 @@ package login
 import (
 	"context"
 	"net/netip"
-	"strconv"
+	"strings"
 
+	"carnet.dev/carnet/internal/core/event"
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/protocol/saml"
 	"carnet.dev/carnet/internal/service/broker"
 )
 
-// Event is one act that the audit trail records. It holds no secret.
-type Event struct {
-	Action       string // sign-in, sign-out, …
-	Person       identity.PersonID
-	UserName     string
-	LoginSession identity.LoginSessionID
-	Detail       map[string]string
-}
+// Event is one act of the audit trail.
+type Event = event.Event
 
 // Audit records in the transaction that ctx carries: what can't be recorded
 // doesn't happen.
@@ -34,23 +29,29 @@ type Revocations interface {
 	Current() error
 }
 
-// signInEvent joins the trails: the assertion's id here and at AWS, and the
-// id of each access key.
-func signInEvent(r Record, a *saml.Assertion, source netip.Addr, outcomes []broker.Outcome) Event {
-	d := map[string]string{"identity_provider": string(r.Person.IdP), "assertion": clip(a.ID), "source": source.String(),
-		"administrator": strconv.FormatBool(r.Administrator)}
-	for _, o := range outcomes {
-		if o.Failure != nil {
-			d[o.Role.String()] = o.Failure.Code
-		} else {
-			d[o.Role.String()] = o.Session.Credentials.AccessKeyID
-		}
+// signInEvents tells of a sign-in and of each exchange. The assertion's id and
+// the ids of the access keys join our trail with AWS's.
+func signInEvents(r Record, a *saml.Assertion, source netip.Addr, outcomes []broker.Outcome) []Event {
+	signIn := act("sign-in", r)
+	signIn.Source, signIn.Target = source.String(), clip(a.ID)
+	if r.Administrator {
+		signIn.Detail = map[string]string{"administrator": "true"}
 	}
-	return event("sign-in", r, d)
+	events := []Event{signIn}
+	for _, o := range outcomes {
+		e := act("exchange", r)
+		e.Target, e.Account, e.Role = signIn.Target, o.Role.Account, o.Role.String()
+		e.AccessKeyID = o.Session.Credentials.AccessKeyID
+		if o.Failure != nil {
+			e.Outcome, e.Code = event.Failed, o.Failure.Code
+		}
+		events = append(events, e)
+	}
+	return events
 }
 
-func event(action string, r Record, detail map[string]string) Event {
-	return Event{Action: action, Person: r.Person.ID, UserName: r.Person.UserName, LoginSession: r.ID, Detail: detail}
+func act(action string, r Record) Event {
+	return Event{Action: action, Outcome: event.Done, Person: r.Person.ID, UserName: r.Person.UserName, IdP: r.Person.IdP, LoginSession: r.ID}
 }
 
 func clip(s string) string {
@@ -58,5 +59,5 @@ func clip(s string) string {
 	if len(s) <= most {
 		return s
 	}
-	return s[:most]
+	return strings.ToValidUTF8(s[:most], "")
 }
