@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"bytes"
 	"crypto/tls"
 	"io"
 	"net/http"
@@ -58,7 +57,7 @@ func (x *exchange) act(body *sigv4.Body) error {
 	}
 	out := x.outgoing()
 	if x.op.Body == s3.SmallBody {
-		out.Body, out.Length = bytes.NewReader(small), int64(len(small))
+		out.Document = small
 	}
 	return x.relay(out)
 }

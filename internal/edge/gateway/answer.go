@@ -49,6 +49,8 @@ func (x *exchange) answer(res *http.Response) error {
 		h["X-Amz-Bucket-Region"] = []string{x.g.config.Region}
 	case s3.CreateBucket:
 		h["Location"] = []string{"/" + x.op.Bucket}
+	case s3.CompleteMultipartUpload:
+		return x.completed(res)
 	}
 	x.status = res.StatusCode
 	x.w.WriteHeader(res.StatusCode)
@@ -65,6 +67,27 @@ func (x *exchange) answer(res *http.Response) error {
 		panic(http.ErrAbortHandler)
 	}
 	return nil
+}
+
+// completed answers CompleteMultipartUpload under our own name.
+func (x *exchange) completed(res *http.Response) error {
+	body, err := readSmall(res.Body)
+	if err != nil {
+		return err
+	}
+	scheme := "http://"
+	if x.r.TLS != nil {
+		scheme = "https://"
+	}
+	document, failed, err := s3.Completed(body, scheme+x.r.Host+x.op.Location())
+	if err != nil {
+		return fault.Wrap(err, fault.Unavailable, "The store's answer can't be read")
+	}
+	if failed != nil {
+		x.writeError(*failed)
+		return nil
+	}
+	return x.writeXML(document, nil)
 }
 
 // writerOnly hides ReadFrom, which would bring its own smaller buffer.

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"bytes"
 	"crypto/md5"
 	"encoding/base64"
 	"net/http"
@@ -59,7 +58,7 @@ func (x *exchange) deleteAllowed(allowed *s3.Deletes) (*s3.DeleteResult, error) 
 			"Content-Md5":  {base64.StdEncoding.EncodeToString(digest[:])},
 			"Content-Type": {"application/xml"},
 		},
-		Body: bytes.NewReader(document), Length: int64(len(document)),
+		Document: document,
 	}
 	res, err := x.store.Upstream.Do(x.r.Context(), out)
 	if err != nil {

@@ -143,6 +143,9 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 	if err := x.serve(); err != nil {
+		if x.r.Context().Err() != nil && fault.Of(err).Code == "" {
+			err = fault.Coded(fault.Invalid, "RequestTimeout", "The client closed the connection before the answer").WithCause(err)
+		}
 		x.fail(err)
 	}
 }

@@ -3,6 +3,7 @@ package s3
 import (
 	"bytes"
 	"encoding/xml"
+	"io"
 
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/protocol/sigv4"
@@ -111,10 +112,16 @@ func (e Error) XML() []byte {
 	return b.Bytes()
 }
 
-func element(b *bytes.Buffer, name, text string) {
-	b.WriteString("<" + name + ">")
-	_ = xml.EscapeText(b, []byte(text)) // a Buffer never fails
-	b.WriteString("</" + name + ">")
+// buffer is a Builder or a Buffer: neither fails.
+type buffer interface {
+	io.Writer
+	io.StringWriter
+}
+
+func element(b buffer, name, text string) {
+	_, _ = b.WriteString("<" + name + ">")
+	_ = xml.EscapeText(b, []byte(text))
+	_, _ = b.WriteString("</" + name + ">")
 }
 
 // ReadError reads an upstream's error document. Its resource and request id are

@@ -150,7 +150,10 @@ type Outgoing struct {
 	Bucket, Key string
 	Query       []sigv4.Param
 	Header      map[string][]string
-	// Body has exactly Length bytes of content; nil without.
+	// Document is a small body, whole.
+	Document []byte
+	// Body is object content of exactly Length bytes, Length being over zero;
+	// nil without.
 	Body   io.Reader
 	Length int64
 	// Trailer, when set, gives the checksum that follows the content. It is

@@ -8,9 +8,12 @@
 package s3client
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -38,6 +41,10 @@ type Config struct {
 	SecretKey   secret.Text
 	// Dial replaces the network, for a store on a unix socket. Optional.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// PlainBodies sends content bare under Content-Length. Without it content is
+	// framed (aws-chunked), so that a store can't take an upload that broke off
+	// for a whole one: the embedded store does, under a bare Content-Length.
+	PlainBodies bool
 	// RootCAs are the authorities to trust; nil stands for the system's.
 	RootCAs *x509.CertPool
 	Now     func() time.Time
@@ -135,40 +142,43 @@ func (c *Client) request(ctx context.Context, out *s3.Outgoing) (*http.Request, 
 	return req.WithContext(ctx), nil
 }
 
-// body sets the body, its length and its payload hash. The hash is named only
-// where it is free: of nothing. Other bodies were held to the client's hash on
-// their way here, and the store is on TLS or on a private socket.
+// body sets the body, its length and its payload hash. Content is not hashed
+// again: it was held to the client's hash on its way here, and the store is on
+// TLS or on a private socket.
 func (c *Client) body(req *http.Request, out *s3.Outgoing) {
 	hash := sigv4.Unsigned
 	switch {
 	case out.Body == nil:
-		hash = sigv4.EmptyHash
-	case out.Trailer != nil:
+		sum := sha256.Sum256(out.Document)
+		hash = hex.EncodeToString(sum[:])
+		if len(out.Document) > 0 {
+			req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(out.Document)), int64(len(out.Document))
+		}
+	case out.Trailer != nil || !c.config.PlainBodies:
 		hash = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
-		c.trailer(req, out)
+		frame(req, out)
 	default:
 		req.Body, req.ContentLength = io.NopCloser(out.Body), out.Length
 	}
 	req.Header["X-Amz-Content-Sha256"] = []string{hash}
 }
 
-// trailer frames the content as one aws-chunk followed by its checksum, which
-// is known only when the content has gone through.
-func (c *Client) trailer(req *http.Request, out *s3.Outgoing) {
-	name := sigv4.ChecksumPrefix + out.Trailer.Algorithm
+// frame sends the content as one aws-chunk, followed by the empty one that says
+// it is whole and by its checksum, which is known only when all went through.
+// The payload hash alone says so: a Content-Encoding of aws-chunked is kept with
+// the object by some stores, the embedded one among them.
+func frame(req *http.Request, out *s3.Outgoing) {
 	head := fmt.Sprintf("%x\r\n", out.Length)
-	last := "\r\n0\r\n" + name + ":"
-	const end = "\r\n\r\n"
-	tail := &late{make: func() string { return last + out.Trailer.Value() + end }}
-	req.Body = io.NopCloser(io.MultiReader(strings.NewReader(head), out.Body, tail))
-	req.ContentLength = int64(len(head)) + out.Length + int64(len(last)+sigv4.ChecksumLength(out.Trailer.Algorithm)+len(end))
-	req.Header["X-Amz-Trailer"] = []string{name}
-	req.Header["X-Amz-Decoded-Content-Length"] = []string{fmt.Sprint(out.Length)}
-	encoding := "aws-chunked"
-	if own := req.Header.Get("Content-Encoding"); own != "" {
-		encoding = own + "," + encoding
+	tail, length := &late{make: func() string { return "\r\n0\r\n\r\n" }}, 7
+	if t := out.Trailer; t != nil {
+		name := sigv4.ChecksumPrefix + t.Algorithm
+		tail.make = func() string { return "\r\n0\r\n" + name + ":" + t.Value() + "\r\n\r\n" }
+		length += len(name) + len(":\r\n") + sigv4.ChecksumLength(t.Algorithm)
+		req.Header["X-Amz-Trailer"] = []string{name}
 	}
-	req.Header["Content-Encoding"] = []string{encoding}
+	req.Body = io.NopCloser(io.MultiReader(strings.NewReader(head), out.Body, tail))
+	req.ContentLength = int64(len(head)) + out.Length + int64(length)
+	req.Header["X-Amz-Decoded-Content-Length"] = []string{fmt.Sprint(out.Length)}
 }
 
 // late is text that is made when it is first read.
