@@ -115,7 +115,8 @@ func TestRefused(t *testing.T) {
 		"other issuer":       {answer(func(a *devidp.Answer) { a.Issuer = "https://other.example.com" }), "saml.issuer"},
 		"no request id":      {answer(func(a *devidp.Answer) { a.InResponseTo = "" }), ""},
 		"transient NameID":   {answer(func(a *devidp.Answer) { a.NameIDFormat = "urn:oasis:names:tc:SAML:2.0:nameid-format:transient" }), "saml.nameid-transient"},
-		"unprintable NameID": {answer(func(a *devidp.Answer) { a.NameID = "ali\u202ece" }), "saml.nameid"},
+		"unprintable NameID": {answer(func(a *devidp.Answer) { a.NameID = "ali\u202ece" }), ""},
+		"endless NameID":     {answer(func(a *devidp.Answer) { a.NameID = strings.Repeat("a", 257) }), ""},
 		"spaced NameID":      {answer(func(a *devidp.Answer) { a.NameID = " alice" }), ""},
 		"another key": {func(v visit) (string, string) {
 			return forge.Encode(stranger.Respond(t, stranger.Answer(v.requestID, w.now))), v.relay

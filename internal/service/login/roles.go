@@ -40,6 +40,9 @@ func (s *Service) roles(l *live, now time.Time) []RoleStatus {
 // is held; the AWS code when the exchange failed; Expired; Unauthenticated.
 // session must come from Resume or ResumeCLI within this request.
 func (s *Service) Credentials(_ context.Context, session LoginSession, role string) (credential.RoleSession, error) {
+	if err := s.Feed.Current(); err != nil {
+		return credential.RoleSession{}, err
+	}
 	l, now := session.live, s.Now()
 	if l == nil || !now.Before(l.Expires) {
 		return credential.RoleSession{}, notSignedIn()

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"compress/flate"
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
 	"encoding/base64"
 	"errors"
 	"io"
@@ -71,6 +73,15 @@ type world struct {
 	now time.Time
 }
 
+// signingKey is the identity provider's, made once: keys are slow to make.
+var signingKey = sync.OnceValue(func() *rsa.PrivateKey {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err)
+	}
+	return key
+})
+
 // authority is STS as a table of refusals by role name.
 type authority struct {
 	refuse map[string]*fault.Fault
@@ -119,7 +130,7 @@ func newWorldOn(t testing.TB, c sql.Config) *world {
 	must(t, err)
 	w.fed, err = federation.New(t.Context(), federation.Config{Store: sqlfederation.Store{DB: w.db}, Now: w.clock})
 	must(t, err)
-	w.signer = forge.New(t, w.now)
+	w.signer = forge.WithKey(t, signingKey(), w.now)
 	w.idp, err = w.fed.Add(t.Context(), federation.IdP{Name: "Dev", Metadata: w.signer.Metadata(), Enabled: true, AllowAutoCreate: true,
 		Accounts: []string{"111122223333", "444455556666"}, RolePatterns: []string{"*"}, UserNameDomains: []string{"*"},
 		AdministratorGroups: []string{"admins"}})
