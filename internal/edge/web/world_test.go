@@ -203,7 +203,7 @@ func (w *world) idpHandler(rw http.ResponseWriter, r *http.Request) {
 	if r.URL.Query().Has("bad") {
 		response = "bad"
 	}
-	fmt.Fprintf(rw, `<form method="post" action="%s/saml/consume"><input type="hidden" name="SAMLResponse" value="%s">
+	fmt.Fprintf(rw, `<!doctype html><form method="post" action="%s/saml/consume"><input type="hidden" name="SAMLResponse" value="%s">
 <input type="hidden" name="RelayState" value="%s"><button id="go">Go on</button></form>`,
 		w.base, response, html.EscapeString(r.URL.Query().Get("RelayState")))
 }
