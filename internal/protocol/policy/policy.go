@@ -52,6 +52,7 @@ func (k Kind) String() string {
 type Document struct {
 	kind       Kind
 	name       string
+	size       int
 	statements []statement
 	allows     index
 	denies     index
@@ -93,15 +94,24 @@ func parse(kind Kind, src []byte) (*Document, error) {
 	if err := json.Compact(&compact, src); err != nil {
 		return nil, err
 	}
-	if n := utf8.RuneCount(compact.Bytes()); n > kind.limit() {
-		return nil, fmt.Errorf("it has %d characters without white space, more than the %d of a %s", n, kind.limit(), kind)
+	size := utf8.RuneCount(compact.Bytes())
+	if size > kind.limit() {
+		return nil, fmt.Errorf("it has %d characters without white space, more than the %d of a %s", size, kind.limit(), kind)
 	}
 	p := parser{kind: kind}
-	return p.document(root)
+	d, err := p.document(root)
+	if err != nil {
+		return nil, err
+	}
+	d.size = size
+	return d, nil
 }
 
 // Kind gives the kind that the document was parsed as.
 func (d *Document) Kind() Kind { return d.kind }
+
+// Size gives the characters that count against limits: without white space.
+func (d *Document) Size() int { return d.size }
 
 // Name gives the name under which decisions cite the document.
 func (d *Document) Name() string { return d.name }
