@@ -24,6 +24,12 @@ import (
 	"carnet.dev/carnet/internal/service/login"
 )
 
+// The services are what the API asks for.
+var (
+	_ api.Login     = (*login.Service)(nil)
+	_ api.Providers = (*federation.Service)(nil)
+)
+
 var (
 	start   = time.Date(2026, 11, 22, 9, 0, 0, 999e6, time.UTC)
 	analyst = arn.Role{Partition: "aws", Account: "111122223333", Path: "/", Name: "analyst"}

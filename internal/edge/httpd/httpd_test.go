@@ -379,12 +379,29 @@ func TestInFlightLimit(t *testing.T) {
 	first := make(chan int)
 	go func() { first <- ask(site, "GET", base+"/work").Code }()
 	<-entered
-	if got := ask(site, "GET", base+"/work").Code; got != 503 {
-		t.Errorf("second at once: status %d, want 503", got)
+	if got := ask(site, "GET", base+"/work").Code; got != 429 {
+		t.Errorf("second at once: status %d, want 429", got)
 	}
+	other := make(chan int)
+	go func() {
+		r := httptest.NewRequest("GET", base+"/work", nil)
+		r.RemoteAddr = "198.51.100.7:1"
+		w := httptest.NewRecorder()
+		site.ServeHTTP(w, r)
+		other <- w.Code
+	}()
+	<-entered // another source is not shut out
 	close(leave)
+	if got := <-other; got != 200 {
+		t.Errorf("another source: status %d", got)
+	}
 	if got := <-first; got != 200 {
 		t.Errorf("first: status %d", got)
+	}
+	go func() { first <- ask(site, "GET", base+"/work").Code }()
+	<-entered
+	if got := <-first; got != 200 {
+		t.Errorf("after the first: status %d", got)
 	}
 }
 

@@ -28,7 +28,7 @@ func newLimiter(r Rate) *limiter {
 // take counts one request of source at now. It gives how long to wait when the
 // request is one too many, else 0.
 func (l *limiter) take(source netip.Addr, now time.Time) time.Duration {
-	slot := &l.empty[l.slot(source)]
+	slot := &l.empty[slotOf(l.seed, source)]
 	at := now.UnixNano()
 	for {
 		old := slot.Load()
@@ -42,12 +42,33 @@ func (l *limiter) take(source netip.Addr, now time.Time) time.Duration {
 	}
 }
 
-// slot finds the counter of a source: its IPv4 address, or its IPv6 /64, which
-// one customer of a provider has for himself.
-func (l *limiter) slot(source netip.Addr) uint64 {
+// places counts the requests of each source that run now, in constant memory.
+// The bound is per source: one that sends its bodies slowly shuts out itself
+// alone.
+type places struct {
+	most int32
+	seed maphash.Seed
+	busy [slots]atomic.Int32
+}
+
+func newPlaces(most int) *places { return &places{most: int32(most), seed: maphash.MakeSeed()} }
+
+// enter takes a place for a request of source; leave gives it back.
+func (p *places) enter(source netip.Addr) (leave func(), ok bool) {
+	slot := &p.busy[slotOf(p.seed, source)]
+	if slot.Add(1) > p.most {
+		slot.Add(-1)
+		return nil, false
+	}
+	return func() { slot.Add(-1) }, true
+}
+
+// slotOf finds the counter of a source: its IPv4 address, or its IPv6 /64,
+// which one customer of a provider has for himself.
+func slotOf(seed maphash.Seed, source netip.Addr) uint64 {
 	b := source.As16()
 	if source.Is6() && !source.Is4In6() {
 		binary.BigEndian.PutUint64(b[8:], 0)
 	}
-	return maphash.Bytes(l.seed, b[:]) % slots
+	return maphash.Bytes(seed, b[:]) % slots
 }

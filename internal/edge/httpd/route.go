@@ -79,8 +79,8 @@ type Route struct {
 	Rate    Rate
 	// MaxBody bounds the request's body, in bytes. 0: no body is read.
 	MaxBody int64
-	// InFlight bounds how many requests run at once; 0 means no bound. For
-	// routes on which a stranger makes us work.
+	// InFlight bounds how many requests of one source run at once; 0 means no
+	// bound. For routes on which a stranger makes us work.
 	InFlight int
 	// CLIToken admits the bearer of a CLI token, not only a browser's cookie.
 	CLIToken bool

@@ -18,7 +18,7 @@ type row struct {
 	Route
 	site   *Site
 	limit  *limiter
-	places chan struct{} // nil: no bound on requests in flight
+	places *places // nil: no bound on requests in flight
 }
 
 func newRow(s *Site, r Route, limits map[Rate]*limiter) *row {
@@ -29,7 +29,7 @@ func newRow(s *Site, r Route, limits map[Rate]*limiter) *row {
 	}
 	out := &row{Route: r, site: s, limit: l}
 	if r.InFlight > 0 {
-		out.places = make(chan struct{}, r.InFlight)
+		out.places = newPlaces(r.InFlight)
 	}
 	return out
 }
@@ -57,14 +57,13 @@ func (row *row) serve(w http.ResponseWriter, r *http.Request) error {
 			WithMend("wait a moment, then try again")
 	}
 	if row.places != nil {
-		select {
-		case row.places <- struct{}{}:
-			defer func() { <-row.places }()
-		default:
+		leave, ok := row.places.enter(Source(r))
+		if !ok {
 			w.Header().Set("Retry-After", "1")
-			return fault.Coded(fault.Unavailable, "request.busy", "The server is busy with others").
+			return fault.Coded(fault.Limited, "request.busy", "Too many requests at once from this address").
 				WithMend("wait a moment, then try again")
 		}
+		defer leave()
 	}
 	if !row.CrossSite {
 		if err := row.site.origin.Check(r); err != nil {

@@ -121,6 +121,7 @@ func (web *Web) snippets(role, account string) []snippet {
 		endpoint = " --endpoint-url " + at.S3
 		duck = fmt.Sprintf(",\n  ENDPOINT '%s', URL_STYLE 'path', USE_SSL %t, REGION '%s'", host, secure, at.Region)
 	}
+	role = shellWord(role)
 	run := "carnet exec --role " + role + " -- "
 	return []snippet{
 		{"AWS CLI", run + "aws s3 ls" + endpoint},
@@ -128,6 +129,18 @@ func (web *Web) snippets(role, account string) []snippet {
 		{"DuckDB", run + "duckdb\n\nINSTALL httpfs; LOAD httpfs; INSTALL aws; LOAD aws;\nCREATE SECRET (TYPE s3, PROVIDER credential_chain, CHAIN 'env'" + duck + ");"},
 		{"Any program", "eval \"$(carnet env --role " + role + ")\""},
 	}
+}
+
+// shellWord quotes what a shell would read as more than a word: the path of a
+// role may hold any printable character.
+func shellWord(s string) string {
+	plain := !strings.ContainsFunc(s, func(c rune) bool {
+		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune("_+=,.@-:/", c)
+	})
+	if plain {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
 // displayName names the person to himself.

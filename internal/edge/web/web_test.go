@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"html"
 	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
@@ -15,7 +16,18 @@ import (
 	"time"
 
 	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/edge/httpd"
 	"carnet.dev/carnet/internal/edge/web"
+	"carnet.dev/carnet/internal/service/federation"
+	"carnet.dev/carnet/internal/service/login"
+)
+
+// The services are what the pages ask for.
+var (
+	_ web.Login         = (*login.Service)(nil)
+	_ web.LoginSessions = (*login.Service)(nil)
+	_ httpd.Sessions    = (*login.Service)(nil)
+	_ web.Providers     = (*federation.Service)(nil)
 )
 
 func contains(t *testing.T, p page, want ...string) {
@@ -237,6 +249,7 @@ func TestRefusedResponses(t *testing.T) {
 		{"two relay states", url.Values{"SAMLResponse": {"good"}, "RelayState": {"a|/", "b|/"}}, "", "", 400, "saml.form"},
 		{"response in the query", url.Values{}, "?" + good.Encode(), "", 400, "saml.form"},
 		{"not a form", good, "", "text/plain", 400, "saml.form"},
+		{"a form of a hundred thousand fields", url.Values{"SAMLResponse": {"good"}, "a": make([]string, 100000)}, "", "", 400, "request.form"},
 		{"over the limit", url.Values{"SAMLResponse": {strings.Repeat("x", 1<<20)}}, "", "", 413, "request.body"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -271,6 +284,25 @@ func TestRolesThatCantBeHadAreExplained(t *testing.T) {
 	if strings.Contains(p.body, "exec --role pipeline") || strings.Contains(p.body, "exec --role nightly") {
 		t.Error("a role that can't be had is offered for use")
 	}
+}
+
+// TestRolesOfOneNameAreNamedInFull: the command takes the ARN then, as one word
+// of the shell whatever the path holds.
+func TestRolesOfOneNameAreNamedInFull(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	b := newBrowser(t)
+	b.signIn(w, "/")
+	w.mu.Lock()
+	for c, s := range w.sessions {
+		second := s.Roles[0]
+		second.Role.Path = "/$(reboot)'/"
+		s.Roles = append(s.Roles, second)
+		w.sessions[c] = s
+	}
+	w.mu.Unlock()
+	contains(t, b.get(w.base+"/"), "exec --role arn:aws:iam::111122223333:role/analyst -- aws",
+		html.EscapeString(`exec --role 'arn:aws:iam::111122223333:role/$(reboot)'\''/analyst' -- aws`))
 }
 
 func TestNoRoles(t *testing.T) {
