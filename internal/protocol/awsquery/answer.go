@@ -1,0 +1,109 @@
+package awsquery
+
+import (
+	"bytes"
+	"encoding/xml"
+
+	"carnet.dev/carnet/internal/core/fault"
+)
+
+const namespace = "https://sts.amazonaws.com/doc/" + Version + "/"
+
+// Field is one element of an answer: text, or further fields.
+type Field struct {
+	Name   string
+	Text   string
+	Fields []Field
+}
+
+// Answer writes the answer to an operation:
+// <OpResponse><OpResult>…</OpResult><ResponseMetadata>…. Fields without text
+// and fields are left out.
+func Answer(operation string, fields []Field, requestID string) []byte {
+	var b bytes.Buffer
+	b.WriteString(`<` + operation + `Response xmlns="` + namespace + `">`)
+	write(&b, Field{Name: operation + "Result", Fields: fields}, true)
+	write(&b, Field{Name: "ResponseMetadata", Fields: []Field{{Name: "RequestId", Text: requestID}}}, true)
+	b.WriteString(`</` + operation + `Response>`)
+	return b.Bytes()
+}
+
+// Error writes an error document. Senders' errors and ours are told apart by
+// the status.
+func Error(status int, code, message, requestID string) []byte {
+	kind := "Sender"
+	if status >= 500 {
+		kind = "Receiver"
+	}
+	var b bytes.Buffer
+	b.WriteString(`<ErrorResponse xmlns="` + namespace + `">`)
+	write(&b, Field{Name: "Error", Fields: []Field{{Name: "Type", Text: kind}, {Name: "Code", Text: code}, {Name: "Message", Text: message}}}, true)
+	write(&b, Field{Name: "RequestId", Text: requestID}, true)
+	b.WriteString(`</ErrorResponse>`)
+	return b.Bytes()
+}
+
+func write(b *bytes.Buffer, f Field, always bool) {
+	if f.Text == "" && len(f.Fields) == 0 && !always {
+		return
+	}
+	b.WriteString("<" + f.Name + ">")
+	// EscapeText replaces what XML can't hold; a Buffer never fails.
+	_ = xml.EscapeText(b, []byte(f.Text))
+	for _, inner := range f.Fields {
+		write(b, inner, false)
+	}
+	b.WriteString("</" + f.Name + ">")
+}
+
+// ErrorOf maps a fault to STS's status, code and message: the one place where
+// kinds meet STS's codes (STS API Reference, "Common errors" and the errors of
+// each operation). A fault with a code that STS has keeps it.
+func ErrorOf(f *fault.Fault) (status int, code, message string) {
+	message = f.Public
+	if f.Mend != "" {
+		message += " (" + f.Mend + ")"
+	}
+	if status, ok := statusOf(f.Code); ok {
+		return status, f.Code, message
+	}
+	switch f.Kind {
+	case fault.Invalid, fault.NotFound, fault.Conflict:
+		return 400, "ValidationError", message
+	case fault.Unauthenticated:
+		return 403, "InvalidClientTokenId", message
+	case fault.Denied, fault.Revoked:
+		return 403, "AccessDenied", message
+	case fault.Expired:
+		return 403, "ExpiredToken", message
+	case fault.TooLarge:
+		return 413, "RequestEntityTooLarge", message
+	case fault.Limited:
+		return 400, "Throttling", message
+	case fault.Unavailable:
+		return 503, "ServiceUnavailable", message
+	case fault.Unsupported:
+		return 400, "InvalidAction", message
+	case fault.Misconfigured, fault.Internal:
+	}
+	return 500, "InternalFailure", "Carnet failed on this request; give the request id to your administrator."
+}
+
+func statusOf(code string) (int, bool) {
+	switch code {
+	case "ExpiredTokenException", "InvalidIdentityToken", "MalformedPolicyDocument", "PackedPolicyTooLarge",
+		"ValidationError", "InvalidAction", "MissingAction", "MissingParameter", "InvalidParameterValue",
+		"InvalidParameterCombination", "IncompleteSignature", "Throttling", "IDPCommunicationError":
+		return 400, true
+	case "AccessDenied", "IDPRejectedClaim", "RegionDisabledException", "InvalidClientTokenId", "SignatureDoesNotMatch",
+		"ExpiredToken", "MissingAuthenticationToken":
+		return 403, true
+	case "MalformedQueryString":
+		return 404, true
+	case "RequestEntityTooLarge":
+		return 413, true
+	case "ServiceUnavailable":
+		return 503, true
+	}
+	return 0, false
+}
