@@ -30,7 +30,7 @@ type request struct {
 }
 
 func (p *IdP) home(w http.ResponseWriter, _ *http.Request) {
-	p.show(w, http.StatusOK, "home.html", "'self'", view{Title: "Development identity provider", Users: p.config.Users, SPs: p.config.ServiceProviders})
+	p.show(w, http.StatusOK, "home.html", "'self'", view{Title: "Begin a sign-in", Users: p.config.Users, SPs: p.config.ServiceProviders})
 }
 
 func (p *IdP) metadata(w http.ResponseWriter, _ *http.Request) {

@@ -123,8 +123,18 @@ func TestCertificates(t *testing.T) {
 		_, err = saml.Verify(late, m, want, at)
 		wantCode(t, err, "")
 	}
+	// A certificate renewed for the same key, beside the old one.
+	late := now.Add(48 * time.Hour)
+	renewed, err := devidp.SelfSign(idp.Key, "renewed", now, now.Add(96*time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Certificates = append(m.Certificates, renewed)
+	if a, err := saml.Verify(idp.Respond(t, idp.Answer(requestID, late)), m, expect(), late); err != nil || !a.Certificate.Equal(renewed) {
+		t.Errorf("renewed for the same key: %v", err)
+	}
 	ec := ecdsaIdP()
-	_, err := saml.Verify(raw, metadata(t, ec), expect(), now)
+	_, err = saml.Verify(raw, metadata(t, ec), expect(), now)
 	wantCode(t, err, saml.CheckSignature)
 	_, err = saml.Verify(raw, &saml.Metadata{EntityID: forge.EntityID}, expect(), now)
 	wantCode(t, err, saml.CheckSignature)
@@ -137,6 +147,11 @@ func TestVerifyNeedsSomethingToCompareWith(t *testing.T) {
 	for _, want := range []saml.Expect{{}, {ACS: forge.ACS, RequestID: requestID}, {Audience: forge.ACS, RequestID: requestID}} {
 		if _, err := saml.Verify(raw, metadata(t, idp), want, now); fault.KindOf(err) != fault.Misconfigured {
 			t.Errorf("%+v: %v", want, err)
+		}
+	}
+	for _, m := range []*saml.Metadata{nil, {}} {
+		if _, err := saml.VerifyForSTS(raw, m, saml.STSExpect{}, now); fault.KindOf(err) != fault.Misconfigured {
+			t.Errorf("no identity provider: %v", err)
 		}
 	}
 	want := expect()

@@ -4,11 +4,10 @@ import (
 	"crypto/ecdsa"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/asn1"
 	"encoding/base64"
 	"math/big"
 	"strings"
-
-	"encoding/asn1"
 
 	"github.com/beevik/etree"
 	dsig "github.com/russellhaering/goxmldsig"
@@ -30,6 +29,7 @@ func (v *verifier) verifyElement(el, signature *etree.Element) (*etree.Element, 
 	if err != nil {
 		return nil, refuse(fault.Invalid, CheckSignatureShape, "The signature value is not base64")
 	}
+	outdated := false
 	for _, cert := range v.idp.Certificates {
 		encoded, ok := signatureFor(cert, algorithm, raw)
 		if !ok {
@@ -41,11 +41,15 @@ func (v *verifier) verifyElement(el, signature *etree.Element) (*etree.Element, 
 			continue
 		}
 		if !v.acceptExpired && (v.now.Before(cert.NotBefore) || v.now.After(cert.NotAfter)) {
-			return nil, refuse(fault.Misconfigured, CheckCertificate, "The identity provider's signing certificate is outside its dates").
-				WithMend("import the identity provider's current metadata")
+			outdated = true // another certificate may be for the same key
+			continue
 		}
 		v.certificate = cert
 		return verified, nil
+	}
+	if outdated {
+		return nil, refuse(fault.Misconfigured, CheckCertificate, "The identity provider's signing certificate is outside its dates").
+			WithMend("import the identity provider's current metadata")
 	}
 	return nil, refuse(fault.Unauthenticated, CheckSignature, "The signature does not verify with the identity provider's certificates").
 		WithMend("import the identity provider's current metadata; if that does not help, the response was changed on its way")

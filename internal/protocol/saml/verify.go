@@ -96,6 +96,9 @@ type verifier struct {
 }
 
 func (v *verifier) verify(raw []byte, maxBytes int) (*Assertion, error) {
+	if v.idp == nil || v.idp.EntityID == "" {
+		return nil, refuse(fault.Misconfigured, CheckIssuer, "There is no identity provider to verify with")
+	}
 	root, err := parseTree(raw, responseLimits(maxBytes))
 	if err != nil {
 		return nil, err
