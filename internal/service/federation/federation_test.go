@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -178,7 +179,7 @@ func TestUnreadableListSilencesAll(t *testing.T) {
 		if _, err := s.Speaker("idp_a"); err != nil {
 			t.Fatal(err)
 		}
-		store.err = errors.New("the database is away")
+		store.fail(errors.New("the database is away"))
 		go store.changed()
 		synctest.Wait()
 		if _, err := s.Speaker("idp_a"); fault.KindOf(err) != fault.Unavailable {
@@ -187,7 +188,7 @@ func TestUnreadableListSilencesAll(t *testing.T) {
 		if _, err := s.Empty(); fault.KindOf(err) != fault.Unavailable || len(s.List()) != 0 {
 			t.Errorf("an unreadable list passed for an empty one: %v", err)
 		}
-		store.err = nil
+		store.fail(nil)
 		time.Sleep(2 * time.Second)
 		if _, err := s.Speaker("idp_a"); err != nil {
 			t.Errorf("after the list could be read again: %v", err)
@@ -198,11 +199,23 @@ func TestUnreadableListSilencesAll(t *testing.T) {
 type failing struct {
 	federation.Store
 	all     []federation.IdP
-	err     error
 	changed func()
+
+	mu  sync.Mutex
+	err error
 }
 
-func (f *failing) All(context.Context) ([]federation.IdP, error) { return f.all, f.err }
+func (f *failing) All(context.Context) ([]federation.IdP, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.all, f.err
+}
+
+func (f *failing) fail(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.err = err
+}
 
 func (f *failing) Watch(_ context.Context, changed func()) error {
 	f.changed = changed

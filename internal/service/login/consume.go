@@ -29,6 +29,10 @@ func (s *Service) Consume(ctx context.Context, samlResponse, relay string, sourc
 	if err != nil {
 		return Consumed{}, err
 	}
+	epoch, err := s.Feed.Epoch()
+	if err != nil {
+		return Consumed{}, err
+	}
 	sp, err := s.IdPs.Speaker(began.IdP)
 	if err != nil {
 		return Consumed{}, err
@@ -46,7 +50,7 @@ func (s *Service) Consume(ctx context.Context, samlResponse, relay string, sourc
 	}
 	record := Record{ID: identity.NewLoginSessionID(), Person: who.person(), IdPName: sp.IdP.Name,
 		Administrator: sp.MakesAdministrator(a.Values(sp.GroupsAttribute())),
-		Started:       now, Expires: s.ends(now, a)}
+		Started:       now, Expires: s.ends(now, a), Epoch: epoch}
 	entitled := entitlement.Of(a, sp, s.Accounts, who.UserName)
 	record.Notes = entitled.Notes
 	outcomes, err := s.Broker.Exchange(ctx, broker.Request{LoginSession: record.ID, Person: who.ID, Ends: record.Expires,

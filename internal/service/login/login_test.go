@@ -399,9 +399,12 @@ func TestReturnToStaysHere(t *testing.T) {
 	for to, want := range map[string]string{
 		"/roles": "/roles", "/roles?role=a%2Fb": "/roles?role=a%2Fb", "": "/", "roles": "/", "//evil.example": "/", "/\\evil.example": "/",
 		"https://evil.example/": "/", "/%2f/evil.example": "/", "/%5cevil.example": "/", "/a\nb": "/", "/a b": "/", "/\u00e4": "/",
-		"/" + strings.Repeat("a", 400): "/", "/.//evil": "/.//evil",
+		"/" + strings.Repeat("a", 400): "/", "/" + strings.Repeat("&", 299): "/" + strings.Repeat("&", 299), "/.//evil": "/", "/a/..//evil": "/",
 	} {
 		v := w.begin(to)
+		if len(v.relay) > 1024 {
+			t.Errorf("%q makes a relay state of %d characters", to, len(v.relay))
+		}
 		c, err := w.consume(v, w.respond(v))
 		must(t, err)
 		in, err := w.Complete(t.Context(), c.Handle, v.started.PreLogin)
@@ -492,6 +495,30 @@ func TestUnconfirmedViewSaysNo(t *testing.T) {
 	wantCode(t, err, "revocation.unconfirmed")
 	_, err = w.Credentials(t.Context(), in.Session, "")
 	wantCode(t, err, "revocation.unconfirmed")
+}
+
+// TestRevokedPersonIsOut: what an administrator takes back ends the login
+// sessions too, from memory as from the database, and later ones stand.
+func TestRevokedPersonIsOut(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	in := w.signIn()
+	if _, err := w.Resume(t.Context(), in.Cookie); err != nil {
+		t.Fatal(err)
+	}
+	must(t, w.feed.RevokePerson(t.Context(), in.Session.Person.ID))
+	must(t, w.feed.Confirm(t.Context()))
+	_, err := w.Resume(t.Context(), in.Cookie)
+	wantCode(t, err, "login.required")
+	_, err = w.Credentials(t.Context(), in.Session, "")
+	wantCode(t, err, "login.required")
+	restarted, err := login.New(t.Context(), w.config)
+	must(t, err)
+	_, err = restarted.Resume(t.Context(), in.Cookie)
+	wantCode(t, err, "login.required")
+	if _, err := w.Resume(t.Context(), w.signIn().Cookie); err != nil {
+		t.Errorf("a sign-in after the revocation: %v", err)
+	}
 }
 
 func TestNoSignInWithoutItsRecord(t *testing.T) {

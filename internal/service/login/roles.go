@@ -40,12 +40,12 @@ func (s *Service) roles(l *live, now time.Time) []RoleStatus {
 // is held; the AWS code when the exchange failed; Expired; Unauthenticated.
 // session must come from Resume or ResumeCLI within this request.
 func (s *Service) Credentials(_ context.Context, session LoginSession, role string) (credential.RoleSession, error) {
-	if err := s.Feed.Current(); err != nil {
-		return credential.RoleSession{}, err
-	}
-	l, now := session.live, s.Now()
-	if l == nil || !now.Before(l.Expires) {
+	l := session.live
+	if l == nil {
 		return credential.RoleSession{}, notSignedIn()
+	}
+	if err := s.holds(l); err != nil {
+		return credential.RoleSession{}, err
 	}
 	o, err := s.choose(l, role)
 	if err != nil {
@@ -55,7 +55,7 @@ func (s *Service) Credentials(_ context.Context, session LoginSession, role stri
 		return credential.RoleSession{}, fault.Coded(failureKind(*f), f.Code,
 			"role "+o.Role.String()+" can't be had: "+f.Message).WithMend(f.Mend)
 	}
-	if !o.Session.Credentials.Live(now) {
+	if !o.Session.Credentials.Live(s.Now()) {
 		return credential.RoleSession{}, fault.Coded(fault.Expired, "role.expired", "the keys of role "+o.Role.String()+" have expired").
 			WithMend("sign in again")
 	}

@@ -7,6 +7,7 @@ import (
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/core/secret"
+	"carnet.dev/carnet/internal/service/revocation"
 )
 
 func notSignedIn() *fault.Fault {
@@ -23,6 +24,7 @@ func (s *Service) Complete(ctx context.Context, handle, preLogin secret.Text) (S
 		record  Record
 		ticket  Ticket
 		refusal error
+		since   = s.memory.generation()
 	)
 	err := s.State.Atomic(ctx, func(ctx context.Context) (err error) {
 		record, ticket, err = s.Sessions.Claim(ctx, handle.Digest())
@@ -43,7 +45,7 @@ func (s *Service) Complete(ctx context.Context, handle, preLogin secret.Text) (S
 	if refusal != nil {
 		return SignedIn{}, refusal
 	}
-	session, err := s.remember(ctx, ByCookie, cookie.Digest(), record)
+	session, err := s.load(ctx, ByCookie, cookie.Digest(), record, since)
 	return SignedIn{Cookie: cookie, Session: session, ReturnTo: ticket.ReturnTo}, err
 }
 
@@ -76,9 +78,6 @@ func (s *Service) resume(ctx context.Context, by By, presented secret.Text) (Log
 	if presented.IsZero() {
 		return LoginSession{}, notSignedIn()
 	}
-	if err := s.Feed.Current(); err != nil {
-		return LoginSession{}, err
-	}
 	digest := presented.Digest()
 	if live, ok := s.memory.find(by, digest); ok {
 		return s.present(live)
@@ -94,11 +93,8 @@ func (s *Service) resume(ctx context.Context, by By, presented secret.Text) (Log
 	return s.load(ctx, by, digest, record, since)
 }
 
-// remember loads a login session that was opened just now.
-func (s *Service) remember(ctx context.Context, by By, digest [32]byte, record Record) (LoginSession, error) {
-	return s.load(ctx, by, digest, record, s.memory.generation())
-}
-
+// load reads the roles of a login session and keeps it in memory, unless one
+// ended since the memory was asked.
 func (s *Service) load(ctx context.Context, by By, digest [32]byte, record Record, since uint64) (LoginSession, error) {
 	outcomes, err := s.Broker.Kept(ctx, record.ID)
 	if err != nil {
@@ -111,12 +107,30 @@ func (s *Service) load(ctx context.Context, by By, digest [32]byte, record Recor
 
 // present gives the login session as it stands now.
 func (s *Service) present(l *live) (LoginSession, error) {
-	now := s.Now()
-	if !now.Before(l.Expires) {
-		return LoginSession{}, notSignedIn()
+	if err := s.holds(l); err != nil {
+		return LoginSession{}, err
 	}
 	return LoginSession{ID: l.ID, Person: l.Person, IdPName: l.IdPName, Administrator: l.Administrator,
-		Started: l.Started, Expires: l.Expires, Roles: s.roles(l, now), Notes: l.Notes, live: l}, nil
+		Started: l.Started, Expires: l.Expires, Roles: s.roles(l, s.Now()), Notes: l.Notes, live: l}, nil
+}
+
+// holds is nil while a login session is neither over nor revoked.
+func (s *Service) holds(l *live) error {
+	if !s.Now().Before(l.Expires) {
+		return notSignedIn()
+	}
+	for _, what := range []struct{ kind, id string }{
+		{revocation.LoginSession, string(l.ID)}, {revocation.Person, string(l.Person.ID)},
+	} {
+		refused, err := s.Feed.Refused(what.kind, what.id, l.Epoch)
+		if err != nil {
+			return err
+		}
+		if refused {
+			return notSignedIn()
+		}
+	}
+	return nil
 }
 
 // SignOut ends a login session with its command lines, here and at every

@@ -33,11 +33,15 @@ func (s *Service) NewSetupLink(ctx context.Context) (secret.Text, error) {
 // RedeemSetup opens the one administrator login session of a set-up link.
 // Errors: Unauthenticated "setup.code".
 func (s *Service) RedeemSetup(ctx context.Context, code secret.Text) (SignedIn, error) {
-	now, cookie := s.Now(), secret.Random(32)
+	now, cookie, since := s.Now(), secret.Random(32), s.memory.generation()
+	epoch, err := s.Feed.Epoch()
+	if err != nil {
+		return SignedIn{}, err
+	}
 	record := Record{ID: identity.NewLoginSessionID(), Person: Person{UserName: "set-up link", DisplayName: "Administrator by set-up link"},
-		Administrator: true, Started: now, Expires: now.Add(min(setupSession, s.Lifetime)).UTC().Truncate(time.Second)}
+		Administrator: true, Started: now, Expires: now.Add(min(setupSession, s.Lifetime)).UTC().Truncate(time.Second), Epoch: epoch}
 	late := false
-	err := s.State.Atomic(ctx, func(ctx context.Context) error {
+	err = s.State.Atomic(ctx, func(ctx context.Context) error {
 		expires, err := s.Upkeep.ClaimSetup(ctx, code.Digest())
 		if err != nil {
 			return err
@@ -57,6 +61,6 @@ func (s *Service) RedeemSetup(ctx context.Context, code secret.Text) (SignedIn, 
 	if err != nil {
 		return SignedIn{}, err
 	}
-	session, err := s.remember(ctx, ByCookie, cookie.Digest(), record)
+	session, err := s.load(ctx, ByCookie, cookie.Digest(), record, since)
 	return SignedIn{Cookie: cookie, Session: session, ReturnTo: "/"}, err
 }

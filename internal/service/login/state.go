@@ -1,6 +1,7 @@
 package login
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"net/url"
@@ -32,11 +33,13 @@ const (
 )
 
 func (s *Service) sealRelay(r relayState) (string, error) {
-	plain, err := json.Marshal(r)
-	if err != nil {
+	var plain bytes.Buffer
+	e := json.NewEncoder(&plain)
+	e.SetEscapeHTML(false) // "&" would grow sixfold
+	if err := e.Encode(r); err != nil {
 		return "", err
 	}
-	box, err := s.Sealer.Seal(relayPurpose, []byte(s.SAMLURL), plain)
+	box, err := s.Sealer.Seal(relayPurpose, []byte(s.SAMLURL), plain.Bytes())
 	if err != nil {
 		return "", err
 	}
@@ -79,7 +82,7 @@ func localPath(p string) string {
 		}
 	}
 	u, err := url.Parse(p)
-	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || strings.HasPrefix(u.Path, "//") ||
+	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || strings.Contains(u.Path, "//") ||
 		strings.ContainsAny(u.Path, "\\\r\n\t") {
 		return "/"
 	}

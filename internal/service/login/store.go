@@ -17,6 +17,9 @@ type Record struct {
 	Started       time.Time
 	Expires       time.Time
 	Notes         []string
+	// Epoch is that of the revocation feed when the sign-in began: a later
+	// revocation of the login session or its person ends it.
+	Epoch uint64
 }
 
 // Ticket is the claim to a parked sign-in. Handle and PreLogin are digests.

@@ -22,11 +22,14 @@ type Audit interface {
 
 // Revocations is the feed of what no longer holds.
 type Revocations interface {
-	// RevokeLoginSession refuses role keys that rest on it, wherever Carnet
-	// decides; in the transaction that ctx carries.
+	// Epoch is what a login session that begins now carries.
+	Epoch() (uint64, error)
+	// Refused reports whether (kind, id) was revoked after that epoch; a fault
+	// Unavailable while this server can't say.
+	Refused(kind, id string, epoch uint64) (bool, error)
+	// RevokeLoginSession refuses all that rests on it, wherever Carnet decides;
+	// in the transaction that ctx carries.
 	RevokeLoginSession(ctx context.Context, id identity.LoginSessionID) error
-	// Current is an error while this server can't say what was revoked.
-	Current() error
 }
 
 // signInEvents tells of a sign-in and of each exchange. The assertion's id and

@@ -52,10 +52,10 @@ func insert(t *sql.Tx, r login.Record, cookie []byte) error {
 	if err != nil {
 		return err
 	}
-	_, err = t.Exec(`INSERT INTO login_session (id, person, idp, idp_name, user_name, display_name, administrator, started, expires, notes, cookie)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+	_, err = t.Exec(`INSERT INTO login_session (id, person, idp, idp_name, user_name, display_name, administrator, started, expires, notes, epoch, cookie)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
 		string(r.ID), string(r.Person.ID), string(r.Person.IdP), r.IdPName, r.Person.UserName, r.Person.DisplayName,
-		r.Administrator, r.Started.UnixMilli(), r.Expires.UnixMilli(), string(notes), cookie)
+		r.Administrator, r.Started.UnixMilli(), r.Expires.UnixMilli(), string(notes), int64(r.Epoch), cookie)
 	return err
 }
 
@@ -112,9 +112,9 @@ func find(t *sql.Tx, where string, arg any) (login.Record, error) {
 	var r login.Record
 	var id, person, idp, notes string
 	var started, expires int64
-	err := t.QueryRow(`SELECT id, person, idp, idp_name, user_name, display_name, administrator, started, expires, notes
+	err := t.QueryRow(`SELECT id, person, idp, idp_name, user_name, display_name, administrator, started, expires, notes, epoch
 		FROM login_session WHERE `+where, arg).
-		Scan(&id, &person, &idp, &r.IdPName, &r.Person.UserName, &r.Person.DisplayName, &r.Administrator, &started, &expires, &notes)
+		Scan(&id, &person, &idp, &r.IdPName, &r.Person.UserName, &r.Person.DisplayName, &r.Administrator, &started, &expires, &notes, &r.Epoch)
 	if err != nil {
 		return login.Record{}, nothing(err)
 	}

@@ -34,7 +34,7 @@ func wantNothing(t *testing.T, what string, err error) {
 
 func record(ends time.Duration) login.Record {
 	return login.Record{ID: identity.NewLoginSessionID(), IdPName: "Dev", Administrator: true, Started: at(), Expires: at().Add(ends),
-		Person: login.Person{ID: "psn_a", IdP: "idp_a", UserName: "ann", DisplayName: "Ann"}, Notes: []string{`a "note"`}}
+		Person: login.Person{ID: "psn_a", IdP: "idp_a", UserName: "ann", DisplayName: "Ann"}, Notes: []string{`a "note"`}, Epoch: 7}
 }
 
 func each(t *testing.T, fn func(t *testing.T, s sqllogin.Store)) {

@@ -11,6 +11,7 @@ CREATE TABLE login_session (
     started       BIGINT  NOT NULL,
     expires       BIGINT  NOT NULL,
     notes         TEXT    NOT NULL,  -- JSON array
+    epoch         BIGINT  NOT NULL,
     cookie        BLOB    UNIQUE
 );
 CREATE INDEX login_session_expires ON login_session (expires);
