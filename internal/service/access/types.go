@@ -14,7 +14,6 @@ import (
 
 	"carnet.dev/carnet/internal/core/arn"
 	"carnet.dev/carnet/internal/core/identity"
-	"carnet.dev/carnet/internal/protocol/sessiontoken"
 )
 
 // Caller is the principal behind one verified pair of access key id and
@@ -32,7 +31,7 @@ type Caller struct {
 	AccessKeyID    string
 	Expires        time.Time
 
-	claims *sessiontoken.Claims
+	opened *opened
 }
 
 // Environment is what the enforcement point knows of one request, beside the

@@ -1,0 +1,258 @@
+package access_test
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"carnet.dev/carnet/internal/core/arn"
+	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/core/secret"
+	"carnet.dev/carnet/internal/protocol/s3"
+	"carnet.dev/carnet/internal/protocol/sessiontoken"
+	"carnet.dev/carnet/internal/service/access"
+	"carnet.dev/carnet/internal/service/iam"
+)
+
+const keyID = "ASIA2222222222222222"
+
+var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+type ring map[string][32]byte
+
+func (r ring) Current() (string, [32]byte)            { return "k1", r["k1"] }
+func (r ring) ByID(id string) (key [32]byte, ok bool) { key, ok = r[id]; return key, ok }
+
+type feed struct {
+	revoked map[string]uint64
+	away    bool
+}
+
+func (f *feed) Refused(kind, id string, epoch uint64) (bool, error) {
+	if f.away {
+		return false, fault.New(fault.Unavailable, "the view can't be confirmed")
+	}
+	at, ok := f.revoked[kind+" "+id]
+	return ok && epoch <= at, nil
+}
+
+type authority struct{ snapshot *iam.Snapshot }
+
+func (a *authority) Current() (*iam.Snapshot, error) {
+	if a.snapshot == nil {
+		return nil, fault.New(fault.Unavailable, "away")
+	}
+	return a.snapshot, nil
+}
+
+type world struct {
+	*access.Access
+	keys      ring
+	feed      *feed
+	authority *authority
+	now       time.Time
+}
+
+const read = `{"Version":"2012-10-17","Statement":[{"Sid":"Read","Effect":"Allow","Action":["s3:GetObject","s3:ListBucket"],"Resource":["arn:aws:s3:::sales","arn:aws:s3:::sales/${aws:PrincipalTag/team}/*"]}]}`
+
+const trust = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Federated":"arn:aws:iam::111122223333:saml-provider/x"},"Action":"sts:AssumeRoleWithSAML"}]}`
+
+func snapshot(t *testing.T, change func(*iam.State)) *iam.Snapshot {
+	t.Helper()
+	state := iam.State{Roles: []iam.RoleRecord{{
+		ID: "AROA1", Account: "111122223333", Path: "/", Name: "analyst", MaxSession: time.Hour,
+		Trust: iam.Policy{Name: "trust", Document: trust}, Policies: []iam.Policy{{Name: "read", Document: read}},
+		Tags: map[string]string{"Team": "red"},
+	}}}
+	if change != nil {
+		change(&state)
+	}
+	s := iam.Compile(state, []iam.Account{{ID: "111122223333"}, {ID: "444455556666"}})
+	return s
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{keys: ring{"k1": {1}}, feed: &feed{revoked: map[string]uint64{}}, authority: &authority{snapshot(t, nil)}, now: now}
+	w.Access = access.New(access.Config{
+		Authority: w.authority, Keys: w.keys, Revocations: w.feed, Region: "us-east-1", Now: func() time.Time { return w.now },
+		Rule: func(bucket string) (string, string, bool) {
+			switch bucket {
+			case "sales":
+				return "111122223333", "disk", true
+			case "lab":
+				return "444455556666", "disk", true
+			}
+			return "", "", false
+		},
+	})
+	return w
+}
+
+func (w *world) token(t *testing.T, change func(*sessiontoken.Claims)) secret.Text {
+	t.Helper()
+	role, err := arn.ParseRole("arn:aws:iam::111122223333:role/analyst")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := sessiontoken.Claims{
+		Role: role, RoleID: "AROA1", SessionName: "alice", SecretKey: secret.New("shh"), IssuedAt: now, Expires: now.Add(time.Hour),
+		Epoch: 5, Person: "psn_1", LoginSession: "lgn_1", Tags: []sessiontoken.Tag{{Key: "team", Value: "blue"}},
+	}
+	if change != nil {
+		change(&c)
+	}
+	text, err := sessiontoken.Seal(w.keys, keyID, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func code(err error) string {
+	if err == nil {
+		return ""
+	}
+	return fault.Of(err).Code
+}
+
+func TestLookup(t *testing.T) {
+	w := newWorld(t)
+	token := w.token(t, nil)
+	for range 2 { // sealed, then remembered
+		c, key, err := w.Lookup(context.Background(), keyID, token)
+		if err != nil || key.Reveal() != "shh" || c.UserID != "AROA1:alice" || c.AssumedRoleARN != "arn:aws:sts::111122223333:assumed-role/analyst/alice" {
+			t.Fatalf("got %+v, %v", c, err)
+		}
+	}
+	for name, c := range map[string]struct {
+		id    string
+		token secret.Text
+		code  string
+	}{
+		"no token":               {keyID, secret.Text{}, "InvalidToken"},
+		"token of another key":   {"ASIA3333333333333333", token, "InvalidToken"},
+		"long-lived key":         {"AKIA2222222222222222", token, "InvalidAccessKeyId"},
+		"no such key":            {"x", token, "InvalidAccessKeyId"},
+		"token of AWS":           {keyID, secret.New("IQoJb3JpZ2luX2VjEAaCXVzLWVhc3QtMSJHMEUC"), "InvalidToken"},
+		"managed session policy": {keyID, w.token(t, func(c *sessiontoken.Claims) { c.SessionPolicyARNs = []string{"arn:aws:iam::aws:policy/x"} }), "InvalidToken"},
+		"role made again":        {keyID, w.token(t, func(c *sessiontoken.Claims) { c.RoleID = "AROA0" }), "InvalidAccessKeyId"},
+	} {
+		if _, key, err := w.Lookup(context.Background(), c.id, c.token); code(err) != c.code || !key.IsZero() {
+			t.Errorf("%s: got %v, want %s", name, err, c.code)
+		}
+	}
+	w.now = now.Add(time.Hour)
+	if _, _, err := w.Lookup(context.Background(), keyID, token); code(err) != "ExpiredToken" {
+		t.Errorf("a remembered token past its end: got %v", err)
+	}
+}
+
+func TestWhatWasTakenBackIsRefusedAlsoWhenRemembered(t *testing.T) {
+	for _, what := range []string{"everything everything", "login-session lgn_1", "person psn_1", "role AROA1", "access-key " + keyID} {
+		w := newWorld(t)
+		token := w.token(t, nil)
+		if _, _, err := w.Lookup(context.Background(), keyID, token); err != nil {
+			t.Fatal(err)
+		}
+		w.feed.revoked[what] = 5
+		if _, _, err := w.Lookup(context.Background(), keyID, token); !errors.Is(err, fault.New(fault.Revoked, "")) {
+			t.Errorf("%s: got %v", what, err)
+		}
+		later := w.token(t, func(c *sessiontoken.Claims) { c.Epoch = 6 })
+		if _, _, err := w.Lookup(context.Background(), keyID, later); err != nil {
+			t.Errorf("%s: what was issued later is refused: %v", what, err)
+		}
+	}
+	w := newWorld(t)
+	w.feed.away = true
+	if _, _, err := w.Lookup(context.Background(), keyID, w.token(t, nil)); !errors.Is(err, fault.New(fault.Unavailable, "")) {
+		t.Errorf("an unconfirmed view says yes: %v", err)
+	}
+}
+
+func (w *world) decide(t *testing.T, token secret.Text, checks ...s3.Check) access.Decision {
+	t.Helper()
+	c, _, err := w.Lookup(context.Background(), keyID, token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w.Decide(context.Background(), c, checks, access.Environment{Now: now, SourceIP: netip.MustParseAddr("192.0.2.1"), AuthType: "REST-HEADER"})
+}
+
+func get(bucket, key string) s3.Check {
+	return s3.Check{Action: "s3:GetObject", Bucket: bucket, Key: key}
+}
+
+func TestDecide(t *testing.T) {
+	w := newWorld(t)
+	token := w.token(t, nil)
+	if d := w.decide(t, token, get("sales", "blue/x")); !d.Allow || len(d.Statements) != 1 || d.Statements[0] != "read#Read" {
+		t.Errorf("own prefix: got %+v", d)
+	}
+	d := w.decide(t, token, get("sales", "red/x"))
+	want := `User: arn:aws:sts::111122223333:assumed-role/analyst/alice is not authorized to perform: s3:GetObject on resource: "arn:aws:s3:::sales/red/x" because no identity-based policy allows the s3:GetObject action`
+	if d.Allow || d.Reason != want {
+		t.Errorf("got %+v", d)
+	}
+	for name, checks := range map[string][]s3.Check{
+		"one of two":       {get("sales", "blue/x"), get("sales", "red/x")},
+		"nothing asked":    {},
+		"another account":  {get("lab", "blue/x")},
+		"no rule":          {get("nowhere", "blue/x")},
+		"wildcard in name": {get("sales", "*/x")},
+	} {
+		if d := w.decide(t, token, checks...); d.Allow {
+			t.Errorf("%s is allowed", name)
+		}
+	}
+	if d := w.Decide(context.Background(), access.Caller{Account: "111122223333", RoleID: "AROA1"}, []s3.Check{get("sales", "blue/x")}, access.Environment{Now: now}); d.Allow {
+		t.Error("a caller that Lookup didn't make is allowed")
+	}
+}
+
+func TestSessionPolicyOnlyNarrows(t *testing.T) {
+	w := newWorld(t)
+	token := w.token(t, func(c *sessiontoken.Claims) {
+		c.SessionPolicy = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"arn:aws:s3:::sales/blue/one"}]}`
+	})
+	if !w.decide(t, token, get("sales", "blue/one")).Allow || w.decide(t, token, get("sales", "blue/two")).Allow || w.decide(t, token, get("sales", "red/one")).Allow {
+		t.Error("a session policy is an intersection")
+	}
+}
+
+func TestALostBucketPolicyDenies(t *testing.T) {
+	w := newWorld(t)
+	w.authority.snapshot = snapshot(t, func(s *iam.State) {
+		s.Buckets = []iam.BucketRecord{{Account: "111122223333", Name: "sales", Policy: iam.Policy{Name: "bucket-policy", Document: `{"Version":"1999"}`}}}
+	})
+	if d := w.decide(t, w.token(t, nil), get("sales", "blue/x")); d.Allow || !strings.Contains(d.Reason, "can't be evaluated") {
+		t.Errorf("got %+v", d)
+	}
+	c, _, err := w.Lookup(context.Background(), keyID, w.token(t, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.authority.snapshot = nil
+	if d := w.Decide(context.Background(), c, []s3.Check{get("sales", "blue/x")}, access.Environment{Now: now}); d.Allow {
+		t.Error("allowed without a view of the authority")
+	}
+}
+
+func BenchmarkLookupAndDecide(b *testing.B) {
+	t := &testing.T{}
+	w := newWorld(t)
+	token := w.token(t, nil)
+	checks := []s3.Check{get("sales", "blue/x")}
+	env := access.Environment{Now: now, SourceIP: netip.MustParseAddr("192.0.2.1"), AuthType: "REST-HEADER"}
+	b.ReportAllocs()
+	for b.Loop() {
+		c, _, err := w.Lookup(context.Background(), keyID, token)
+		if err != nil || !w.Decide(context.Background(), c, checks, env).Allow {
+			b.Fatal("denied")
+		}
+	}
+}
