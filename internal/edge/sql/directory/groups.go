@@ -57,10 +57,12 @@ func (s Store) GroupByName(ctx context.Context, name string) (g directory.Group,
 
 // around gives, from one subject, the groups around it: first CTE of queries
 // that follow memberships outwards. UNION drops what was seen, so it ends.
+// SQLite takes CROSS JOIN as the order to join in: from the few groups around
+// one subject to their rows, whatever it guesses about sizes.
 const around = `WITH RECURSIVE around (id) AS (
 	SELECT CAST($1 AS TEXT)
 	UNION
-	SELECT m.person_group FROM group_member m JOIN around a ON m.member = a.id) `
+	SELECT m.person_group FROM around a CROSS JOIN group_member m WHERE m.member = a.id) `
 
 // AddMember puts a subject into a group.
 func (s Store) AddMember(ctx context.Context, g identity.GroupID, member string) error {

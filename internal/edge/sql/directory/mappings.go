@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -125,12 +126,16 @@ func (s Store) Held(ctx context.Context, subject string) (held []directory.HeldM
 			return err
 		}
 		return t.Each(around+`SELECT m.subject, m.role, m.origin, m.idp, m.set_at FROM around a
-			JOIN role_mapping m ON m.subject = a.id ORDER BY m.role, m.subject, m.origin, m.idp`, []any{subject},
+			CROSS JOIN role_mapping m WHERE m.subject = a.id`, []any{subject},
 			func(scan func(...any) error) error {
 				m, err := scanMapping(scan)
 				held = append(held, directory.HeldMapping{Mapping: m, Through: ways[m.Subject]})
 				return err
 			})
+	})
+	slices.SortFunc(held, func(a, b directory.HeldMapping) int {
+		return cmp.Or(strings.Compare(a.Role.String(), b.Role.String()), strings.Compare(a.Subject, b.Subject),
+			cmp.Compare(a.Origin, b.Origin), cmp.Compare(a.IdP, b.IdP))
 	})
 	return held, err
 }
@@ -155,13 +160,16 @@ func active(t *sql.Tx, subject string) (on bool, err error) {
 func waysOut(t *sql.Tx, subject string) (map[string][]directory.Group, error) {
 	inside := map[string][]directory.Group{} // by member: the groups it is in
 	err := t.Each(around+`SELECT m.member, g.id, g.name FROM around a
-		JOIN group_member m ON m.member = a.id JOIN person_group g ON g.id = m.person_group ORDER BY g.name_fold`, []any{subject},
+		CROSS JOIN group_member m CROSS JOIN person_group g WHERE m.member = a.id AND g.id = m.person_group`, []any{subject},
 		func(scan func(...any) error) error {
 			var member, id, name string
 			err := scan(&member, &id, &name)
 			inside[member] = append(inside[member], directory.Group{ID: identity.GroupID(id), Name: name})
 			return err
 		})
+	for _, groups := range inside { // of equally short ways, always the same one
+		slices.SortFunc(groups, func(a, b directory.Group) int { return strings.Compare(a.Name, b.Name) })
+	}
 	ways := map[string][]directory.Group{subject: nil}
 	for next := []string{subject}; len(next) > 0; next = next[1:] {
 		for _, g := range inside[next[0]] {
