@@ -57,7 +57,9 @@ func (v *verifier) verifyElement(el, signature *etree.Element) (*etree.Element, 
 
 // validate asks the signature library about one element and one certificate.
 // The library's clock stands inside the certificate's dates: those are judged
-// by verifyElement, after the signature.
+// by verifyElement, after the signature. Of an element that has attributes of
+// two foreign namespaces the library may compute another order than the
+// standard's: such a response is refused.
 func validate(el *etree.Element, cert *x509.Certificate) (*etree.Element, error) {
 	ctx := dsig.ValidationContext{
 		CertificateStore: &dsig.MemoryX509CertificateStore{Roots: []*x509.Certificate{cert}},
