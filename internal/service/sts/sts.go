@@ -1,0 +1,111 @@
+// Package sts is the security token service of the local authority: it trades
+// a SAML assertion for the temporary credentials of one role.
+//
+// The assertion is verified from its raw bytes against the metadata that IAM
+// holds, never from the result of a sign-in. Everything is as AWS documents
+// AssumeRoleWithSAML (STS API Reference), error codes and texts included.
+// What a denial rests on goes to the log, not to the caller. It must never
+// return credentials that a trust policy does not allow, that outlive what the
+// assertion or the role permits, or for a request it did not read whole.
+package sts
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"carnet.dev/carnet/internal/core/credential"
+	"carnet.dev/carnet/internal/core/event"
+	"carnet.dev/carnet/internal/core/identity"
+	"carnet.dev/carnet/internal/core/secret"
+	"carnet.dev/carnet/internal/protocol/sessiontoken"
+	"carnet.dev/carnet/internal/service/iam"
+)
+
+// Limits of AssumeRoleWithSAML (STS API Reference).
+const (
+	DefaultDuration = time.Hour
+	LeastDuration   = 900 * time.Second
+	MostDuration    = 43200 * time.Second
+	// Redemption is how long after its IssueInstant an assertion is taken.
+	Redemption = 5 * time.Minute
+	// Skew is the clock difference allowed to an identity provider.
+	Skew = time.Minute
+)
+
+// IAM gives the authority's state to decide with.
+type IAM interface {
+	Current() (*iam.Snapshot, error)
+}
+
+// Revocations gives the epoch that a session token issued now carries.
+type Revocations interface {
+	Epoch() (uint64, error)
+}
+
+// Trail records an exchange; one that can't be recorded fails.
+type Trail interface {
+	Record(ctx context.Context, e event.Event) error
+}
+
+// Config is what a Service stands on.
+type Config struct {
+	IAM         IAM
+	Keys        sessiontoken.Keys
+	Revocations Revocations
+	Trail       Trail // nil: nothing is recorded; for tests and tools
+	Now         func() time.Time
+	// MinDuration replaces LeastDuration; for tests on loopback. 0 keeps it.
+	MinDuration time.Duration
+}
+
+// Service trades assertions. Safe for concurrent use.
+type Service struct{ Config }
+
+// New makes a Service.
+func New(c Config) *Service {
+	if c.MinDuration == 0 {
+		c.MinDuration = LeastDuration
+	}
+	return &Service{Config: c}
+}
+
+// SAMLRequest is one AssumeRoleWithSAML.
+type SAMLRequest struct {
+	RoleARN      string
+	PrincipalARN string
+	Assertion    secret.Text // base64, as the identity provider posted it
+	PolicyARNs   []string
+	Policy       string
+	HasPolicy    bool // an empty Policy is not an absent one
+	Duration     time.Duration
+	HasDuration  bool
+
+	Caller Caller
+}
+
+// Caller is what is known of who sends a request to STS.
+type Caller struct {
+	Request   identity.RequestID
+	Source    netip.Addr // zero on the internal listener
+	Secure    bool       // TLS, or the internal listener
+	UserAgent string
+	// Person and LoginSession come from Carnet's own broker on the internal
+	// listener, and from nowhere else.
+	Person       identity.PersonID
+	LoginSession identity.LoginSessionID
+}
+
+// SAMLAnswer is the answer to AssumeRoleWithSAML.
+type SAMLAnswer struct {
+	Credentials      credential.Temporary
+	AssumedRoleID    string // AROA…:session
+	AssumedRoleARN   string
+	PackedPolicySize int // percent; 0 without session policies and tags
+	Subject          string
+	SubjectType      string
+	Issuer           string
+	Audience         string // the assertion's Recipient
+	NameQualifier    string
+	SourceIdentity   string
+}
