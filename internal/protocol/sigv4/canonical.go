@@ -81,7 +81,8 @@ func appendHeaderValue(b []byte, r *Request, name string) ([]byte, bool) {
 	if name == "host" {
 		return appendTrimmed(b, r.Host), true
 	}
-	values := r.Header[canonicalName(name)]
+	var stack [64]byte
+	values := r.Header[string(appendCanonicalName(stack[:0], name))]
 	if len(values) == 0 {
 		if name == "content-length" && r.ContentLength >= 0 {
 			return strconv.AppendInt(b, r.ContentLength, 10), true
@@ -110,18 +111,18 @@ func appendTrimmed(b []byte, v string) []byte {
 	return b
 }
 
-// canonicalName writes a lower-case header name as net/http keys it.
-func canonicalName(name string) string {
-	var buf [64]byte
-	b := append(buf[:0], name...)
+// appendCanonicalName writes a lower-case header name as net/http keys it.
+func appendCanonicalName(b []byte, name string) []byte {
 	upper := true
-	for i, c := range b {
+	for i := range len(name) {
+		c := name[i]
 		if upper && c >= 'a' && c <= 'z' {
-			b[i] = c - ('a' - 'A')
+			c -= 'a' - 'A'
 		}
 		upper = c == '-'
+		b = append(b, c)
 	}
-	return string(b)
+	return b
 }
 
 // unsigned gives the first x-amz-* header that is present and not signed.
@@ -130,7 +131,7 @@ func (p *Presented) unsigned(r *Request) string {
 		if len(values) == 0 || len(name) < 6 || !strings.EqualFold(name[:6], "x-amz-") {
 			continue
 		}
-		if _, ok := slices.BinarySearch(p.SignedHeaders, strings.ToLower(name)); !ok {
+		if !slices.ContainsFunc(p.SignedHeaders, func(s string) bool { return strings.EqualFold(s, name) }) {
 			return name
 		}
 	}

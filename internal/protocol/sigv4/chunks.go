@@ -146,7 +146,7 @@ func (c *chunks) check(algorithm, tail, want string) error {
 	b = append(b, c.previous...)
 	b = append(b, '\n')
 	b = append(b, tail...)
-	sum := mac(c.key.k[:], string(b))
+	sum := mac(c.key.k[:], b)
 	if !hmac.Equal([]byte(hex.EncodeToString(sum[:])), []byte(want)) {
 		return fault.Coded(fault.Unauthenticated, "SignatureDoesNotMatch", "The chunk or trailer signature we calculated does not match the signature you provided.")
 	}

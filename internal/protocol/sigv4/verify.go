@@ -26,15 +26,15 @@ type Key struct{ k [32]byte }
 // DeriveKey makes the signing key (S3 API Reference, "Signature
 // Calculations": task 3). Date is YYYYMMDD.
 func DeriveKey(secretKey secret.Text, date, region, service string) Key {
-	k := mac([]byte("AWS4"+secretKey.Reveal()), date)
-	k = mac(k[:], region)
-	k = mac(k[:], service)
-	return Key{k: mac(k[:], "aws4_request")}
+	k := mac([]byte("AWS4"+secretKey.Reveal()), []byte(date))
+	k = mac(k[:], []byte(region))
+	k = mac(k[:], []byte(service))
+	return Key{k: mac(k[:], []byte("aws4_request"))}
 }
 
-func mac(key []byte, data string) (out [32]byte) {
+func mac(key, data []byte) (out [32]byte) {
 	h := hmac.New(sha256.New, key)
-	h.Write([]byte(data))
+	h.Write(data)
 	h.Sum(out[:0])
 	return out
 }
@@ -73,10 +73,8 @@ func (p *Presented) VerifyWith(r *Request, key Key, s Scope, payloadHash string,
 }
 
 // stringToSign is algorithm, time, scope and the hash of what is signed.
-func (p *Presented) stringToSign(algorithm string, hashed [32]byte) string {
-	var stack [256]byte
-	b := p.appendPreamble(stack[:0], algorithm)
-	return string(hex.AppendEncode(b, hashed[:]))
+func (p *Presented) stringToSign(algorithm string, hashed [32]byte) []byte {
+	return hex.AppendEncode(p.appendPreamble(make([]byte, 0, 256), algorithm), hashed[:])
 }
 
 func (p *Presented) appendPreamble(b []byte, algorithm string) []byte {
