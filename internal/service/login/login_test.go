@@ -176,8 +176,7 @@ func TestOneOfMany(t *testing.T) {
 	t.Parallel()
 	sqltest.Each(t, func(t *testing.T, c sql.Config) {
 		w := newWorldOn(t, c)
-		second, err := login.New(t.Context(), w.wire(sqltest.OpenWith(t, c)))
-		must(t, err)
+		second := w.another(c)
 		v := w.begin("/")
 		response := w.respond(v)
 		var won, lost int
@@ -453,8 +452,7 @@ func TestSignOutEverywhere(t *testing.T) {
 	t.Parallel()
 	sqltest.Each(t, func(t *testing.T, c sql.Config) {
 		w := newWorldOn(t, c)
-		second, err := login.New(t.Context(), w.wire(sqltest.OpenWith(t, c)))
-		must(t, err)
+		second := w.another(c)
 		in, stays := w.signIn(), w.signIn()
 		elsewhere, err := second.Resume(t.Context(), in.Cookie)
 		must(t, err)

@@ -61,7 +61,6 @@ type world struct {
 	db     *sql.DB
 	ring   *keyring.Keyring
 	feed   *revocation.Feed
-	trail  *audit.Writer
 	fed    *federation.Service
 	signer *forge.IdP
 	idp    federation.IdP
@@ -124,10 +123,6 @@ func newWorldOn(t testing.TB, c sql.Config) *world {
 	must(t, err)
 	w.ring, err = keyring.Open(t.Context(), keyring.Config{Store: sqlkeyring.Store{DB: w.db}, KEKs: keks, Server: "a", Now: w.clock})
 	must(t, err)
-	w.feed, err = revocation.Open(t.Context(), revocation.Config{Store: sqlrevocation.Store{DB: w.db}, Server: "a", Now: w.clock})
-	must(t, err)
-	w.trail, err = audit.Open(t.Context(), audit.Config{Store: sqlaudit.Store{DB: w.db}, Sealer: w.ring, Now: w.clock})
-	must(t, err)
 	w.fed, err = federation.New(t.Context(), federation.Config{Store: sqlfederation.Store{DB: w.db}, Now: w.clock})
 	must(t, err)
 	w.signer = forge.WithKey(t, signingKey(), w.now)
@@ -136,14 +131,21 @@ func newWorldOn(t testing.TB, c sql.Config) *world {
 		AdministratorGroups: []string{"admins"}})
 	must(t, err)
 	w.sts = &authority{refuse: map[string]*fault.Fault{}, now: w.clock, lasts: time.Hour}
-	w.config = w.wire(w.db)
+	w.config = w.wire("a", w.db)
+	w.feed = w.config.Feed.(*revocation.Feed)
 	w.Service, err = login.New(t.Context(), w.config)
 	must(t, err)
 	return w
 }
 
-func (w *world) wire(db *sql.DB) login.Config {
+// wire is what one server of the installation stands on.
+func (w *world) wire(server string, db *sql.DB) login.Config {
+	w.t.Helper()
 	store := sqllogin.Store{DB: db}
+	feed, err := revocation.Open(w.t.Context(), revocation.Config{Store: sqlrevocation.Store{DB: db}, Server: server, Now: w.clock})
+	must(w.t, err)
+	trail, err := audit.Open(w.t.Context(), audit.Config{Store: sqlaudit.Store{DB: db}, Sealer: w.ring, Now: w.clock})
+	must(w.t, err)
 	return login.Config{
 		SAMLURL: forge.ACS, IdPs: w.fed, People: people{sqldirectory.On(db, w.clock)},
 		Accounts: entitlement.Accounts{
@@ -151,8 +153,21 @@ func (w *world) wire(db *sql.DB) login.Config {
 			"444455556666": {ID: "444455556666", Name: "engineering", Partition: "aws", SAML: true, Deliver: "gateway"}},
 		Broker: broker.New(broker.Config{STS: w.sts, Store: sqlbroker.Store{DB: db}, Sealer: w.ring, Now: w.clock}),
 		Once:   onceonly.New(sqlonceonly.Store{DB: db}, 10_000, w.clock),
-		Sealer: w.ring, State: db, Sessions: store, CLI: store, Upkeep: store, Feed: w.feed, Audit: w.trail, Now: w.clock,
+		Sealer: w.ring, State: db, Sessions: store, CLI: store, Upkeep: store, Feed: feed, Audit: trail, Now: w.clock,
 	}
+}
+
+// another is a second server of the installation: with a connection of its own
+// on PostgreSQL, on the one database of the process on SQLite.
+func (w *world) another(c sql.Config) *login.Service {
+	w.t.Helper()
+	db := w.db
+	if c.SQLite == "" {
+		db = sqltest.OpenWith(w.t, c)
+	}
+	s, err := login.New(w.t.Context(), w.wire("b", db))
+	must(w.t, err)
+	return s
 }
 
 func (w *world) clock() time.Time {
