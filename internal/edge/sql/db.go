@@ -145,6 +145,7 @@ func (d *DB) Read(ctx context.Context, fn func(*Tx) error) error {
 	}
 	defer func() { _ = tx.Rollback() }() // a read has nothing to commit
 	t := &Tx{db: d, tx: tx, stmt: ctx, readOnly: true}
+	defer func() { t.done = true }()
 	t.ctx = context.WithValue(ctx, txKey{}, t)
 	return d.classify(fn(t))
 }

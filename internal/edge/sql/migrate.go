@@ -79,22 +79,8 @@ func (d *DB) migrate(ctx context.Context, files fs.FS, dryRun bool) (applied []s
 		return nil, err
 	}
 	err = d.alone(ctx, func(t *Tx) error {
-		known, err := t.appliedMigrations()
-		if err != nil {
+		if applied, err = t.advance(all); err != nil {
 			return err
-		}
-		for _, m := range all {
-			if sum, ok := known[m.Name]; ok {
-				if sum != m.checksum() {
-					return fault.New(fault.Misconfigured, "migration "+m.Name+" was changed after it was applied").
-						WithMend("run the release that this database belongs to")
-				}
-				continue
-			}
-			if err := t.applyMigration(m); err != nil {
-				return err
-			}
-			applied = append(applied, m.Name)
 		}
 		if dryRun {
 			return errDryRun
@@ -105,6 +91,94 @@ func (d *DB) migrate(ctx context.Context, files fs.FS, dryRun bool) (applied []s
 		err = nil
 	}
 	return applied, err
+}
+
+// advance takes the steps that were not taken yet.
+func (t *Tx) advance(all []migration) (applied []string, err error) {
+	known, err := t.appliedMigrations()
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range all {
+		if sum, ok := known[m.Name]; ok {
+			if sum != m.checksum() {
+				return nil, fault.New(fault.Misconfigured, "migration "+m.Name+" was changed after it was applied").
+					WithMend("run the release that this database belongs to")
+			}
+			continue
+		}
+		if err := t.applyMigration(m); err != nil {
+			return nil, err
+		}
+		applied = append(applied, m.Name)
+	}
+	return applied, nil
+}
+
+// Schema gives the steps that the database has taken, with their checksums.
+func (t *Tx) Schema() (map[string]string, error) {
+	known := map[string]string{}
+	err := t.Each(`SELECT name, checksum FROM schema_migration`, nil, func(scan func(...any) error) error {
+		var name, sum string
+		err := scan(&name, &sum)
+		known[name] = sum
+		return err
+	})
+	return known, err
+}
+
+// Rebuild fills an empty database: it takes the given steps, runs load, takes
+// all newer steps and runs finish, in one transaction. Steps that this release doesn't
+// have, or has with another text, and a database that isn't empty are refused.
+func (d *DB) Rebuild(ctx context.Context, schema map[string]string, load, finish func(*Tx) error) error {
+	all, err := migrations(migrationFiles, d.postgres)
+	if err != nil {
+		return err
+	}
+	var first []migration
+	for _, m := range all {
+		if sum, ok := schema[m.Name]; ok && sum == m.checksum() {
+			first = append(first, m)
+		}
+	}
+	if len(first) != len(schema) {
+		return fault.New(fault.Misconfigured, "the backup has a schema that this release doesn't know").
+			WithMend("restore with the release that made it, or a newer one")
+	}
+	return d.alone(ctx, func(t *Tx) error {
+		known, err := t.appliedMigrations()
+		if err != nil {
+			return err
+		}
+		if len(known) > 0 {
+			return fault.New(fault.Conflict, "the database is not empty").WithMend("name a new database; the old one is not touched")
+		}
+		if _, err := t.advance(first); err != nil {
+			return err
+		}
+		if err := load(t); err != nil {
+			return err
+		}
+		if _, err = t.advance(all); err != nil {
+			return err
+		}
+		return finish(t)
+	})
+}
+
+// Snapshot runs fn on one consistent snapshot without the time limits of Read:
+// for a backup.
+func (d *DB) Snapshot(ctx context.Context, fn func(*Tx) error) error {
+	return d.Read(ctx, func(t *Tx) error {
+		if d.postgres {
+			for _, q := range []string{`SET LOCAL statement_timeout = 0`, `SET LOCAL idle_in_transaction_session_timeout = 0`} {
+				if _, err := t.tx.ExecContext(t.stmt, q); err != nil {
+					return err
+				}
+			}
+		}
+		return fn(t)
+	})
 }
 
 // alone runs fn in one transaction while no other server migrates, without the
@@ -128,7 +202,11 @@ func (d *DB) alone(ctx context.Context, fn func(*Tx) error) error {
 			}
 		}
 	}
-	if err := fn(t); err != nil {
+	defer func() { t.done = true }()
+	if err := errors.Join(fn(t), t.failed); err != nil {
+		return d.classify(err)
+	}
+	if err := t.announce(); err != nil {
 		return d.classify(err)
 	}
 	return d.classify(tx.Commit())
@@ -142,14 +220,7 @@ func (t *Tx) appliedMigrations() (map[string]string, error) {
 		name TEXT PRIMARY KEY, checksum TEXT NOT NULL, applied BIGINT NOT NULL)`); err != nil {
 		return nil, err
 	}
-	known := map[string]string{}
-	err := t.Each(`SELECT name, checksum FROM schema_migration`, nil, func(scan func(...any) error) error {
-		var name, sum string
-		err := scan(&name, &sum)
-		known[name] = sum
-		return err
-	})
-	return known, err
+	return t.Schema()
 }
 
 func (t *Tx) applyMigration(m migration) error {
@@ -163,4 +234,51 @@ func (t *Tx) applyMigration(m migration) error {
 	_, err := t.Exec(`INSERT INTO schema_migration (name, checksum, applied) VALUES ($1, $2, $3)`,
 		m.Name, m.checksum(), time.Now().UnixMilli())
 	return err
+}
+
+// Tables gives the names of all tables, each after those that it refers to.
+func (t *Tx) Tables() ([]string, error) {
+	names, edges := `SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name`,
+		`SELECT m.name, f."table" FROM sqlite_master m, pragma_foreign_key_list(m.name) f WHERE m.type = 'table'`
+	if t.db.postgres {
+		names = `SELECT table_name FROM information_schema.tables
+			WHERE table_schema = current_schema() AND table_type = 'BASE TABLE' ORDER BY table_name`
+		edges = `SELECT c.relname, r.relname FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
+			JOIN pg_class r ON r.oid = k.confrelid WHERE k.contype = 'f'`
+	}
+	var all []string
+	if err := t.Each(names, nil, func(scan func(...any) error) error {
+		var name string
+		err := scan(&name)
+		all = append(all, name)
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	refers := map[string][]string{}
+	if err := t.Each(edges, nil, func(scan func(...any) error) error {
+		var from, to string
+		err := scan(&from, &to)
+		refers[from] = append(refers[from], to)
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	var ordered []string
+	seen := map[string]bool{}
+	var visit func(string)
+	visit = func(name string) {
+		if seen[name] {
+			return
+		}
+		seen[name] = true
+		for _, other := range refers[name] {
+			visit(other)
+		}
+		ordered = append(ordered, name)
+	}
+	for _, name := range all {
+		visit(name)
+	}
+	return ordered, nil
 }

@@ -3,6 +3,7 @@ package keyring
 import (
 	"bufio"
 	"bytes"
+	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -85,4 +86,27 @@ func (ks KEKs) byID(id string) (KEK, bool) {
 		}
 	}
 	return KEK{}, false
+}
+
+// BackupKey derives the key of one backup, named by its salt, from the
+// key-encryption key of that id. Who has the backup and not the file has nothing.
+func (ks KEKs) BackupKey(kek string, salt []byte) (key [32]byte, err error) {
+	k, ok := ks.byID(kek)
+	if !ok {
+		return key, wrongKEK("the backup was sealed under "+kek, ks)
+	}
+	b, err := hkdf.Key(sha256.New, k.key[:], salt, "carnet backup v1", 32)
+	copy(key[:], b)
+	return key, err
+}
+
+// wrongKEK says which key is wanted and which are there.
+func wrongKEK(what string, ks KEKs) *fault.Fault {
+	var have []string
+	for _, k := range ks {
+		have = append(have, k.id)
+	}
+	return fault.Coded(fault.Misconfigured, "keyring.kek",
+		fmt.Sprintf("the key-encryption key is the wrong one: %s, the file has %s", what, strings.Join(have, ", "))).
+		WithMend("give the key file that belongs to it; nothing was changed")
 }

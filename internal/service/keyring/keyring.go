@@ -20,7 +20,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -260,13 +259,7 @@ func wrap(w WrappedKey, key [32]byte, kek KEK) (WrappedKey, error) {
 func unwrap(w WrappedKey, keks KEKs) (key [32]byte, err error) {
 	kek, ok := keks.byID(w.KEK)
 	if !ok {
-		var have []string
-		for _, k := range keks {
-			have = append(have, k.id)
-		}
-		return key, fault.Coded(fault.Misconfigured, "keyring.kek", fmt.Sprintf(
-			"the key-encryption key is the wrong one: the database was sealed under %s, the file has %s", w.KEK, strings.Join(have, ", "))).
-			WithMend("give the key file that belongs to this database; nothing was changed")
+		return key, wrongKEK("the database was sealed under "+w.KEK, keks)
 	}
 	wrappingKey, err := kek.wrapping()
 	if err != nil {

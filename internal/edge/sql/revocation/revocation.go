@@ -87,3 +87,19 @@ func (s Store) Views(ctx context.Context) (views []revocation.View, err error) {
 	})
 	return views, err
 }
+
+// restoredJump is more than there can have been revocations since a backup.
+const restoredJump = 1 << 32
+
+// Restored revokes everything after a backup was put back: what was revoked
+// after the backup is forgotten, and tokens issued since then carry epochs that
+// this database hasn't reached.
+func (s Store) Restored(ctx context.Context, at time.Time) error {
+	return s.DB.Write(ctx, func(t *sql.Tx) error {
+		if _, err := t.Exec(`UPDATE revocation_head SET epoch = epoch + $1`, int64(restoredJump)); err != nil {
+			return err
+		}
+		_, err := s.Add(t.Context(), revocation.Everything, revocation.Everything, at)
+		return err
+	})
+}
