@@ -1,0 +1,342 @@
+package awsapi
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/core/identity"
+	"carnet.dev/carnet/internal/core/secret"
+	"carnet.dev/carnet/internal/protocol/awsquery"
+	"carnet.dev/carnet/internal/protocol/sigv4"
+	"carnet.dev/carnet/internal/service/access"
+	"carnet.dev/carnet/internal/service/sts"
+)
+
+// The headers by which Carnet's own broker says for whom keys are. They are
+// believed on the internal listener and nowhere else.
+const (
+	headerLoginSession = "X-Carnet-Login-Session"
+	headerPerson       = "X-Carnet-Person"
+)
+
+// Keys finds the caller behind an access key id and its session token.
+type Keys interface {
+	Lookup(ctx context.Context, accessKeyID string, sessionToken secret.Text) (access.Caller, secret.Text, error)
+}
+
+// Authority is the security token service.
+type Authority interface {
+	AssumeRoleWithSAML(ctx context.Context, r sts.SAMLRequest) (*sts.SAMLAnswer, error)
+}
+
+// STSConfig is what the STS face stands on.
+type STSConfig struct {
+	Authority Authority
+	Keys      Keys
+	Region    string
+	Now       func() time.Time
+	// TrustInternal marks the handler of the internal listener: the broker's
+	// headers are believed there, and its connection counts as secure.
+	TrustInternal bool
+	// Source gives the address that a request comes from; default its socket.
+	Source func(*http.Request) netip.Addr
+	// Exchanges bounds the assertions verified at once; 0 means two for each
+	// processor. Those that wait longer than two seconds are told to come back.
+	Exchanges int
+	Logger    *slog.Logger
+}
+
+// STS serves the Query protocol of STS at "/".
+type STS struct {
+	config STSConfig
+	slots  chan struct{}
+}
+
+// NewSTS makes the STS face.
+func NewSTS(c STSConfig) *STS {
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Source == nil {
+		c.Source = socketAddress
+	}
+	if c.Exchanges == 0 {
+		c.Exchanges = 2 * runtime.GOMAXPROCS(0)
+	}
+	return &STS{config: c, slots: make(chan struct{}, c.Exchanges)}
+}
+
+func socketAddress(r *http.Request) netip.Addr {
+	a, _ := netip.ParseAddrPort(r.RemoteAddr)
+	return a.Addr().Unmap()
+}
+
+// call is one request on its way through.
+type call struct {
+	id         identity.RequestID
+	parameters awsquery.Parameters
+	action     string
+	caller     *access.Caller // nil without a signature
+	role       string         // for the log
+}
+
+// ServeHTTP answers one call.
+func (s *STS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	began := s.config.Now()
+	c := &call{id: identity.NewRequestID()}
+	status, body := http.StatusOK, []byte(nil)
+	defer func() {
+		if p := recover(); p != nil {
+			s.config.Logger.Error("sts failed", "request", c.id, "panic", fmt.Sprint(p))
+			status, body = s.refuse(c, fault.New(fault.Internal, "panic"))
+		}
+		h := w.Header()
+		h.Set("Content-Type", "text/xml")
+		h.Set("Cache-Control", "no-store")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Amzn-Requestid", string(c.id))
+		h.Set("Content-Length", strconv.Itoa(len(body)))
+		w.WriteHeader(status)
+		// A client that went away is none of our failures.
+		_, _ = w.Write(body)
+		s.config.Logger.Info("sts", "request", c.id, "action", clip(c.action), "role", clip(c.role), "status", status,
+			"source", s.config.Source(r), "took", s.config.Now().Sub(began))
+	}()
+	fields, err := s.serve(w, r, c)
+	if err != nil {
+		status, body = s.refuse(c, err)
+		return
+	}
+	body = awsquery.Answer(c.action, fields, string(c.id))
+}
+
+// refuse turns an error into its answer and tells the log the cause.
+func (s *STS) refuse(c *call, err error) (int, []byte) {
+	f := stsFault(err)
+	status, code, message := awsquery.ErrorOf(f)
+	level := slog.LevelInfo
+	if status >= 500 {
+		level = slog.LevelError
+	}
+	s.config.Logger.Log(context.Background(), level, "sts refused", "request", c.id, "action", clip(c.action), "role", clip(c.role), "code", code, "cause", err)
+	return status, awsquery.Error(status, code, message, string(c.id))
+}
+
+// stsFault gives STS's names to the faults of signatures and keys, which carry
+// those of S3 (STS API Reference, "Common errors").
+func stsFault(err error) *fault.Fault {
+	f := fault.Of(err)
+	switch f.Code {
+	case "InvalidAccessKeyId", "InvalidToken":
+		return f.WithCode("InvalidClientTokenId")
+	case "ExpiredToken":
+		return f.WithCode("ExpiredToken")
+	case "RequestTimeTooSkewed":
+		return f.WithCode("SignatureDoesNotMatch")
+	case "AuthorizationHeaderMalformed", "AuthorizationQueryParametersError":
+		return f.WithCode("IncompleteSignature")
+	}
+	return f
+}
+
+func (s *STS) serve(w http.ResponseWriter, r *http.Request, c *call) ([]awsquery.Field, error) {
+	path, query, _ := strings.Cut(r.RequestURI, "?")
+	if path != "/" || r.Method != http.MethodGet && r.Method != http.MethodPost {
+		return nil, fault.Coded(fault.Invalid, "InvalidAction", "STS answers GET and POST of / only.")
+	}
+	body, err := readBody(w, r)
+	if err != nil {
+		return nil, err
+	}
+	if c.caller, err = s.authenticate(r, body); err != nil {
+		return nil, err
+	}
+	if c.parameters, err = awsquery.Parse(r.Method, query, r.Header.Get("Content-Type"), body); err != nil {
+		return nil, err
+	}
+	action, ok := c.parameters.Get("Action")
+	if !ok {
+		return nil, fault.Coded(fault.Invalid, "MissingAction", "The request names no Action.")
+	}
+	c.action = action
+	if version, _ := c.parameters.Get("Version"); version != awsquery.Version {
+		return nil, noSuchAction(action, version)
+	}
+	switch action {
+	case "AssumeRoleWithSAML":
+		return s.assumeRoleWithSAML(r, c)
+	case "GetCallerIdentity":
+		return getCallerIdentity(c)
+	}
+	return nil, noSuchAction(action, awsquery.Version)
+}
+
+func noSuchAction(action, version string) error {
+	if version == "" {
+		version = "NO_VERSION_SPECIFIED"
+	}
+	return fault.Coded(fault.Unsupported, "InvalidAction", "Could not find operation "+clip(action)+" for version "+clip(version))
+}
+
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, awsquery.MaxBody))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return nil, fault.Coded(fault.TooLarge, "RequestEntityTooLarge", fmt.Sprintf("The request is larger than %d bytes.", awsquery.MaxBody))
+	case err != nil:
+		return nil, fault.Wrap(err, fault.Invalid, "The request's body could not be read.")
+	}
+	return body, nil
+}
+
+// authenticate proves who signed the request; nil for an unsigned one. The
+// body is hashed here: most clients send no hash to STS.
+func (s *STS) authenticate(r *http.Request, body []byte) (*access.Caller, error) {
+	request := &sigv4.Request{Method: r.Method, Target: r.RequestURI, Host: r.Host, Header: r.Header, ContentLength: r.ContentLength}
+	presented, err := sigv4.Parse(request)
+	if err != nil || presented == nil {
+		return nil, err
+	}
+	scope, now := sigv4.Scope{Service: "sts", Region: s.config.Region}, s.config.Now()
+	if err := presented.Fits(scope, now); err != nil {
+		return nil, err
+	}
+	caller, key, err := s.config.Keys.Lookup(r.Context(), presented.AccessKeyID, presented.SessionToken)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(body)
+	if err := presented.Verify(request, key, scope, hex.EncodeToString(sum[:]), now); err != nil {
+		return nil, err
+	}
+	return &caller, nil
+}
+
+// getCallerIdentity needs no permission and works despite a deny (STS API
+// Reference).
+func getCallerIdentity(c *call) ([]awsquery.Field, error) {
+	if c.caller == nil {
+		return nil, fault.Coded(fault.Unauthenticated, "MissingAuthenticationToken", "Request is missing Authentication Token")
+	}
+	if err := c.parameters.Only(); err != nil {
+		return nil, err
+	}
+	c.role = c.caller.AssumedRoleARN
+	return []awsquery.Field{
+		{Name: "Arn", Text: c.caller.AssumedRoleARN},
+		{Name: "UserId", Text: c.caller.UserID},
+		{Name: "Account", Text: c.caller.Account},
+	}, nil
+}
+
+func (s *STS) assumeRoleWithSAML(r *http.Request, c *call) ([]awsquery.Field, error) {
+	request, err := samlRequest(c.parameters)
+	if err != nil {
+		return nil, err
+	}
+	c.role = request.RoleARN
+	request.Caller = s.callerOf(r, c)
+	if err := s.enter(r.Context()); err != nil {
+		return nil, err
+	}
+	defer func() { <-s.slots }()
+	out, err := s.config.Authority.AssumeRoleWithSAML(r.Context(), request)
+	if err != nil {
+		return nil, err
+	}
+	fields := []awsquery.Field{
+		{Name: "Subject", Text: out.Subject},
+		{Name: "SubjectType", Text: out.SubjectType},
+		{Name: "Issuer", Text: out.Issuer},
+		{Name: "Audience", Text: out.Audience},
+		{Name: "NameQualifier", Text: out.NameQualifier},
+		{Name: "SourceIdentity", Text: out.SourceIdentity},
+		{Name: "AssumedRoleUser", Fields: []awsquery.Field{
+			{Name: "AssumedRoleId", Text: out.AssumedRoleID},
+			{Name: "Arn", Text: out.AssumedRoleARN},
+		}},
+		{Name: "Credentials", Fields: []awsquery.Field{
+			{Name: "AccessKeyId", Text: out.Credentials.AccessKeyID},
+			{Name: "SecretAccessKey", Text: out.Credentials.SecretAccessKey.Reveal()},
+			{Name: "SessionToken", Text: out.Credentials.SessionToken.Reveal()},
+			{Name: "Expiration", Text: out.Credentials.Expiration.UTC().Format(time.RFC3339)},
+		}},
+	}
+	if out.PackedPolicySize > 0 {
+		fields = append(fields, awsquery.Field{Name: "PackedPolicySize", Text: strconv.Itoa(out.PackedPolicySize)})
+	}
+	return fields, nil
+}
+
+func samlRequest(p awsquery.Parameters) (sts.SAMLRequest, error) {
+	var r sts.SAMLRequest
+	err := p.Only("RoleArn", "PrincipalArn", "SAMLAssertion", "PolicyArns.", "Policy", "DurationSeconds")
+	if err != nil {
+		return r, err
+	}
+	r.RoleARN, _ = p.Get("RoleArn")
+	r.PrincipalARN, _ = p.Get("PrincipalArn")
+	assertion, _ := p.Get("SAMLAssertion")
+	r.Assertion = secret.New(assertion)
+	r.Policy, r.HasPolicy = p.Get("Policy")
+	if r.PolicyARNs, err = p.List("PolicyArns", ".arn"); err != nil {
+		return r, err
+	}
+	if text, ok := p.Get("DurationSeconds"); ok {
+		n, err := strconv.ParseInt(text, 10, 32)
+		if err != nil {
+			return r, fault.Coded(fault.Invalid, "ValidationError", fmt.Sprintf("DurationSeconds %q is not a number of seconds", clip(text)))
+		}
+		r.Duration, r.HasDuration = time.Duration(n)*time.Second, true
+	}
+	return r, nil
+}
+
+func (s *STS) callerOf(r *http.Request, c *call) sts.Caller {
+	if s.config.TrustInternal {
+		return sts.Caller{
+			Request: c.id, Secure: true,
+			Person:       identity.PersonID(r.Header.Get(headerPerson)),
+			LoginSession: identity.LoginSessionID(r.Header.Get(headerLoginSession)),
+		}
+	}
+	return sts.Caller{Request: c.id, Source: s.config.Source(r), Secure: r.TLS != nil, UserAgent: r.UserAgent()}
+}
+
+// patience is how long an exchange waits for its turn.
+const patience = 2 * time.Second
+
+// enter takes a slot for the work of verifying, which a stranger can cause.
+func (s *STS) enter(ctx context.Context) error {
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case s.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fault.Wrap(ctx.Err(), fault.Unavailable, "The client went away.")
+	case <-timer.C:
+		return fault.Coded(fault.Limited, "Throttling", "Rate exceeded").WithMend("try again in a moment")
+	}
+}
+
+func clip(s string) string {
+	const most = 120
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
+}
