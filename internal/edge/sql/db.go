@@ -111,20 +111,18 @@ func (d *DB) Write(ctx context.Context, fn func(*Tx) error) error {
 	if outer := carried(ctx, d); outer != nil {
 		return outer.join(fn)
 	}
-	var err error
-	for try := range maxTries {
-		if try > 0 {
-			time.Sleep(time.Duration(1+rand.IntN(4<<min(try, 6))) * time.Millisecond)
+	begun := time.Now()
+	for try := 0; ; try++ {
+		err := d.writer.run(ctx, fn)
+		if !d.conflicting(err) || time.Since(begun) > longestTrying {
+			return d.classify(err)
 		}
-		if err = d.writer.run(ctx, fn); !d.conflicting(err) {
-			break
-		}
+		time.Sleep(time.Duration(1+rand.IntN(4<<min(try, 6))) * time.Millisecond)
 	}
-	return d.classify(err)
 }
 
-// maxTries bounds how often a conflicting transaction is run.
-const maxTries = 20
+// longestTrying bounds how long a conflicting transaction is run again.
+const longestTrying = 10 * time.Second
 
 // Atomic makes one transaction of several stores' methods: every Write and Read
 // of this database that gets the inner context is part of it. What is said of

@@ -11,6 +11,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -64,11 +65,35 @@ func (o *Once) Consume(ctx context.Context, kind, id string, until time.Time) (b
 	return o.store.Insert(ctx, kind, sha256.Sum256([]byte(kind+"\x00"+id)), until.Add(Slack))
 }
 
-// Sweep forgets ids whose time is over, some thousands per call.
+// Sweep forgets ids whose time is over.
 func (o *Once) Sweep(ctx context.Context) error {
-	_, left, err := o.store.Sweep(ctx, o.now(), o.most+1)
-	if err == nil {
+	for {
+		forgot, left, err := o.store.Sweep(ctx, o.now(), o.most+1)
+		if err != nil {
+			return err
+		}
 		o.full.Store(left > o.most)
+		if forgot == 0 {
+			return nil
+		}
 	}
-	return err
+}
+
+// SweepEvery is how often Run sweeps.
+const SweepEvery = time.Minute
+
+// Run sweeps until ctx ends.
+func (o *Once) Run(ctx context.Context, log *slog.Logger) {
+	tick := time.NewTicker(SweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err := o.Sweep(ctx); err != nil && ctx.Err() == nil {
+			log.Warn("used ids can't be swept", "error", err)
+		}
+	}
 }
