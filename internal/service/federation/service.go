@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"carnet.dev/carnet/internal/core/event"
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/protocol/saml"
@@ -34,13 +35,30 @@ type Config struct {
 	// Accounts are the configured accounts: an identity provider can be given
 	// no other. Empty admits every account number.
 	Accounts []string
-	Now      func() time.Time
-	Logger   *slog.Logger // nil discards
+	// State and Trail put a change and its record into one transaction. Both
+	// nil: nothing is recorded, for tests and tools.
+	State  Atomic
+	Trail  Trail
+	Now    func() time.Time
+	Logger *slog.Logger // nil discards
+}
+
+// Atomic makes one transaction of what fn does with its context. fn may run
+// more than once.
+type Atomic interface {
+	Atomic(ctx context.Context, fn func(context.Context) error) error
+}
+
+// Trail records what was administered, in the transaction that ctx carries.
+type Trail interface {
+	Record(ctx context.Context, e event.Event) error
 }
 
 // Service answers who may say what, from memory. Safe for concurrent use.
 type Service struct {
 	store    Store
+	state    Atomic
+	trail    Trail
 	accounts []string
 	now      func() time.Time
 	log      *slog.Logger
@@ -58,7 +76,7 @@ type roll struct {
 
 // New loads the identity providers and follows changes until ctx ends.
 func New(ctx context.Context, c Config) (*Service, error) {
-	s := &Service{store: c.Store, accounts: slices.Clone(c.Accounts), now: c.Now, log: c.Logger}
+	s := &Service{store: c.Store, state: c.State, trail: c.Trail, accounts: slices.Clone(c.Accounts), now: c.Now, log: c.Logger}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -143,11 +161,25 @@ func (s *Service) Add(ctx context.Context, p IdP) (IdP, error) {
 			WithMend("download it anew from the identity provider")
 	}
 	p.ID, p.EntityID, p.Created = identity.NewIdPID(), meta.EntityID, now.UTC().Truncate(time.Millisecond)
-	if err := s.store.Add(ctx, p); err != nil {
+	e := event.Event{Action: "identity-provider.add", Outcome: event.Done, IdP: p.ID, Target: p.EntityID}
+	if err := s.recorded(ctx, e, func(ctx context.Context) error { return s.store.Add(ctx, p) }); err != nil {
 		return IdP{}, err
 	}
 	s.reload(ctx)
 	return p, nil
+}
+
+// recorded makes a change and its record one transaction.
+func (s *Service) recorded(ctx context.Context, e event.Event, change func(context.Context) error) error {
+	if s.trail == nil || s.state == nil {
+		return change(ctx)
+	}
+	return s.state.Atomic(ctx, func(ctx context.Context) error {
+		if err := change(ctx); err != nil {
+			return err
+		}
+		return s.trail.Record(ctx, e)
+	})
 }
 
 // reload makes a committed change count here at once. If it fails, nobody's
@@ -161,7 +193,12 @@ func (s *Service) reload(ctx context.Context) {
 // Remove takes an identity provider out: nobody signs in by it any more.
 // Login sessions that stand stay until they end. Errors: NotFound.
 func (s *Service) Remove(ctx context.Context, id identity.IdPID) error {
-	found, err := s.store.Remove(ctx, id)
+	var found bool
+	e := event.Event{Action: "identity-provider.remove", Outcome: event.Done, IdP: id}
+	err := s.recorded(ctx, e, func(ctx context.Context) (err error) {
+		found, err = s.store.Remove(ctx, id)
+		return err
+	})
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,107 @@
+package dev
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"carnet.dev/carnet/internal/core/secret"
+)
+
+// world is where everything of one carnet dev is.
+type world struct {
+	web, webTLS string
+	aws, awsTLS string
+	idp         string
+	data        string
+	binary      string // the program at a path that stays
+	ca          string // path of the CA's certificate
+	password    secret.Text
+	lifetime    keyLifetime
+}
+
+// banner says how to sign in and use the keys. The block to copy works as it
+// is printed: tests run it.
+func (w world) banner(out io.Writer) {
+	fmt.Fprintf(out, `
+  Open      %s
+            Accounts: alice (analyst, one role), bob (engineer, three roles in two accounts),
+            carol (administrator), dave (no role). Password for all: %s
+
+  From afar ssh -L %[3]s -L %[4]s -L %[5]s HOST   then open the same address
+
+  aws       Copy this; sign in as alice (bob adds --role NAME to the second line):
+
+%[6]s
+  https     %[7]s and %[8]s; trust its CA with
+            export AWS_CA_BUNDLE=%[9]s
+  Data      %[10]s (--data); --reset starts anew
+
+`, w.web, w.password.Reveal(), tunnel(w.web), tunnel(w.aws), tunnel(w.idp), indent(w.block()), w.webTLS, w.awsTLS, quote(w.ca), w.data)
+}
+
+// block is what a person copies into a shell.
+func (w world) block() []string {
+	carnet := quote(w.binary)
+	return []string{
+		carnet + " login --server " + w.web,
+		`eval "$(` + carnet + ` env)"`,
+		"aws sts get-caller-identity --endpoint-url " + w.aws,
+		"aws s3 ls s3://sales/orders/ --endpoint-url " + w.aws,
+		"aws s3 cp s3://sales/orders/2025-12.csv - --endpoint-url " + w.aws + " | head -n 3",
+	}
+}
+
+func indent(lines []string) string {
+	return "    " + strings.Join(lines, "\n    ") + "\n"
+}
+
+// tunnel is the ssh -L argument for an address: the same port at both ends, so
+// that links and redirects keep working.
+func tunnel(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return u.Port() + ":127.0.0.1:" + u.Port()
+}
+
+// quote makes a path safe to paste into a shell.
+func quote(s string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-:@", r)
+	}
+	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// writeStatus leaves the addresses and the password for programs that started
+// dev, in a file that only this user can read. It appears whole or not at all.
+func (w world) writeStatus(path string) error {
+	body, err := json.MarshalIndent(map[string]string{
+		"web": w.web, "web_tls": w.webTLS, "aws": w.aws, "aws_tls": w.awsTLS,
+		"identity_provider": w.idp, "ca": w.ca, "binary": w.binary, "data": w.data,
+		"password": w.password.Reveal(), "block": strings.Join(w.block(), "\n"),
+	}, "", "  ")
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".status-*") // 0600
+	if err != nil {
+		return err
+	}
+	if _, err := f.Write(append(body, '\n')); err != nil {
+		_ = f.Close()
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}

@@ -1,0 +1,294 @@
+// Package dev is `carnet dev`: the whole world on loopback in one process.
+//
+// It is the server wired with a development identity provider, demo accounts
+// and demo data, not another program. It listens on loopback only and keeps to
+// a data folder of its own, which a real server refuses. It must never be
+// reachable from another machine but through a tunnel that its user opens.
+package dev
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"carnet.dev/carnet/internal/app/config"
+	"carnet.dev/carnet/internal/app/dev/dataset"
+	"carnet.dev/carnet/internal/app/server"
+	"carnet.dev/carnet/internal/edge/devidp"
+	"carnet.dev/carnet/internal/service/federation"
+)
+
+// Options are the flags of carnet dev.
+type Options struct {
+	Data      string // folder
+	Reset     bool   // start anew
+	Check     bool   // walk, then end
+	Ports     Ports
+	Status    string // file for the addresses and the password; empty: none
+	Authority string // an authority file in place of the demo's; empty: the demo's
+	// KeyLifetime makes role keys live this short: for tests. 0: as long as
+	// each role allows.
+	KeyLifetime time.Duration
+	Log         slog.Level
+
+	// Program is how the embedded store's child process is started.
+	Program   string
+	StoreArgs []string
+	StoreEnv  []string
+}
+
+type keyLifetime time.Duration
+
+// walkLifetime is what the walk asks STS for.
+func (w world) walkLifetime() time.Duration {
+	if w.lifetime > 0 {
+		return time.Duration(w.lifetime)
+	}
+	return time.Hour
+}
+
+// Run is the program: everything up, the walk, then wait for ctx to end.
+func Run(ctx context.Context, o Options, out, logs io.Writer) (err error) {
+	began := time.Now()
+	logger := slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: o.Log}))
+	if err := prepare(&o); err != nil {
+		return err
+	}
+	ca, caPath, err := ownCA(o.Data, began)
+	if err != nil {
+		return err
+	}
+	certificate, err := serverCertificate(ca, began)
+	if err != nil {
+		return err
+	}
+	sockets, w, err := open(o.Ports, certificate)
+	if err != nil {
+		return err
+	}
+	defer sockets.close()
+	w.data, w.ca, w.password, w.lifetime = o.Data, caPath, newPassword(), keyLifetime(o.KeyLifetime)
+	if w.binary, err = keepProgram(o); err != nil {
+		return err
+	}
+	idp, err := newIdP(o, w)
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	srv, err := start(ctx, o, w, idp, logger)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, srv.Close()) }()
+
+	var tasks sync.WaitGroup
+	failed := make(chan error, 2)
+	tasks.Go(func() { failed <- srv.Serve(ctx, sockets.Listeners) })
+	tasks.Go(func() { failed <- serveIdP(ctx, idp, sockets) })
+	defer tasks.Wait()
+	defer stop()
+	return present(ctx, o, w, out, failed, began)
+}
+
+// present prints how to use it, walks, and stays.
+func present(ctx context.Context, o Options, w world, out io.Writer, failed <-chan error, began time.Time) error {
+	if o.Check {
+		fmt.Fprintf(out, "Carnet is up on %s after %s. The walk, over the real wire:\n", w.web, seconds(time.Since(began)))
+	} else {
+		fmt.Fprintf(out, "Carnet is up after %s.\n", seconds(time.Since(began)))
+		w.banner(out)
+		fmt.Fprintln(out, "The walk from sign-in to S3, over the real wire:")
+	}
+	if o.Authority == "" {
+		if err := (&walk{world: &w, out: out}).run(ctx); err != nil {
+			return fmt.Errorf("the walk failed at %w", err)
+		}
+	} else {
+		fmt.Fprintln(out, "  (left out: the roles of your own authority file are not known to it)")
+	}
+	if o.Check {
+		fmt.Fprintln(out, "All hops work.")
+		return nil
+	}
+	if o.Status != "" {
+		if err := w.writeStatus(o.Status); err != nil {
+			return fmt.Errorf("write the status file: %w", err)
+		}
+	}
+	fmt.Fprintln(out, "\nCtrl-C ends it. Data stays.")
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-failed:
+		return err
+	}
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
+
+// prepare makes the data folder, anew where asked.
+func prepare(o *Options) error {
+	folder, err := filepath.Abs(o.Data)
+	if err != nil {
+		return err
+	}
+	o.Data = folder
+	if o.Reset {
+		if err := reset(folder); err != nil {
+			return err
+		}
+	}
+	return os.MkdirAll(folder, 0o700)
+}
+
+// reset removes a data folder of dev, and nothing that isn't one.
+func reset(folder string) error {
+	entries, err := os.ReadDir(folder)
+	if errors.Is(err, os.ErrNotExist) || err == nil && len(entries) == 0 {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !server.IsDevelopmentFolder(folder) {
+		return fmt.Errorf("%s is not a data folder of carnet dev: it is left alone; name another with --data", folder)
+	}
+	return os.RemoveAll(folder)
+}
+
+// keepProgram copies this program to a path that outlives `go run`, so that
+// what is printed and what `carnet configure` writes keep working.
+func keepProgram(o Options) (string, error) {
+	folder := filepath.Join(o.Data, "bin")
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return "", err
+	}
+	name := "carnet" + filepath.Ext(o.Program)
+	if !strings.HasSuffix(name, ".exe") {
+		name = "carnet"
+	}
+	path := filepath.Join(folder, name)
+	from, err := os.Open(o.Program)
+	if err != nil {
+		return "", err
+	}
+	defer from.Close()
+	to, err := os.CreateTemp(folder, ".carnet-*")
+	if err != nil {
+		return "", err
+	}
+	_, err = io.Copy(to, from)
+	if err = errors.Join(err, to.Chmod(0o700), to.Close()); err != nil {
+		return "", err
+	}
+	return path, os.Rename(to.Name(), path)
+}
+
+func newIdP(o Options, w world) (*devidp.IdP, error) {
+	key, certificate, err := signingPair(o.Data, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	samlURL := w.web + "/saml/consume"
+	return devidp.New(devidp.Config{
+		BaseURL: w.idp, EntityID: w.idp + "/metadata", Key: key, Certificate: certificate,
+		Users: demoUsers(), Password: w.password, Now: time.Now,
+		ServiceProviders: []devidp.SP{{EntityID: samlURL, ACS: samlURL}},
+	})
+}
+
+func serveIdP(ctx context.Context, idp *devidp.IdP, s sockets) error {
+	srv := &http.Server{Handler: idp.Handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second}
+	return server.ServeUntil(ctx, srv, s.idp)
+}
+
+// start builds the server and fills it: identity provider, authority, data.
+func start(ctx context.Context, o Options, w world, idp *devidp.IdP, logger *slog.Logger) (srv *server.Server, err error) {
+	c := demoConfig(o, w)
+	srv, err = server.New(ctx, server.Options{
+		Config: c, Binary: o.Program, StoreArgs: o.StoreArgs, StoreEnv: o.StoreEnv, Logger: logger, Now: time.Now,
+		Development: true, KeyLifetime: o.KeyLifetime, AlsoHosts: []string{strings.TrimPrefix(w.webTLS, "https://")},
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, srv.Close())
+		}
+	}()
+	if err := srv.ReplaceIdP(ctx, demoIdP(idp)); err != nil {
+		return nil, err
+	}
+	if err := applyAuthority(ctx, srv, o, idp, c.SAMLURL()); err != nil {
+		return nil, err
+	}
+	objects, err := dataset.Build()
+	if err != nil {
+		return nil, err
+	}
+	for _, x := range objects {
+		if err := srv.PutIfMissing(ctx, x.Bucket, x.Key, x.ContentType, x.Body); err != nil {
+			return nil, err
+		}
+	}
+	return srv, nil
+}
+
+func applyAuthority(ctx context.Context, srv *server.Server, o Options, idp *devidp.IdP, samlURL string) error {
+	if o.Authority != "" {
+		return srv.ApplyAuthorityFile(ctx, o.Authority)
+	}
+	text, err := demoAuthority(idp.Metadata(), samlURL)
+	if err != nil {
+		return err
+	}
+	return srv.ApplyAuthority(ctx, text, func(string) ([]byte, error) {
+		return nil, errors.New("the demo's authority file names no other file")
+	})
+}
+
+func demoIdP(idp *devidp.IdP) federation.IdP {
+	return federation.IdP{
+		Name: "Development identity provider", Metadata: idp.Metadata(), Enabled: true,
+		Accounts: []string{analytics, engineering}, RolePatterns: []string{federation.Any}, UserNameDomains: []string{federation.Any},
+		AdministratorGroups: []string{administrators}, AllowAutoCreate: true,
+	}
+}
+
+// demoConfig is what carnet.yaml would say.
+func demoConfig(o Options, w world) *config.Config {
+	c := &config.Config{
+		BaseURL: w.web, Region: region, Data: o.Data, Faces: []config.Face{config.FaceSTS, config.FaceS3}, SameHost: config.Accepted,
+		Database:     config.Database{SQLite: filepath.Join(o.Data, "carnet.db")},
+		Secrets:      config.Secrets{KeyEncryptionKey: filepath.Join(o.Data, "key-encryption-key")},
+		IAM:          config.IAM{MinimumDuration: config.DefaultMinimumDuration},
+		LoginSession: config.LoginSession{Lifetime: config.DefaultLoginSession},
+		Upstreams:    []config.Upstream{{Name: "disk", Kind: config.UpstreamEmbedded, Folder: filepath.Join(o.Data, "store"), Keys: config.KeysFilesystem}},
+		Buckets: []config.Bucket{
+			{Match: "lab*", Account: engineering, Upstream: "disk"},
+			{Match: "*", Account: analytics, Upstream: "disk"},
+		},
+	}
+	c.Listen.AWS.URL = w.aws
+	if o.KeyLifetime > 0 {
+		c.IAM.MinimumDuration = time.Second
+	}
+	for _, a := range []struct{ id, name string }{{analytics, "analytics"}, {engineering, "engineering"}} {
+		c.Accounts = append(c.Accounts, config.Account{
+			ID: a.id, Name: a.name, Kind: config.AccountLocal, Exchanges: []config.Exchange{config.ExchangeSAML},
+			Deliver: config.DeliverDirect, Region: region, Partition: "aws",
+		})
+	}
+	return c
+}

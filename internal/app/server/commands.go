@@ -1,0 +1,295 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"carnet.dev/carnet/internal/app/config"
+	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/edge/keyfile"
+	"carnet.dev/carnet/internal/edge/storeproc"
+	"carnet.dev/carnet/internal/service/federation"
+	"carnet.dev/carnet/internal/service/iam"
+)
+
+// DefaultConfig is where the host's commands look for the configuration.
+const DefaultConfig = "/etc/carnet/carnet.yaml"
+
+// host is one command of the server's host: it works on the configuration's
+// database itself, so whoever may read the key file may use it.
+type host struct{ config string }
+
+// Commands gives the commands that run on the server's host.
+func Commands() []*cobra.Command {
+	h := &host{}
+	all := []*cobra.Command{h.server(), h.sso(), h.authority(), h.admin(), h.state()}
+	for _, c := range all {
+		c.PersistentFlags().StringVar(&h.config, "config", DefaultConfig, "configuration file")
+	}
+	return append(all, storeCommand())
+}
+
+func (h *host) server() *cobra.Command {
+	var check bool
+	c := &cobra.Command{
+		Use:     "server",
+		Short:   "Run the server",
+		Example: "  carnet server --config /etc/carnet/carnet.yaml --check-config",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := config.Load(h.config)
+			if err != nil {
+				return err
+			}
+			if check {
+				if err := c.CheckFiles(); err != nil {
+					return err
+				}
+				fmt.Fprintf(cmd.OutOrStdout(), "%s is valid: %d accounts, %d upstreams, pages on %s, AWS on %s\n",
+					h.config, len(c.Accounts), len(c.Upstreams), c.BaseURL, c.Listen.AWS.URL)
+				return nil
+			}
+			return run(cmd.Context(), c, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	c.Flags().BoolVar(&check, "check-config", false, "check the configuration and the files it names, then end")
+	return c
+}
+
+// run is `carnet server`: build, listen, say how to begin, serve.
+func run(ctx context.Context, c *config.Config, out, logs io.Writer) (err error) {
+	binary, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	listeners, err := Listen(c)
+	if err != nil {
+		return err
+	}
+	defer listeners.Close()
+	srv, err := New(ctx, Options{Config: c, Binary: binary, Logger: slog.New(slog.NewJSONHandler(logs, nil)), Now: time.Now})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, srv.Close()) }()
+	if link, err := srv.SetupLink(ctx); err != nil {
+		return err
+	} else if link != "" {
+		printSetupLink(out, link, "Nobody can sign in yet. Open this link once, within an hour, to set up the first identity provider:")
+	}
+	fmt.Fprintf(out, "Serving pages on %s and AWS on %s\n", c.BaseURL, c.Listen.AWS.URL)
+	return srv.Serve(ctx, listeners)
+}
+
+func printSetupLink(out io.Writer, link, why string) {
+	fmt.Fprintf(out, "%s\n\n  %s\n\n", why, link)
+}
+
+// withState opens the database for one command.
+func (h *host) withState(cmd *cobra.Command, do func(context.Context, *state) error) (err error) {
+	c, err := config.Load(h.config)
+	if err != nil {
+		return err
+	}
+	s, err := openState(cmd.Context(), Options{Config: c, Logger: slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn})), Now: time.Now})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	return do(cmd.Context(), s)
+}
+
+func (h *host) sso() *cobra.Command {
+	parent := &cobra.Command{Use: "sso", Short: "Identity providers that people sign in with", Args: cobra.NoArgs}
+	p := federation.IdP{Enabled: true}
+	var metadata string
+	add := &cobra.Command{
+		Use:   "add",
+		Short: "Enter an identity provider and what it may say",
+		Long: "Enters an identity provider. It speaks only for what it is given: accounts, role patterns and\n" +
+			"user-name domains. Whatever it says outside these lists is dropped.",
+		Example: "  carnet sso add --name Okta --metadata okta.xml --accounts 111122223333 \\\n" +
+			"    --roles 'arn:aws:iam::111122223333:role/data-*' --domains example.com --administrators carnet-admins",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			xml, err := os.ReadFile(metadata)
+			if err != nil {
+				return fault.Wrap(err, fault.Invalid, "cannot read the metadata file").WithMend("name it with --metadata")
+			}
+			p.Metadata = xml
+			return h.withState(cmd, func(ctx context.Context, s *state) error {
+				added, err := s.federation.Add(ctx, p)
+				if err != nil {
+					return err
+				}
+				fmt.Fprintf(cmd.OutOrStdout(), "Entered %s (%s).\nGive it this SAML URL, as ACS URL, entity ID and audience: %s\n", added.Name, added.EntityID, s.config.SAMLURL())
+				return nil
+			})
+		},
+	}
+	f := add.Flags()
+	f.StringVar(&p.Name, "name", "", "the name that people see")
+	f.StringVar(&metadata, "metadata", "", "the identity provider's SAML metadata file")
+	f.StringSliceVar(&p.Accounts, "accounts", nil, "AWS accounts whose roles it may assert")
+	f.StringSliceVar(&p.RolePatterns, "roles", nil, "patterns of the role ARNs that it may assert; * stands for any run of characters")
+	f.StringSliceVar(&p.UserNameDomains, "domains", nil, "domains of the user names that it may assert; * for all")
+	f.StringSliceVar(&p.AdministratorGroups, "administrators", nil, "groups whose members administer Carnet")
+	f.StringVar(&p.GroupsAttribute, "groups-attribute", "", `attribute with the group names (default "groups")`)
+	f.BoolVar(&p.AllowAutoCreate, "allow-auto-create", true, "admit people who were never seen before")
+	for _, name := range []string{"name", "metadata", "accounts", "roles", "domains"} {
+		_ = add.MarkFlagRequired(name)
+	}
+	url := &cobra.Command{
+		Use: "url", Short: "Print the SAML URL to give to an identity provider", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := config.Load(h.config)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), c.SAMLURL())
+			return nil
+		},
+	}
+	list := &cobra.Command{
+		Use: "list", Short: "List the identity providers", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return h.withState(cmd, func(_ context.Context, s *state) error { return s.listIdPs(cmd.OutOrStdout()) })
+		},
+	}
+	parent.AddCommand(add, list, url)
+	return parent
+}
+
+func (s *state) listIdPs(out io.Writer) error {
+	all := s.federation.List()
+	if len(all) == 0 {
+		fmt.Fprintln(out, "No identity provider yet. Enter one with: carnet sso add")
+	}
+	for _, p := range all {
+		fmt.Fprintf(out, "%s\n  entity ID  %s\n  accounts   %s\n  roles      %s\n  domains    %s\n", p.Name, p.EntityID,
+			strings.Join(p.Accounts, ", "), strings.Join(p.RolePatterns, ", "), strings.Join(p.UserNameDomains, ", "))
+	}
+	return nil
+}
+
+func (h *host) admin() *cobra.Command {
+	parent := &cobra.Command{Use: "admin", Short: "Help for administrators on the host", Args: cobra.NoArgs}
+	parent.AddCommand(&cobra.Command{
+		Use:   "recover",
+		Short: "Make a one-use link that opens an administrator's login session",
+		Long:  "For the case that the identity provider is down or was set up wrong. The link works once, within an hour; older links stop working.",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return h.withState(cmd, func(ctx context.Context, s *state) error {
+				link, err := s.setupLink(ctx)
+				if err != nil {
+					return err
+				}
+				printSetupLink(cmd.OutOrStdout(), link, "Open this link once, within an hour:")
+				return nil
+			})
+		},
+	})
+	return parent
+}
+
+func (h *host) authority() *cobra.Command {
+	parent := &cobra.Command{Use: "authority", Short: "Roles, providers and policies of local accounts", Args: cobra.NoArgs}
+	plan := &cobra.Command{
+		Use: "plan FILE", Short: "Show what applying a file would change", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return h.withState(cmd, func(ctx context.Context, s *state) error {
+				p, err := s.planAuthority(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				return printPlan(cmd.OutOrStdout(), p, "would be changed")
+			})
+		},
+	}
+	apply := &cobra.Command{
+		Use: "apply FILE", Short: "Make the local accounts what a file says", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return h.withState(cmd, func(ctx context.Context, s *state) error {
+				p, err := s.applyAuthorityFile(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				return printPlan(cmd.OutOrStdout(), p, "changed")
+			})
+		},
+	}
+	parent.AddCommand(plan, apply)
+	return parent
+}
+
+func printPlan(out io.Writer, p *iam.Plan, done string) error {
+	if p.Empty() {
+		_, err := fmt.Fprintln(out, "Nothing to change.")
+		return err
+	}
+	for _, step := range p.Steps {
+		fmt.Fprintf(out, "  %s\n", step)
+	}
+	_, err := fmt.Fprintf(out, "%d %s.\n", len(p.Steps), done)
+	return err
+}
+
+func (h *host) state() *cobra.Command {
+	parent := &cobra.Command{Use: "state", Short: "The database and its key", Args: cobra.NoArgs}
+	var dry bool
+	migrate := &cobra.Command{
+		Use: "migrate", Short: "Bring the database to the schema of this release", Args: cobra.NoArgs,
+		Long: "Brings the database forward in one transaction. Back it up first; there is no way back.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := config.Load(h.config)
+			if err != nil {
+				return err
+			}
+			db, err := openDatabase(cmd.Context(), c, slog.New(slog.DiscardHandler))
+			if err != nil {
+				return err
+			}
+			steps, err := db.Migrate(cmd.Context(), dry)
+			if err = errors.Join(err, db.Close()); err != nil {
+				return err
+			}
+			return json.NewEncoder(cmd.OutOrStdout()).Encode(map[string]any{"dry_run": dry, "steps": append([]string{}, steps...)})
+		},
+	}
+	migrate.Flags().BoolVar(&dry, "dry-run", false, "take the steps and roll them back")
+	newKey := &cobra.Command{
+		Use: "new-key FILE", Short: "Make a key-encryption key", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			path, err := filepath.Abs(args[0])
+			if err != nil {
+				return err
+			}
+			if err := keyfile.Create(path, keyfile.Rules{}); err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "Made %s. Keep a copy in a safe place, apart from the backups of the database.\n", path)
+			return nil
+		},
+	}
+	parent.AddCommand(migrate, newKey)
+	return parent
+}
+
+// storeCommand is the embedded store's child process; people never call it.
+func storeCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "store", Hidden: true, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return storeproc.Main(cmd.Context(), cmd.InOrStdin()) },
+	}
+}

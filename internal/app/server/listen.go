@@ -1,0 +1,111 @@
+package server
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"carnet.dev/carnet/internal/app/config"
+	"carnet.dev/carnet/internal/core/fault"
+)
+
+// Listeners are the sockets that a server answers on. Each face may have
+// several: carnet dev serves both with and without TLS.
+type Listeners struct {
+	Web []net.Listener
+	AWS []net.Listener
+}
+
+// Listen opens the listeners of a configuration.
+func Listen(c *config.Config) (Listeners, error) {
+	web, err := listen("listen.web", c.Listen.Web.Address, c.Listen.Web.TLS)
+	if err != nil {
+		return Listeners{}, err
+	}
+	aws, err := listen("listen.aws", c.Listen.AWS.Address, c.Listen.AWS.TLS)
+	if err != nil {
+		_ = web.Close()
+		return Listeners{}, err
+	}
+	return Listeners{Web: []net.Listener{web}, AWS: []net.Listener{aws}}, nil
+}
+
+// Close closes what is open.
+func (l Listeners) Close() {
+	for _, s := range append(append([]net.Listener{}, l.Web...), l.AWS...) {
+		_ = s.Close()
+	}
+}
+
+func listen(key, address string, files config.TLS) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Misconfigured, fmt.Sprintf("cannot listen on %s (%s)", address, key)).
+			WithMend("free the port or change " + key + ".address")
+	}
+	if !files.On() {
+		return l, nil
+	}
+	pair, err := newReloadingPair(files.Certificate, files.Key)
+	if err != nil {
+		_ = l.Close()
+		return nil, fault.Wrap(err, fault.Misconfigured, fmt.Sprintf("cannot use the TLS files of %s", key)).
+			WithMend("check " + key + ".tls.certificate and .key: PEM, one pair")
+	}
+	return tls.NewListener(l, &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		NextProtos:     []string{"http/1.1"},
+		GetCertificate: pair.get,
+	}), nil
+}
+
+// reloadingPair is a certificate that follows its files, so that renewal needs
+// no restart. A broken renewal keeps the pair that works.
+type reloadingPair struct {
+	certificate, key string
+
+	mu      sync.Mutex
+	pair    *tls.Certificate
+	changed time.Time
+	looked  time.Time
+}
+
+func newReloadingPair(certificate, key string) (*reloadingPair, error) {
+	p := &reloadingPair{certificate: certificate, key: key}
+	pair, err := tls.LoadX509KeyPair(certificate, key)
+	if err != nil {
+		return nil, err
+	}
+	p.pair, p.changed, p.looked = &pair, modified(certificate, key), time.Now()
+	return p, nil
+}
+
+const lookAtFilesEvery = 10 * time.Second
+
+func (p *reloadingPair) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if time.Since(p.looked) > lookAtFilesEvery {
+		p.looked = time.Now()
+		if m := modified(p.certificate, p.key); m.After(p.changed) {
+			if pair, err := tls.LoadX509KeyPair(p.certificate, p.key); err == nil {
+				p.pair, p.changed = &pair, m
+			}
+		}
+	}
+	return p.pair, nil
+}
+
+// modified gives the newer of the files' times.
+func modified(paths ...string) time.Time {
+	var newest time.Time
+	for _, path := range paths {
+		if info, err := os.Stat(path); err == nil && info.ModTime().After(newest) {
+			newest = info.ModTime()
+		}
+	}
+	return newest
+}

@@ -1,0 +1,79 @@
+package server
+
+import (
+	"context"
+
+	"carnet.dev/carnet/internal/app/config"
+	"carnet.dev/carnet/internal/core/identity"
+	sqlbroker "carnet.dev/carnet/internal/edge/sql/broker"
+	sqllogin "carnet.dev/carnet/internal/edge/sql/login"
+	"carnet.dev/carnet/internal/edge/upstream/stsclient"
+	"carnet.dev/carnet/internal/service/broker"
+	"carnet.dev/carnet/internal/service/directory"
+	"carnet.dev/carnet/internal/service/entitlement"
+	"carnet.dev/carnet/internal/service/login"
+)
+
+// newLogin wires the first walk: sign-in, entitlement, broker, STS. in is the
+// internal listener of the local authority; nil for the host's own commands,
+// which exchange nothing.
+func newLogin(ctx context.Context, s *state, o Options, in *inner) (*login.Service, error) {
+	var clients []stsclient.Account
+	for _, a := range s.config.Accounts {
+		c := stsclient.Account{ID: a.ID, Region: a.Region}
+		if a.Kind == config.AccountLocal && in != nil {
+			c.Endpoint, c.HTTP, c.Internal = "http://sts.inner", in.client(), true
+		}
+		clients = append(clients, c)
+	}
+	b := broker.Config{STS: stsclient.New(clients), Store: sqlbroker.Store{DB: s.db}, Sealer: s.ring, Now: s.now}
+	if o.KeyLifetime > 0 {
+		b.Durations = append(b.Durations, o.KeyLifetime)
+	}
+	store := sqllogin.Store{DB: s.db}
+	return login.New(ctx, login.Config{
+		SAMLURL:  s.config.SAMLURL(),
+		Accounts: entitledAccounts(s.config),
+		IdPs:     s.federation,
+		People:   people{s.directory},
+		Broker:   broker.New(b),
+		Once:     s.once,
+		Sealer:   s.ring,
+		State:    s.db,
+		Sessions: store,
+		CLI:      store,
+		Upkeep:   store,
+		Feed:     s.feed,
+		Audit:    s.trail,
+		Now:      s.now,
+		Logger:   s.log,
+		Lifetime: s.config.LoginSession.Lifetime,
+	})
+}
+
+func entitledAccounts(c *config.Config) entitlement.Accounts {
+	out := entitlement.Accounts{}
+	for _, a := range c.Accounts {
+		e := entitlement.Account{ID: a.ID, Name: a.Name, Partition: a.Partition, Deliver: string(a.Deliver)}
+		for _, x := range a.Exchanges {
+			e.SAML = e.SAML || x == config.ExchangeSAML
+		}
+		if a.Kind == config.AccountLocal {
+			e.Deliver = "gateway" // the keys of a local account work nowhere else
+		}
+		out[a.ID] = e
+	}
+	return out
+}
+
+// people is the directory as login asks it.
+type people struct{ directory *directory.Directory }
+
+// Ensure finds or makes the person that an identity provider has just proven.
+func (p people) Ensure(ctx context.Context, who login.Subject, create bool) (identity.PersonID, error) {
+	person, _, err := p.directory.Arrive(ctx, directory.Arrival{
+		IdP: who.IdP, Subject: who.NameID, UserName: who.UserName,
+		DisplayName: who.DisplayName, Mail: who.Mail, MayCreate: create,
+	})
+	return person.ID, err
+}

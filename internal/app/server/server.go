@@ -1,0 +1,240 @@
+// Package server wires the parts of `carnet server`: one readable function per
+// part of the program, top to bottom.
+//
+// It decides nothing itself. `carnet dev` uses it with its own configuration
+// and listeners. It must never start half: what is misconfigured is said
+// before the first listener answers.
+package server
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"carnet.dev/carnet/internal/app/config"
+	"carnet.dev/carnet/internal/core/secret"
+	"carnet.dev/carnet/internal/edge/api"
+	"carnet.dev/carnet/internal/edge/httpd"
+	"carnet.dev/carnet/internal/edge/web"
+	"carnet.dev/carnet/internal/protocol/saml"
+	"carnet.dev/carnet/internal/service/login"
+)
+
+// Options are what a program of this process decides.
+type Options struct {
+	Config *config.Config
+	// Binary is this program's file, for the embedded store's child process.
+	Binary string
+	// StoreArgs and StoreEnv change how the child is started; tests start
+	// themselves. Empty: the command `store`, no environment.
+	StoreArgs []string
+	StoreEnv  []string
+	Logger    *slog.Logger
+	Now       func() time.Time
+	// Development admits a folder of `carnet dev`, and only that.
+	Development bool
+	// AlsoHosts are further values of the Host header that pages answer to.
+	AlsoHosts []string
+	// KeyLifetime shortens role keys below AWS's minimum, for tests on
+	// loopback; 0 asks for the longest that each role allows.
+	KeyLifetime time.Duration
+}
+
+// Server is the wired program.
+type Server struct {
+	*state
+	login  *login.Service
+	stores *stores
+	site   *httpd.Site
+	aws    http.Handler
+
+	inner    *inner
+	internal http.Handler
+
+	stop  context.CancelFunc
+	tasks sync.WaitGroup
+}
+
+// New builds every part, from the database up, and starts what runs in the
+// background. Close ends it.
+func New(ctx context.Context, o Options) (_ *Server, err error) {
+	ctx, stop := context.WithCancel(ctx)
+	srv := &Server{stop: stop, inner: newInner(), stores: &stores{}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, srv.Close())
+		}
+	}()
+	if srv.state, err = openState(ctx, o); err != nil {
+		return nil, err
+	}
+	if err := srv.run(ctx, &srv.tasks); err != nil {
+		return nil, err
+	}
+	if srv.stores, err = openStores(ctx, srv.state, o); err != nil {
+		return nil, err
+	}
+	if err := srv.wireAWS(o); err != nil {
+		return nil, err
+	}
+	if srv.login, err = newLogin(ctx, srv.state, o, srv.inner); err != nil {
+		return nil, err
+	}
+	srv.tasks.Go(func() { srv.login.Run(ctx) })
+	return srv, srv.wireSite(o)
+}
+
+// wireSite puts pages and API behind one table of routes.
+func (srv *Server) wireSite(o Options) error {
+	c := srv.config
+	base, err := url.Parse(c.BaseURL)
+	if err != nil {
+		return err
+	}
+	metadata, err := saml.SPMetadata(c.SAMLURL())
+	if err != nil {
+		return err
+	}
+	pages, err := web.New(web.Config{
+		Login: srv.login, LoginSessions: srv.login, Providers: srv.federation, BaseURL: base,
+		SAMLURL: c.SAMLURL(), SAMLMetadata: metadata, Accounts: webAccounts(c), Ready: srv.ready, Now: o.Now,
+	})
+	if err != nil {
+		return err
+	}
+	home, elsewhere := places(c)
+	srv.site, err = httpd.New(httpd.Config{
+		BaseURL: base, AlsoHosts: o.AlsoHosts, Sessions: srv.login, Page: pages.ErrorPage, Logger: srv.log, Now: o.Now,
+	}, pages.Routes(), api.Routes(api.Config{
+		Login: srv.login, Providers: srv.federation, Cookies: httpd.NewCookies(base), Web: c.BaseURL, Home: home, Elsewhere: elsewhere,
+	}))
+	return err
+}
+
+func webAccounts(c *config.Config) []web.Account {
+	var all []web.Account
+	for _, a := range c.Accounts {
+		w := web.Account{ID: a.ID, Name: a.Name, Region: a.Region}
+		if a.Kind == config.AccountLocal {
+			w.S3, w.Region = c.Listen.AWS.URL, c.Region
+		}
+		all = append(all, w)
+	}
+	return all
+}
+
+// places says where keys are used: those of local accounts here, others at AWS.
+func places(c *config.Config) (home api.Place, elsewhere map[string]api.Place) {
+	elsewhere = map[string]api.Place{}
+	for _, a := range c.Accounts {
+		if a.Kind != config.AccountLocal {
+			elsewhere[a.ID] = api.Place{Region: a.Region}
+		}
+	}
+	return api.Place{Region: c.Region, S3: c.Listen.AWS.URL, STS: c.Listen.AWS.URL}, elsewhere
+}
+
+// ready says whether this server should get requests: its view of what was
+// revoked counts and its stores answer.
+func (srv *Server) ready(ctx context.Context) error {
+	errs := []error{srv.feed.Current()}
+	for _, child := range srv.stores.children {
+		errs = append(errs, child.Ready(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// Serve answers on the listeners until ctx ends, then lets requests that are
+// under way finish.
+func (srv *Server) Serve(ctx context.Context, l Listeners) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	failed := make(chan error, 3)
+	// The internal listener is drained last: the broker may be in a call.
+	var outer sync.WaitGroup
+	innerCtx, stopInner := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopInner()
+	var last sync.WaitGroup
+	last.Go(func() { failed <- ServeUntil(innerCtx, srv.innerServer(), []net.Listener{srv.inner}) })
+	outer.Go(func() { failed <- ServeUntil(ctx, httpd.NewServer(srv.site, srv.log), l.Web) })
+	outer.Go(func() { failed <- ServeUntil(ctx, srv.awsServer(), l.AWS) })
+	err := <-failed // the first to end ends all
+	stop()
+	outer.Wait()
+	stopInner()
+	last.Wait()
+	return errors.Join(err, <-failed, <-failed)
+}
+
+// drain is how long requests under way may take once the end was asked for.
+const drain = 5 * time.Second
+
+// ServeUntil runs one HTTP server on listeners until ctx ends.
+func ServeUntil(ctx context.Context, s *http.Server, listeners []net.Listener) error {
+	failed := make(chan error, len(listeners))
+	for _, l := range listeners {
+		go func() { failed <- s.Serve(l) }()
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
+	defer cancel()
+	if s.Shutdown(end) != nil {
+		_ = s.Close() // what still runs is cut: nothing half-written is visible
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		err = nil
+	}
+	return err
+}
+
+// SetupLink gives a link for the first administrator while nobody can sign in;
+// empty once somebody can.
+func (srv *Server) SetupLink(ctx context.Context) (string, error) {
+	needed, err := srv.login.NeedsSetup(ctx)
+	if err != nil || !needed {
+		return "", err
+	}
+	return setupLink(ctx, srv.login, srv.config)
+}
+
+func setupLink(ctx context.Context, l *login.Service, c *config.Config) (string, error) {
+	code, err := l.NewSetupLink(ctx)
+	if err != nil {
+		return "", err
+	}
+	return linkWith(c.BaseURL, code), nil
+}
+
+func linkWith(base string, code secret.Text) string {
+	return base + "/setup?code=" + url.QueryEscape(code.Reveal())
+}
+
+// setupLink makes a link from a command on the host.
+func (s *state) setupLink(ctx context.Context) (string, error) {
+	l, err := newLogin(ctx, s, Options{}, nil)
+	if err != nil {
+		return "", err
+	}
+	return setupLink(ctx, l, s.config)
+}
+
+// Close ends what runs in the background and the child processes, then closes
+// the database. Serve must have returned.
+func (srv *Server) Close() error {
+	srv.stop()
+	srv.tasks.Wait()
+	errs := []error{srv.inner.Close(), srv.stores.close()}
+	if srv.state != nil {
+		errs = append(errs, srv.state.close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,273 @@
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"carnet.dev/carnet/internal/app/config"
+	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/core/secret"
+	"carnet.dev/carnet/internal/edge/keyfile"
+	"carnet.dev/carnet/internal/edge/sql"
+	sqlaudit "carnet.dev/carnet/internal/edge/sql/audit"
+	sqldirectory "carnet.dev/carnet/internal/edge/sql/directory"
+	sqlfederation "carnet.dev/carnet/internal/edge/sql/federation"
+	sqliam "carnet.dev/carnet/internal/edge/sql/iam"
+	sqlkeyring "carnet.dev/carnet/internal/edge/sql/keyring"
+	sqlonceonly "carnet.dev/carnet/internal/edge/sql/onceonly"
+	sqlrevocation "carnet.dev/carnet/internal/edge/sql/revocation"
+	"carnet.dev/carnet/internal/service/audit"
+	"carnet.dev/carnet/internal/service/directory"
+	"carnet.dev/carnet/internal/service/federation"
+	"carnet.dev/carnet/internal/service/iam"
+	"carnet.dev/carnet/internal/service/keyring"
+	"carnet.dev/carnet/internal/service/onceonly"
+	"carnet.dev/carnet/internal/service/revocation"
+)
+
+// mostOnceIDs bounds the one-use ids that are kept: some 300 sign-ins a second
+// for an hour.
+const mostOnceIDs = 1_000_000
+
+// IsDevelopmentFolder reports whether a data folder belongs to carnet dev.
+func IsDevelopmentFolder(folder string) bool {
+	_, err := os.Stat(filepath.Join(folder, developmentMark))
+	return err == nil
+}
+
+// developmentMark is a file in the data folder of carnet dev: a server that
+// people rely on refuses such a folder.
+const developmentMark = "carnet-dev"
+
+// state is what rests: the database and the services that stand on it alone.
+// The host's own commands (sso add, authority apply, admin recover) need
+// nothing more.
+type state struct {
+	config     *config.Config
+	log        *slog.Logger
+	now        func() time.Time
+	db         *sql.DB
+	ring       *keyring.Keyring
+	once       *onceonly.Once
+	directory  *directory.Directory
+	federation *federation.Service
+	feed       *revocation.Feed
+	trail      *audit.Writer
+	iam        *iam.Service
+}
+
+// openState opens the database and its services. A new database gets its
+// schema and its key-encryption key; an old one that lacks a step is not
+// touched.
+func openState(ctx context.Context, o Options) (*state, error) {
+	c := o.Config
+	if err := checkData(c, o.Development); err != nil {
+		return nil, err
+	}
+	db, err := openDatabase(ctx, c, o.Logger)
+	if err != nil {
+		return nil, err
+	}
+	s := &state{config: c, log: o.Logger, now: o.Now, db: db}
+	if err := s.open(ctx, o.Development); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return s, nil
+}
+
+func (s *state) open(ctx context.Context, development bool) error {
+	fresh, err := s.isNew(ctx)
+	if err != nil {
+		return err
+	}
+	keks, err := keyEncryptionKeys(s.config, development, fresh)
+	if err != nil {
+		return err
+	}
+	if fresh {
+		if _, err := s.db.Migrate(ctx, false); err != nil {
+			return err
+		}
+	}
+	id := serverID()
+	s.ring, err = keyring.Open(ctx, keyring.Config{
+		Store: sqlkeyring.Store{DB: s.db}, KEKs: keks, Server: id, Now: s.now, Logger: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	s.feed, err = revocation.Open(ctx, revocation.Config{Store: sqlrevocation.Store{DB: s.db}, Server: id, Now: s.now, Logger: s.log})
+	if err != nil {
+		return err
+	}
+	s.trail, err = audit.Open(ctx, audit.Config{Store: sqlaudit.Store{DB: s.db}, Sealer: s.ring, Now: s.now, Logger: s.log})
+	if err != nil {
+		return err
+	}
+	s.once = onceonly.New(sqlonceonly.Store{DB: s.db}, mostOnceIDs, s.now)
+	people := sqldirectory.Store{DB: s.db}
+	s.directory = directory.New(directory.Config{
+		People: people, Identities: people, Groups: people, ServicePrincipals: people, Mappings: people, Now: s.now,
+	})
+	s.federation, err = federation.New(ctx, federation.Config{
+		Store: sqlfederation.Store{DB: s.db}, Accounts: accountIDs(s.config), State: s.db, Trail: s.trail, Now: s.now, Logger: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	s.iam, err = iam.Open(ctx, iam.Config{
+		Store: sqliam.Store{DB: s.db}, Accounts: localAccounts(s.config), BucketAccount: bucketAccount(s.config),
+		Trail: s.trail, Now: s.now, Logger: s.log,
+	})
+	return err
+}
+
+func localAccounts(c *config.Config) []iam.Account {
+	var all []iam.Account
+	for _, a := range c.Accounts {
+		if a.Kind == config.AccountLocal {
+			all = append(all, iam.Account{ID: a.ID, Partition: a.Partition})
+		}
+	}
+	return all
+}
+
+func bucketAccount(c *config.Config) func(string) (string, bool) {
+	return func(bucket string) (string, bool) {
+		rule, ok := c.BucketRule(bucket)
+		return rule.Account, ok
+	}
+}
+
+// isNew reports whether the database has no schema yet. One that has a schema
+// and lacks a step of this release is brought forward only by an operator.
+func (s *state) isNew(ctx context.Context) (bool, error) {
+	pending, err := s.db.Pending(ctx)
+	if err != nil || len(pending) == 0 {
+		return false, err
+	}
+	if pending[0] == firstMigration {
+		return true, nil
+	}
+	return false, fault.New(fault.Misconfigured, "the database lacks the steps "+strings.Join(pending, ", ")+" of this release").
+		WithMend("back the database up, then run: carnet state migrate")
+}
+
+const firstMigration = "0001_root"
+
+func openDatabase(ctx context.Context, c *config.Config, log *slog.Logger) (*sql.DB, error) {
+	if c.Database.SQLite != "" {
+		return sql.Open(ctx, sql.Config{SQLite: c.Database.SQLite, Logger: log})
+	}
+	dsn, err := os.ReadFile(c.Database.PostgreSQLDSNFile)
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Misconfigured, "cannot read database.postgresql_dsn_file")
+	}
+	return sql.Open(ctx, sql.Config{PostgreSQL: secret.New(strings.TrimSpace(string(dsn))), Logger: log})
+}
+
+// checkData makes the data folder and keeps the two worlds apart.
+func checkData(c *config.Config, development bool) error {
+	if err := os.MkdirAll(c.Data, 0o700); err != nil {
+		return fault.Wrap(err, fault.Misconfigured, "cannot make the data folder "+c.Data)
+	}
+	if development {
+		return os.WriteFile(filepath.Join(c.Data, developmentMark), []byte("This folder belongs to carnet dev: its password and keys are not fit for anything real.\n"), 0o600)
+	}
+	if IsDevelopmentFolder(c.Data) {
+		return fault.New(fault.Misconfigured, c.Data+" is the data folder of carnet dev").
+			WithMend("give the server a folder of its own (data: in the configuration)")
+	}
+	return nil
+}
+
+// keyEncryptionKeys reads the key that wraps all others. It is made only for a
+// new database: a missing file beside an old one is a loss to be mended.
+func keyEncryptionKeys(c *config.Config, development, fresh bool) (keyring.KEKs, error) {
+	rules := keyfile.Rules{Data: c.Data, Development: development, Credentials: os.Getenv("CREDENTIALS_DIRECTORY")}
+	path := c.Secrets.KeyEncryptionKey
+	if _, err := os.Lstat(path); fresh && errors.Is(err, fs.ErrNotExist) {
+		if err := keyfile.Create(path, rules); err != nil {
+			return nil, err
+		}
+	}
+	return keyfile.Load(path, rules)
+}
+
+func accountIDs(c *config.Config) []string {
+	var ids []string
+	for _, a := range c.Accounts {
+		ids = append(ids, a.ID)
+	}
+	return ids
+}
+
+// serverID names this process among the servers of one database.
+func serverID() string {
+	b := make([]byte, 8)
+	rand.Read(b)
+	return "srv_" + hex.EncodeToString(b)
+}
+
+// run keeps key ring, revocation view, trail and one-use ids in order until ctx
+// ends.
+func (s *state) run(ctx context.Context, tasks *sync.WaitGroup) error {
+	keys, err := s.changes(ctx, sqlkeyring.Topic)
+	if err != nil {
+		return err
+	}
+	revoked, err := s.changes(ctx, sqlrevocation.Topic)
+	if err != nil {
+		return err
+	}
+	authority, err := s.changes(ctx, sqliam.Topic)
+	if err != nil {
+		return err
+	}
+	tasks.Go(func() { s.iam.Run(ctx, authority) })
+	tasks.Go(func() { s.ring.Run(ctx, keys) })
+	tasks.Go(func() { s.feed.Run(ctx, revoked) })
+	tasks.Go(func() { s.trail.Run(ctx) })
+	tasks.Go(func() { s.sweep(ctx) })
+	return nil
+}
+
+// changes turns a topic into a channel that holds at most one word.
+func (s *state) changes(ctx context.Context, topic string) (<-chan struct{}, error) {
+	c := make(chan struct{}, 1)
+	return c, s.db.Watch(ctx, topic, func() {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+	})
+}
+
+const sweepEvery = time.Minute
+
+func (s *state) sweep(ctx context.Context) {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if err := s.once.Sweep(ctx); err != nil && ctx.Err() == nil {
+				s.log.Error("used ids can't be swept", "error", err)
+			}
+		}
+	}
+}
+
+// close ends what stands on the database, then the database.
+func (s *state) close() error { return s.db.Close() }

@@ -1,0 +1,160 @@
+package server
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+
+	"carnet.dev/carnet/internal/app/config"
+	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/edge/gateway"
+	"carnet.dev/carnet/internal/edge/storeproc"
+	"carnet.dev/carnet/internal/edge/upstream/keyprobe"
+	"carnet.dev/carnet/internal/edge/upstream/s3client"
+	"carnet.dev/carnet/internal/protocol/s3"
+)
+
+// stores are the upstreams behind the gateway, by configured name.
+type stores struct {
+	byName   map[string]gateway.Store
+	children []*storeproc.Store
+}
+
+// openStores starts the embedded stores, connects to the others, and holds
+// each to how it treats keys.
+func openStores(ctx context.Context, s *state, o Options) (*stores, error) {
+	all := &stores{byName: map[string]gateway.Store{}}
+	for _, u := range s.config.Upstreams {
+		store, err := all.open(ctx, s, o, u)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("upstream %s: %w", u.Name, err), all.close())
+		}
+		all.byName[u.Name] = store
+	}
+	return all, nil
+}
+
+func (all *stores) open(ctx context.Context, s *state, o Options, u config.Upstream) (gateway.Store, error) {
+	if u.Kind == config.UpstreamEmbedded {
+		return all.embedded(ctx, s, o, u)
+	}
+	client, err := foreign(u, s)
+	if err != nil {
+		return gateway.Store{}, err
+	}
+	store := gateway.Store{Upstream: client, Keys: s3.Filesystem}
+	if u.Keys != config.KeysLiteral {
+		return store, nil
+	}
+	bucket, err := probeBucket(ctx, client, s.config, u.Name)
+	if err != nil {
+		return gateway.Store{}, err
+	}
+	if bucket == "" {
+		s.log.Warn("the store has no bucket yet in which its keys could be probed: until the next start keys with empty segments are refused", "upstream", u.Name)
+		return store, nil
+	}
+	store.Keys = s3.Literal
+	return store, keyprobe.Prove(ctx, client, bucket, s3.Literal)
+}
+
+// embedded starts the child process and probes its disk in a bucket of the
+// probe's own.
+func (all *stores) embedded(ctx context.Context, s *state, o Options, u config.Upstream) (gateway.Store, error) {
+	child, err := storeproc.Start(ctx, storeproc.Config{Binary: o.Binary, Folder: u.Folder, Region: s.config.Region, Logger: s.log, Args: o.StoreArgs, Env: o.StoreEnv})
+	if err != nil {
+		return gateway.Store{}, err
+	}
+	all.children = append(all.children, child)
+	client, err := s3client.New(s3client.Config{
+		Endpoint: "http://store.inner", Region: child.Region(), AccessKeyID: child.AccessKeyID(), SecretKey: child.SecretKey(), Dial: child.Dial, Now: s.now,
+	})
+	if err != nil {
+		return gateway.Store{}, err
+	}
+	const bucket = "carnet-probe"
+	if err := call(ctx, client, http.MethodPut, bucket); err != nil {
+		return gateway.Store{}, err
+	}
+	err = keyprobe.Prove(ctx, client, bucket, s3.Filesystem)
+	return gateway.Store{Upstream: client, Keys: s3.Filesystem}, errors.Join(err, call(ctx, client, http.MethodDelete, bucket))
+}
+
+// foreign connects to a store that somebody else runs.
+func foreign(u config.Upstream, s *state) (*s3client.Client, error) {
+	id, err := config.ReadSecret(u.AccessKeyFile)
+	if err != nil {
+		return nil, err
+	}
+	key, err := config.ReadSecret(u.SecretKeyFile)
+	if err != nil {
+		return nil, err
+	}
+	c := s3client.Config{Endpoint: u.Endpoint, Region: u.Region, AccessKeyID: id.Reveal(), SecretKey: key, Now: s.now}
+	if u.CA != "" {
+		pem, err := os.ReadFile(u.CA)
+		if err != nil {
+			return nil, fault.Wrap(err, fault.Misconfigured, "cannot read the ca file")
+		}
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fault.New(fault.Misconfigured, u.CA+" holds no PEM certificate")
+		}
+	}
+	return s3client.New(c)
+}
+
+// probeBucket finds a bucket of this upstream that a rule covers.
+func probeBucket(ctx context.Context, client *s3client.Client, c *config.Config, upstream string) (string, error) {
+	resp, err := client.Do(ctx, &s3.Outgoing{Method: http.MethodGet})
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 8<<20))
+	if err != nil {
+		return "", err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return "", fault.New(fault.Misconfigured, fmt.Sprintf("the store answers %d when its buckets are listed", resp.StatusCode)).
+			WithMend("check endpoint, region and keys")
+	}
+	buckets, _, err := s3.ReadBuckets(body)
+	if err != nil {
+		return "", err
+	}
+	for _, b := range buckets {
+		if rule, ok := c.BucketRule(b.Name); ok && rule.Upstream == upstream {
+			return b.Name, nil
+		}
+	}
+	return "", nil
+}
+
+// call makes or drops a bucket; one that is there already is fine.
+func call(ctx context.Context, client gateway.Upstream, method, bucket string) error {
+	resp, err := client.Do(ctx, &s3.Outgoing{Method: method, Bucket: bucket})
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode >= 300 && resp.StatusCode != http.StatusConflict {
+		body, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+		said, _ := s3.ReadError(body)
+		return fault.New(fault.Unavailable, fmt.Sprintf("the store answers %s to %s of bucket %s with %d %s", said.Code, method, bucket, resp.StatusCode, said.Message))
+	}
+	return nil
+}
+
+// close ends the child processes.
+func (all *stores) close() error {
+	var errs []error
+	for _, c := range all.children {
+		errs = append(errs, c.Close())
+	}
+	return errors.Join(errs...)
+}
