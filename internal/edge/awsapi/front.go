@@ -12,25 +12,26 @@ import (
 	"bytes"
 	"io"
 	"mime"
+	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 
+	"carnet.dev/carnet/internal/core/identity"
+	"carnet.dev/carnet/internal/protocol/awsquery"
+	"carnet.dev/carnet/internal/protocol/s3"
 	"carnet.dev/carnet/internal/protocol/sigv4"
 )
-
-// MaxQueryBody bounds the body of a Query request, in bytes: a SAML assertion
-// may have 100,000 characters, and form encoding triples some.
-const MaxQueryBody = 512 << 10
 
 // Front sends requests to faces. STS and S3 may be nil where a listener does
 // not serve them.
 type Front struct {
 	STS http.Handler
 	S3  http.Handler
-	// Refuse answers a request that names a face which is not served here, in
-	// the wire format of S3, with the code and text of AWS.
-	Refuse func(w http.ResponseWriter, r *http.Request, service string)
+	// Domains are the hosts under which BUCKET.domain names a bucket. Such a
+	// host is S3's: unsigned calls go to STS on any other host only.
+	Domains []string
 }
 
 // ServeHTTP finds the face. It reads no more of the body than an unsigned
@@ -49,7 +50,7 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	case presented != nil:
 		service = presented.Service
-	case f.STS != nil && unsignedFederation(r):
+	case f.STS != nil && !f.bucketHost(r.Host) && unsignedFederation(r):
 		service = "sts"
 	}
 	switch {
@@ -58,8 +59,43 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case service == "sts" && f.STS != nil:
 		f.STS.ServeHTTP(w, r)
 	default:
-		f.Refuse(w, r, service)
+		refuse(w, service)
 	}
+}
+
+// refuse answers a request for a service that this listener does not serve.
+// Whoever sets the one endpoint variable for all of AWS ends here.
+func refuse(w http.ResponseWriter, service string) {
+	id := string(identity.NewRequestID())
+	text := "This endpoint does not serve " + strconv.Quote(clip(service)) +
+		": it is Carnet's STS and S3. Set AWS_ENDPOINT_URL_STS and AWS_ENDPOINT_URL_S3, not AWS_ENDPOINT_URL."
+	body := awsquery.Error(http.StatusBadRequest, "InvalidAction", text, id)
+	status := http.StatusBadRequest
+	if service == "s3" {
+		status = http.StatusNotImplemented
+		body = s3.Error{Code: "NotImplemented", Message: "This listener does not serve S3.", RequestID: id, Status: status}.XML()
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/xml")
+	h.Set("X-Amz-Request-Id", id)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	// A client that went away is none of our failures.
+	_, _ = w.Write(body)
+}
+
+func (f *Front) bucketHost(host string) bool {
+	name, _, err := net.SplitHostPort(host)
+	if err != nil {
+		name = host
+	}
+	for _, d := range f.Domains {
+		if strings.HasSuffix(strings.ToLower(name), "."+strings.ToLower(d)) {
+			return true
+		}
+	}
+	return false
 }
 
 // looksLikeQuery decides nothing but the wire format of a refusal.
@@ -79,15 +115,15 @@ func unsignedFederation(r *http.Request) bool {
 	if action, ok := actionOf(query); ok {
 		return federated(action)
 	}
-	if r.Method != http.MethodPost || !isForm(r) || r.ContentLength > MaxQueryBody {
+	if r.Method != http.MethodPost || !isForm(r) || r.ContentLength > awsquery.MaxBody {
 		return false
 	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, MaxQueryBody+1))
+	body, err := io.ReadAll(io.LimitReader(r.Body, awsquery.MaxBody+1))
 	r.Body = struct {
 		io.Reader
 		io.Closer
 	}{io.MultiReader(bytes.NewReader(body), r.Body), r.Body}
-	if err != nil || len(body) > MaxQueryBody {
+	if err != nil || len(body) > awsquery.MaxBody {
 		return false
 	}
 	action, ok := actionOf(string(body))

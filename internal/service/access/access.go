@@ -99,6 +99,10 @@ func (a *Access) open(id string, token secret.Text, now time.Time) (*opened, err
 	}
 	claims, err := sessiontoken.Open(a.Keys, id, token, now)
 	if err != nil {
+		if issuedByAWS(token) {
+			return nil, fault.Coded(fault.Unauthenticated, "InvalidAccessKeyId", "These keys are from AWS and are good at AWS only.").
+				WithMend("use them without AWS_ENDPOINT_URL_S3, or fetch keys of a local account with carnet env")
+		}
 		return nil, err
 	}
 	if len(claims.SessionPolicyARNs) > 0 {
@@ -118,6 +122,13 @@ func (a *Access) open(id string, token secret.Text, now time.Time) (*opened, err
 	}
 	a.opened.put(digest, o)
 	return o, nil
+}
+
+// issuedByAWS reports whether a token begins as those of AWS STS do. It decides
+// nothing but the advice in a refusal.
+func issuedByAWS(token secret.Text) bool {
+	text := token.Reveal()
+	return strings.HasPrefix(text, "IQoJ") || strings.HasPrefix(text, "FwoG") || strings.HasPrefix(text, "FQoG")
 }
 
 // stillHolds asks whether anything that the token rests on was taken back.
@@ -202,7 +213,9 @@ func (a *Access) one(snapshot *iam.Snapshot, role *iam.Role, c Caller, q *questi
 			owner = place.Account
 		}
 		if b, ok := snapshot.Bucket(check.Bucket); ok {
-			if b.Policy == nil {
+			// A policy kept for another owner than the configuration's is a
+			// contradiction that nobody may profit from.
+			if b.Policy == nil || b.Account != owner {
 				return policy.Verdict{}, false
 			}
 			set.Resource = b.Policy
@@ -225,6 +238,11 @@ type question struct {
 
 func (q *question) request(check *s3.Check, owner string) policy.Request {
 	r := policy.Request{Principal: q.principal, Action: check.Action, Resource: check.ARN(), ResourceAccount: owner, Context: q.context}
+	if check.Bucket == "" {
+		// An action on no bucket is asked on all of S3, so that only policies
+		// with Resource "*" or arn:aws:s3:::* allow it.
+		r.Resource = "arn:aws:s3:::*"
+	}
 	if owner != "" || len(check.Context) > 0 {
 		r.Context = q.context.Clone()
 		if owner != "" {

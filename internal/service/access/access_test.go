@@ -60,7 +60,7 @@ const read = `{"Version":"2012-10-17","Statement":[{"Sid":"Read","Effect":"Allow
 
 const trust = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Federated":"arn:aws:iam::111122223333:saml-provider/x"},"Action":"sts:AssumeRoleWithSAML"}]}`
 
-func snapshot(t *testing.T, change func(*iam.State)) *iam.Snapshot {
+func snapshot(t testing.TB, change func(*iam.State)) *iam.Snapshot {
 	t.Helper()
 	state := iam.State{Roles: []iam.RoleRecord{{
 		ID: "AROA1", Account: "111122223333", Path: "/", Name: "analyst", MaxSession: time.Hour,
@@ -74,7 +74,7 @@ func snapshot(t *testing.T, change func(*iam.State)) *iam.Snapshot {
 	return s
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{keys: ring{"k1": {1}}, feed: &feed{revoked: map[string]uint64{}}, authority: &authority{snapshot(t, nil)}, now: now}
 	w.Access = access.New(access.Config{
@@ -92,7 +92,7 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-func (w *world) token(t *testing.T, change func(*sessiontoken.Claims)) secret.Text {
+func (w *world) token(t testing.TB, change func(*sessiontoken.Claims)) secret.Text {
 	t.Helper()
 	role, err := arn.ParseRole("arn:aws:iam::111122223333:role/analyst")
 	if err != nil {
@@ -137,7 +137,7 @@ func TestLookup(t *testing.T) {
 		"token of another key":   {"ASIA3333333333333333", token, "InvalidToken"},
 		"long-lived key":         {"AKIA2222222222222222", token, "InvalidAccessKeyId"},
 		"no such key":            {"x", token, "InvalidAccessKeyId"},
-		"token of AWS":           {keyID, secret.New("IQoJb3JpZ2luX2VjEAaCXVzLWVhc3QtMSJHMEUC"), "InvalidToken"},
+		"token of AWS":           {keyID, secret.New("IQoJb3JpZ2luX2VjEAaCXVzLWVhc3QtMSJHMEUC"), "InvalidAccessKeyId"},
 		"managed session policy": {keyID, w.token(t, func(c *sessiontoken.Claims) { c.SessionPolicyARNs = []string{"arn:aws:iam::aws:policy/x"} }), "InvalidToken"},
 		"role made again":        {keyID, w.token(t, func(c *sessiontoken.Claims) { c.RoleID = "AROA0" }), "InvalidAccessKeyId"},
 	} {
@@ -242,10 +242,65 @@ func TestALostBucketPolicyDenies(t *testing.T) {
 	}
 }
 
-func BenchmarkLookupAndDecide(b *testing.B) {
-	t := &testing.T{}
+func TestListOfBucketsNeedsAllOfS3(t *testing.T) {
+	for resource, want := range map[string]bool{"*": true, "arn:aws:s3:::*": true, "arn:aws:s3:::sales": false, "arn:aws:s3:::sales/*": false} {
+		w := newWorld(t)
+		w.authority.snapshot = snapshot(t, func(s *iam.State) {
+			s.Roles[0].Policies[0].Document = `{"Statement":{"Effect":"Allow","Action":"s3:ListAllMyBuckets","Resource":"` + resource + `"}}`
+		})
+		if d := w.decide(t, w.token(t, nil), s3.Check{Action: "s3:ListAllMyBuckets"}); d.Allow != want {
+			t.Errorf("%s: got %+v", resource, d)
+		}
+	}
+}
+
+func TestBucketPolicyOfAnotherOwnerThanConfiguredDenies(t *testing.T) {
 	w := newWorld(t)
-	token := w.token(t, nil)
+	w.authority.snapshot = snapshot(t, func(s *iam.State) {
+		s.Buckets = []iam.BucketRecord{{Account: "444455556666", Name: "sales", Policy: iam.Policy{Name: "bucket-policy", Document: `{"Statement":{"Effect":"Allow","Principal":"*","Action":"s3:*","Resource":"arn:aws:s3:::sales/*"}}`}}}
+	})
+	if d := w.decide(t, w.token(t, nil), get("sales", "blue/x")); d.Allow {
+		t.Errorf("got %+v", d)
+	}
+}
+
+// TestGlobalKeys holds the context of AWS's global condition keys: each is
+// asked as a condition of its own.
+func TestGlobalKeys(t *testing.T) {
+	for condition, want := range map[string]bool{
+		`"StringEquals":{"aws:PrincipalArn":"arn:aws:iam::111122223333:role/analyst"}`: true,
+		`"StringEquals":{"aws:userid":"AROA1:alice"}`:                                  true,
+		`"Null":{"aws:username":"true"}`:                                               true,
+		`"StringEquals":{"aws:PrincipalType":"AssumedRole"}`:                           true,
+		`"StringEquals":{"aws:PrincipalAccount":"111122223333"}`:                       true,
+		`"StringEquals":{"aws:PrincipalTag/TEAM":"blue"}`:                              true,
+		`"StringEquals":{"aws:PrincipalTag/team":"red"}`:                               false,
+		`"IpAddress":{"aws:SourceIp":"192.0.2.0/24"}`:                                  true,
+		`"Bool":{"aws:SecureTransport":"true"}`:                                        false,
+		`"DateLessThan":{"aws:TokenIssueTime":"2026-03-01T11:59:59Z"}`:                 false,
+		`"DateLessThanEquals":{"aws:TokenIssueTime":"2026-03-01T12:00:00Z"}`:           true,
+		`"StringEquals":{"s3:ResourceAccount":"111122223333"}`:                         true,
+		`"StringEquals":{"s3:authType":"REST-HEADER"}`:                                 true,
+		`"Null":{"s3:signatureAge":"true"}`:                                            true,
+		`"StringEquals":{"aws:RequestedRegion":"us-east-1"}`:                           true,
+		`"StringLike":{"s3:prefix":"blue/*"}`:                                          true,
+	} {
+		w := newWorld(t)
+		w.authority.snapshot = snapshot(t, func(s *iam.State) {
+			s.Roles[0].Policies[0].Document = `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:ListBucket","Resource":"arn:aws:s3:::sales","Condition":{` + condition + `}}}`
+		})
+		check := s3.Check{Action: "s3:ListBucket", Bucket: "sales", Context: []s3.Value{{Key: "s3:prefix", Values: []string{"blue/x"}}}}
+		if d := w.decide(t, w.token(t, nil), check); d.Allow != want {
+			t.Errorf("%s: got %+v", condition, d)
+		}
+	}
+}
+
+// BenchmarkLookupAndDecide is what each S3 request pays beside its signature,
+// with its token remembered; the ratio is to opening the token anew.
+func BenchmarkLookupAndDecide(b *testing.B) {
+	w := newWorld(b)
+	token := w.token(b, nil)
 	checks := []s3.Check{get("sales", "blue/x")}
 	env := access.Environment{Now: now, SourceIP: netip.MustParseAddr("192.0.2.1"), AuthType: "REST-HEADER"}
 	b.ReportAllocs()
@@ -255,4 +310,13 @@ func BenchmarkLookupAndDecide(b *testing.B) {
 			b.Fatal("denied")
 		}
 	}
+	own := float64(b.Elapsed().Nanoseconds()) / float64(b.N)
+	const rounds = 2000
+	start := time.Now()
+	for range rounds {
+		if _, err := sessiontoken.Open(w.keys, keyID, token, now); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(own/(float64(time.Since(start).Nanoseconds())/rounds), "x-bare-open")
 }
