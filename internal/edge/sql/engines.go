@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -120,9 +121,11 @@ func (d *DB) away(err error) bool {
 	}
 	var p *pgconn.PgError
 	if errors.As(err, &p) {
-		switch {
-		case len(p.Code) == 5 && (p.Code[:2] == "08" || p.Code[:2] == "53"), p.Code[:3] == "57P", p.Code == "57014", p.Code == "25P03":
-			return true
+		// Connection lost, out of resources, shutting down, statement or idle timeout.
+		for _, class := range []string{"08", "53", "57P", "57014", "25P03"} {
+			if strings.HasPrefix(p.Code, class) {
+				return true
+			}
 		}
 	}
 	return pgconn.Timeout(err)
