@@ -1,13 +1,16 @@
 package iam_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/edge/devidp/forge"
 	"carnet.dev/carnet/internal/service/iam"
 )
 
@@ -94,4 +97,40 @@ func FuzzAuthority(f *testing.F) {
 			t.Fatalf("%T %v", err, err)
 		}
 	})
+}
+
+// empty is a store that holds nothing yet.
+type empty struct{ iam.Store }
+
+func (empty) Load(context.Context) (iam.State, error) { return iam.State{}, nil }
+
+// TestSampleCanBeApplied keeps the documented sample true.
+func TestSampleCanBeApplied(t *testing.T) {
+	t.Parallel()
+	src, err := os.ReadFile("../../../docs/samples/authority.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	metadata := forge.NewECDSA(t, now).Metadata()
+	a, err := iam.ParseAuthority(src, func(name string) ([]byte, error) {
+		return append(metadata, strings.Repeat("\n", max(0, 1000-len(metadata)))...), nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := iam.Open(t.Context(), iam.Config{
+		Store: empty{}, Now: time.Now, Accounts: []iam.Account{{ID: "111122223333"}},
+		BucketAccount: func(string) (string, bool) { return "111122223333", true },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := s.Plan(t.Context(), a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(p.Steps) != 3 {
+		t.Errorf("%v", p.Steps)
+	}
 }

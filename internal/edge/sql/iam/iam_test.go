@@ -42,7 +42,7 @@ type world struct {
 func open(t *testing.T, c sql.Config) *world {
 	t.Helper()
 	db := sqltest.OpenWith(t, c)
-	w := &world{db: db, trail: &trail{}, metadata: string(forge.New(t, now).Metadata())}
+	w := &world{db: db, trail: &trail{}, metadata: string(forge.NewECDSA(t, now).Metadata())}
 	s, err := iam.Open(t.Context(), iam.Config{
 		Store: sqliam.Store{DB: db}, Trail: w.trail, Now: func() time.Time { return now },
 		Accounts: []iam.Account{{ID: "111122223333"}, {ID: "444455556666"}},
@@ -189,6 +189,7 @@ func TestAnotherServerSeesTheSame(t *testing.T) {
 }
 
 func TestUpdateKeepsTheIDAndReplaceDoesNot(t *testing.T) {
+	t.Parallel()
 	w := open(t, sqlite(t))
 	w.apply(t, full)
 	first, _ := current(t, w.Service).Role(analyst)
@@ -217,6 +218,7 @@ func TestUpdateKeepsTheIDAndReplaceDoesNot(t *testing.T) {
 }
 
 func TestFileSaysAllOfItsAccountsAndNothingOfOthers(t *testing.T) {
+	t.Parallel()
 	w := open(t, sqlite(t))
 	w.apply(t, full)
 	if got := w.apply(t, `accounts: {"444455556666": {}}`); len(got) != 0 {
@@ -247,6 +249,7 @@ accounts:
 // account file's view and makes it again: its successor is not trusted until
 // the trust policy is written anew, which the plan shows.
 func TestTrustIsPinnedToTheRoleThatWasMeant(t *testing.T) {
+	t.Parallel()
 	w := open(t, sqlite(t))
 	w.apply(t, fmt.Sprintf(pinned, "/", "/"))
 	loader := arn.Role{Partition: "aws", Account: "111122223333", Path: "/", Name: "loader"}
@@ -287,6 +290,7 @@ func TestTrustIsPinnedToTheRoleThatWasMeant(t *testing.T) {
 }
 
 func TestRefusedChanges(t *testing.T) {
+	t.Parallel()
 	w := open(t, sqlite(t))
 	w.apply(t, full)
 	for name, tc := range map[string]struct{ from, to, want string }{
@@ -322,6 +326,7 @@ func TestRefusedChanges(t *testing.T) {
 }
 
 func TestStalePlanIsRefused(t *testing.T) {
+	t.Parallel()
 	w := open(t, sqlite(t))
 	a, b := w.parse(t, full), w.parse(t, `accounts: {"444455556666": {roles: [{name: x, trust_policy: {Statement: {Effect: Allow, Principal: {AWS: "444455556666"}, Action: "sts:AssumeRole"}}}]}}`)
 	first, err := w.Plan(t.Context(), a)
@@ -341,6 +346,7 @@ func TestStalePlanIsRefused(t *testing.T) {
 }
 
 func TestNoChangeWithoutItsRecord(t *testing.T) {
+	t.Parallel()
 	w := open(t, sqlite(t))
 	w.Trail = failing{}
 	p, err := w.Plan(t.Context(), w.parse(t, full))
@@ -381,6 +387,7 @@ func TestADeletedRoleIDIsNeverUsedAgain(t *testing.T) {
 // TestWhatDoesNotCompileDenies plants records that an older release might have
 // taken: the role goes, the bucket denies.
 func TestWhatDoesNotCompileDenies(t *testing.T) {
+	t.Parallel()
 	s := iam.Compile(iam.State{
 		Roles:   []iam.RoleRecord{{ID: "AROAX", Account: "111122223333", Path: "/", Name: "x", Trust: iam.Policy{Name: "trust", Document: "{}"}, MaxSession: time.Hour}},
 		Buckets: []iam.BucketRecord{{Name: "sales", Account: "111122223333", Policy: iam.Policy{Name: "b", Document: "{}"}}},
