@@ -197,6 +197,12 @@ func (o *Operation) readParams(headers) error {
 			if q.Value != "url" {
 				err = invalid("Invalid Encoding Method specified in Request")
 			}
+		case "response-cache-control", "response-content-disposition", "response-content-encoding", "response-content-language", "response-content-type", "response-expires":
+			if strings.ContainsFunc(q.Value, func(c rune) bool { return c < ' ' || c == 0x7f }) {
+				// The store writes it into its answer's head; a line break there
+				// would end one answer and begin another.
+				err = invalid("The parameter " + q.Name + " holds a control character")
+			}
 		case "continuation-token":
 			if len(q.Value) > 4096 || strings.IndexByte(q.Value, 0) >= 0 {
 				err = invalid("The continuation token provided is incorrect")

@@ -108,6 +108,7 @@ func TestRefusedRequests(t *testing.T) {
 		{"GET /sales/" + strings.Repeat("k", 1025), "", "KeyTooLongError"},
 		{"GET /sales/%2e%2e/hr", "", "InvalidURI"}, {"GET /sales/a/%2E/b", "", "InvalidURI"}, {"GET /sales/%00", "", "InvalidURI"}, {"GET /sales/%zz", "", "InvalidURI"},
 		{"GET /sales?max-keys=x", "", "InvalidArgument"}, {"GET /sales?max-keys=-1", "", "InvalidArgument"}, {"GET /sales?list-type=1", "", "InvalidArgument"},
+		{"GET /sales/k?response-content-type=a%0d%0aSet-Cookie:b", "", "InvalidArgument"}, {"GET /sales/k?response-expires=%7f", "", "InvalidArgument"},
 		{"GET /sales?encoding-type=base64", "", "InvalidArgument"}, {"PUT /sales/k?partNumber=0&uploadId=u", "", "InvalidArgument"},
 		{"PUT /sales/k?partNumber=10001&uploadId=u", "", "InvalidArgument"}, {"PUT /sales/k?partNumber=1", "", "NotImplemented"},
 		{"GET /sales/k?versionId=../x", "", "InvalidArgument"}, {"GET /sales/k?versionId=", "", "InvalidArgument"}, {"DELETE /sales/k?uploadId=.", "", "NoSuchUpload"},
