@@ -78,7 +78,7 @@ func (v Verdict) Cites() string {
 	if v.Document == nil {
 		return ""
 	}
-	return v.Document.label(v.Statement)
+	return v.Document.statements[v.Statement].label
 }
 
 // determine collects the statements that a change would have to touch: every
@@ -95,7 +95,7 @@ func (e *Explanation) add(by Source, documents []*Document, r *Request, t *targe
 	for _, d := range documents {
 		for i := range d.statements {
 			s := &d.statements[i]
-			f := Finding{By: by, Statement: d.label(i), Deny: s.deny, Unmet: s.unmet(r, t)}
+			f := Finding{By: by, Statement: s.label, Deny: s.deny, Unmet: s.unmet(r, t)}
 			f.Applies = len(f.Unmet) == 0
 			e.Findings = append(e.Findings, f)
 		}

@@ -60,6 +60,7 @@ type Document struct {
 
 type statement struct {
 	sid         string
+	label       string // as Explain and decisions cite it: policy#Sid or policy#2
 	deny        bool
 	actions     []pattern
 	notAction   bool
@@ -79,6 +80,12 @@ func Parse(kind Kind, name string, src []byte) (*Document, error) {
 			fmt.Sprintf("%s %q is malformed: %s", kind, name, err))
 	}
 	d.name = name
+	for i := range d.statements {
+		s := &d.statements[i]
+		if s.label = name + "#" + s.sid; s.sid == "" {
+			s.label = fmt.Sprintf("%s#%d", name, i+1)
+		}
+	}
 	return d, nil
 }
 
@@ -116,13 +123,21 @@ func (d *Document) Size() int { return d.size }
 // Name gives the name under which decisions cite the document.
 func (d *Document) Name() string { return d.name }
 
-// label names statement i as Explain and decisions cite it: policy#Sid, or
-// policy#2 for the second statement where it has no Sid.
-func (d *Document) label(i int) string {
-	if sid := d.statements[i].sid; sid != "" {
-		return d.name + "#" + sid
+// Unite makes one document of several that are asked together, such as all
+// policies of a role: the same answers from one index. Statements keep the
+// names that they are cited under.
+func Unite(documents []*Document) *Document {
+	if len(documents) == 1 {
+		return documents[0]
 	}
-	return fmt.Sprintf("%s#%d", d.name, i+1)
+	u := &Document{}
+	for _, d := range documents {
+		u.kind = d.kind
+		u.size += d.size
+		u.statements = append(u.statements, d.statements...)
+	}
+	u.buildIndex()
+	return u
 }
 
 // RolePrincipals lists the ARNs of roles and users that Principal elements

@@ -149,6 +149,7 @@ func many(t testing.TB, n int) policy.Set {
 		b.WriteString("]}")
 		s.Identity = append(s.Identity, mustParse(t, policy.Identity, "p", []byte(b.String())))
 	}
+	s.Identity = []*policy.Document{policy.Unite(s.Identity)}
 	return s
 }
 

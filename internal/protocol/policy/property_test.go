@@ -2,6 +2,7 @@ package policy_test
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -169,6 +170,27 @@ func TestSessionPolicyAndBoundaryNeverWiden(t *testing.T) {
 		limited.Guardrails = [][]*policy.Document{{drawDocument(t, policy.Guardrail)}}
 		if limited.Decide(&r).Allow && !set.Decide(&r).Allow {
 			t.Fatal("a guardrail widened")
+		}
+	})
+}
+
+// TestUnitingChangesNothing but the document that a verdict comes from.
+func TestUnitingChangesNothing(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		set, r := drawSet(t), drawRequest(t)
+		for range rapid.IntRange(1, 3).Draw(t, "more") {
+			set.Identity = append(set.Identity, drawDocument(t, policy.Identity))
+		}
+		one := set
+		one.Identity = []*policy.Document{policy.Unite(set.Identity)}
+		a, b := set.Decide(&r), one.Decide(&r)
+		if a.Allow != b.Allow || a.Explicit != b.Explicit || a.By != b.By {
+			t.Fatalf("apart %+v, united %+v", a, b)
+		}
+		x, y := set.Explain(&r), one.Explain(&r)
+		if !slices.Equal(x.Determining, y.Determining) || len(x.Findings) != len(y.Findings) {
+			t.Fatalf("apart %q, united %q", x.Determining, y.Determining)
 		}
 	})
 }

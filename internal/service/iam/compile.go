@@ -141,6 +141,9 @@ func (role *Role) compilePolicies(r RoleRecord) error {
 		return fault.Coded(fault.TooLarge, "LimitExceeded",
 			fmt.Sprintf("the inline policies have %d characters together, more than %d", total, mostInline))
 	}
+	if len(role.Policies) > 1 {
+		role.Policies = []*policy.Document{policy.Unite(role.Policies)}
+	}
 	if r.Boundary == nil {
 		return nil
 	}
