@@ -1,9 +1,13 @@
 package storeproc_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"fmt"
+	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -15,7 +19,75 @@ import (
 	"carnet.dev/carnet/internal/edge/storeproc/storetest"
 )
 
-func TestMain(m *testing.M) { storetest.Main(m) }
+// folderOfParent makes the test binary a program that starts a store in that
+// folder, prints the store's process id and waits to be killed.
+const folderOfParent = "CARNET_TEST_IS_PARENT"
+
+func TestMain(m *testing.M) {
+	folder := os.Getenv(folderOfParent)
+	if folder == "" {
+		storetest.Main(m)
+	}
+	config, err := storetest.Child()
+	config.Folder, config.SocketDir = folder, folder
+	if err == nil {
+		var s *storeproc.Store
+		if s, err = storeproc.Start(context.Background(), config); err == nil {
+			fmt.Println(s.Pid())
+			select {}
+		}
+	}
+	fmt.Println(err)
+	os.Exit(1)
+}
+
+// A parent that is killed can't say goodbye; its store ends all the same.
+func TestStoreEndsWithItsParent(t *testing.T) {
+	t.Parallel()
+	binary, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder, err := os.MkdirTemp("", "p") // short, for the socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(folder) })
+	parent := exec.Command(binary)
+	parent.Env = append(os.Environ(), folderOfParent+"="+folder)
+	out, err := parent.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := parent.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	pid, convErr := strconv.Atoi(strings.TrimSpace(line))
+	if err != nil || convErr != nil {
+		t.Fatalf("the parent says %q, %v", line, err)
+	}
+	if err := parent.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = parent.Wait() // killed: that is its error
+	sockets, err := filepath.Glob(filepath.Join(folder, "carnet-store-*", "s3"))
+	if err != nil || len(sockets) != 1 {
+		t.Fatalf("sockets %v, %v", sockets, err)
+	}
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		c, err := net.Dial("unix", sockets[0])
+		if err != nil {
+			break
+		}
+		c.Close()
+		if time.Now().After(deadline) {
+			t.Fatalf("the store %d outlives its parent", pid)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
 
 func TestStartIsFastAndPrivate(t *testing.T) {
 	t.Parallel()

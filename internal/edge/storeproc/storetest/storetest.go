@@ -27,15 +27,22 @@ func Main(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// Child gives what makes this test binary start itself as a store.
+func Child() (storeproc.Config, error) {
+	binary, err := os.Executable()
+	return storeproc.Config{Binary: binary, Args: []string{}, Env: []string{role + "=1"}}, err
+}
+
 // Config gives the configuration of a store in a folder of the test's own. The
 // package must have Main as its TestMain.
 func Config(tb testing.TB) storeproc.Config {
 	tb.Helper()
-	binary, err := os.Executable()
+	config, err := Child()
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return storeproc.Config{Binary: binary, Args: []string{}, Env: []string{role + "=1"}, Folder: tb.TempDir()}
+	config.Folder = tb.TempDir()
+	return config
 }
 
 // Start runs a store until the test ends.
