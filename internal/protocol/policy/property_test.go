@@ -249,7 +249,7 @@ func TestGlobEqualsItsDefinition(t *testing.T) {
 		}
 		return (p[0] == '?' || p[0] == s[0]) && matches(p[1:], s[1:])
 	}
-	letters := rapid.SampledFrom([]rune("ab*?é"))
+	letters := rapid.SampledFrom([]rune("ab*?é€"))
 	rapid.Check(t, func(t *rapid.T) {
 		p := rapid.SliceOfN(letters, 1, 8).Draw(t, "pattern")
 		s := rapid.SliceOfN(letters, 0, 10).Draw(t, "text")
