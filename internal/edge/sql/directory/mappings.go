@@ -116,29 +116,49 @@ func scanMapping(scan func(...any) error) (m directory.Mapping, err error) {
 
 // Held gives every right of a subject and of the groups around it.
 func (s Store) Held(ctx context.Context, subject string) (held []directory.HeldMapping, err error) {
+	var inside map[string][]directory.Group // by member: the groups it is in
 	err = s.DB.Read(ctx, func(t *sql.Tx) error {
-		held = nil
+		held, inside = nil, map[string][]directory.Group{}
 		if on, err := active(t, subject); err != nil || !on {
 			return err
 		}
-		ways, err := waysOut(t, subject)
-		if err != nil {
-			return err
-		}
-		return t.Each(around+`SELECT m.subject, m.role, m.origin, m.idp, m.set_at FROM around a
-			CROSS JOIN role_mapping m WHERE m.subject = a.id`, []any{subject},
-			func(scan func(...any) error) error {
-				m, err := scanMapping(scan)
-				held = append(held, directory.HeldMapping{Mapping: m, Through: ways[m.Subject]})
+		return t.Each(aroundAndHeld, []any{subject}, func(scan func(...any) error) error {
+			var way bool
+			var member, group, name, role, origin, idp string
+			var set int64
+			if err := scan(&way, &member, &group, &name, &role, &origin, &idp, &set); err != nil {
 				return err
-			})
+			}
+			if way {
+				inside[member] = append(inside[member], directory.Group{ID: identity.GroupID(group), Name: name})
+				return nil
+			}
+			r, err := arn.ParseRole(role)
+			held = append(held, directory.HeldMapping{Mapping: directory.Mapping{Subject: member, Role: r,
+				Origin: directory.Origin(origin), IdP: identity.IdPID(idp), Set: time.UnixMilli(set).UTC()}})
+			return err
+		})
 	})
+	ways := waysOut(subject, inside)
+	for i := range held {
+		held[i].Through = ways[held[i].Subject]
+	}
 	slices.SortFunc(held, func(a, b directory.HeldMapping) int {
 		return cmp.Or(strings.Compare(a.Role.String(), b.Role.String()), strings.Compare(a.Subject, b.Subject),
 			cmp.Compare(a.Origin, b.Origin), cmp.Compare(a.IdP, b.IdP))
 	})
 	return held, err
 }
+
+// aroundAndHeld gives, in one walk, the memberships around a subject (way) and
+// the mappings of all who are around it.
+const aroundAndHeld = around + `
+	SELECT TRUE, m.member, g.id, g.name, '', '', '', 0
+		FROM around a CROSS JOIN group_member m CROSS JOIN person_group g
+		WHERE m.member = a.id AND g.id = m.person_group
+	UNION ALL
+	SELECT FALSE, m.subject, '', '', m.role, m.origin, m.idp, m.set_at
+		FROM around a CROSS JOIN role_mapping m WHERE m.subject = a.id`
 
 // active reports whether a subject may hold anything: who is unknown may not.
 func active(t *sql.Tx, subject string) (on bool, err error) {
@@ -157,16 +177,7 @@ func active(t *sql.Tx, subject string) (on bool, err error) {
 }
 
 // waysOut gives, for each group around a subject, the shortest way there.
-func waysOut(t *sql.Tx, subject string) (map[string][]directory.Group, error) {
-	inside := map[string][]directory.Group{} // by member: the groups it is in
-	err := t.Each(around+`SELECT m.member, g.id, g.name FROM around a
-		CROSS JOIN group_member m CROSS JOIN person_group g WHERE m.member = a.id AND g.id = m.person_group`, []any{subject},
-		func(scan func(...any) error) error {
-			var member, id, name string
-			err := scan(&member, &id, &name)
-			inside[member] = append(inside[member], directory.Group{ID: identity.GroupID(id), Name: name})
-			return err
-		})
+func waysOut(subject string, inside map[string][]directory.Group) map[string][]directory.Group {
 	for _, groups := range inside { // of equally short ways, always the same one
 		slices.SortFunc(groups, func(a, b directory.Group) int { return strings.Compare(a.Name, b.Name) })
 	}
@@ -179,5 +190,5 @@ func waysOut(t *sql.Tx, subject string) (map[string][]directory.Group, error) {
 			}
 		}
 	}
-	return ways, err
+	return ways
 }
