@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -45,15 +46,38 @@ type world struct {
 	IdP          string `json:"identity_provider"`
 	CA           string `json:"ca"`
 	Password     string `json:"password"`
+	Block        string `json:"block"`
 }
 
-// start runs `carnet dev` on free ports until the test ends.
+// start runs `carnet dev` on free ports, with data of its own, until the test
+// ends.
 func start(t *testing.T, flags ...string) *world {
+	t.Helper()
+	return startWith(t, append([]string{"--data", filepath.Join(t.TempDir(), "data"), "--free-ports"}, flags...)...)
+}
+
+// freePorts finds ports that nobody listens on now.
+func freePorts(t *testing.T, n int) []string {
+	t.Helper()
+	var ports []string
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		_, port, _ := net.SplitHostPort(l.Addr().String())
+		ports = append(ports, port)
+	}
+	return ports
+}
+
+func startWith(t *testing.T, flags ...string) *world {
 	t.Helper()
 	w := &world{binary: need(t, "CARNET_BINARY"), venv: need(t, "CARNET_VENV")}
 	dir := t.TempDir()
 	status := filepath.Join(dir, "status.json")
-	args := append([]string{"dev", "--data", filepath.Join(dir, "data"), "--free-ports", "--status-file", status}, flags...)
+	args := append([]string{"dev", "--status-file", status}, flags...)
 	cmd := exec.Command(w.binary, args...)
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &log, &log

@@ -52,7 +52,7 @@ func (w world) block() []string {
 		`eval "$(` + carnet + ` env)"`,
 		"aws sts get-caller-identity --endpoint-url " + w.aws,
 		"aws s3 ls s3://sales/orders/ --endpoint-url " + w.aws,
-		"aws s3 cp s3://sales/orders/2025-12.csv - --endpoint-url " + w.aws + " | head -n 3",
+		"aws s3 cp s3://sales/products/products.csv - --endpoint-url " + w.aws,
 	}
 }
 

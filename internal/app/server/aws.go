@@ -4,15 +4,11 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"strconv"
-	"strings"
 	"time"
 
 	"carnet.dev/carnet/internal/app/config"
-	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/edge/awsapi"
 	"carnet.dev/carnet/internal/edge/gateway"
-	"carnet.dev/carnet/internal/protocol/s3"
 	"carnet.dev/carnet/internal/service/access"
 	"carnet.dev/carnet/internal/service/sts"
 )
@@ -32,8 +28,9 @@ func (srv *Server) wireAWS(o Options) error {
 	if err != nil {
 		return err
 	}
+	domains := []string{domain.Hostname()}
 	objects, err := gateway.New(gateway.Config{
-		Region: c.Region, Domains: []string{domain.Hostname()}, Keys: may, Decider: may, Places: may,
+		Region: c.Region, Domains: domains, Keys: may, Decider: may, Places: may,
 		Stores: srv.stores.byName, Logger: srv.log, Now: o.Now,
 	})
 	if err != nil {
@@ -44,7 +41,7 @@ func (srv *Server) wireAWS(o Options) error {
 		MinDuration: c.IAM.MinimumDuration,
 	})
 	face := awsapi.STSConfig{Authority: authority, Keys: may, Region: c.Region, Now: o.Now, Logger: srv.log}
-	front := &awsapi.Front{Refuse: refuseFace}
+	front := &awsapi.Front{Domains: domains}
 	if c.Serves(config.FaceSTS) {
 		front.STS = awsapi.NewSTS(face)
 	}
@@ -61,28 +58,6 @@ func (srv *Server) wireAWS(o Options) error {
 // innerExchanges bounds the broker's calls at once: its limiter class is its
 // own, so strangers on the public port can't starve a sign-in.
 const innerExchanges = 64
-
-// refuseFace answers a request for a service that this listener doesn't serve.
-func refuseFace(w http.ResponseWriter, _ *http.Request, service string) {
-	e := s3.Error{
-		Code: "AuthorizationHeaderMalformed", Status: http.StatusBadRequest, RequestID: string(identity.NewRequestID()),
-		Message: "The credential is scoped to the service " + strconv.Quote(clip(service)) + ", which is not served here; sign for s3 or sts.",
-	}
-	h := w.Header()
-	h.Set("Content-Type", "application/xml")
-	h.Set("X-Amz-Request-Id", e.RequestID)
-	h.Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(e.Status)
-	_, _ = w.Write(e.XML())
-}
-
-func clip(s string) string {
-	const most = 32
-	if len(s) > most {
-		return strings.ToValidUTF8(s[:most], "") + "…"
-	}
-	return s
-}
 
 // awsServer serves the faces that the configuration names. Objects stream for
 // as long as they take; what is bounded is the header, and silence.

@@ -53,7 +53,7 @@ func (s *Service) Credentials(_ context.Context, session LoginSession, role stri
 	}
 	if f := o.Failure; f != nil {
 		return credential.RoleSession{}, fault.Coded(failureKind(*f), f.Code,
-			"role "+o.Role.String()+" can't be had: "+f.Message).WithMend(f.Mend)
+			"role "+o.Role.String()+" can't be had: "+f.Code+": "+f.Message).WithMend(f.Mend)
 	}
 	if !o.Session.Credentials.Live(s.Now()) {
 		return credential.RoleSession{}, fault.Coded(fault.Expired, "role.expired", "the keys of role "+o.Role.String()+" have expired").
