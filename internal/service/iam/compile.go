@@ -160,6 +160,11 @@ func compilePolicy(kind policy.Kind, p Policy) (*policy.Document, error) {
 	if err != nil {
 		return nil, err
 	}
+	if kind != policy.Trust {
+		if err := CheckSupplied(d); err != nil {
+			return nil, err
+		}
+	}
 	if kind == policy.Trust || kind == policy.Resource {
 		d = d.Pin(p.Pins)
 	}

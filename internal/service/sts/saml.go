@@ -30,7 +30,11 @@ func (s *Service) AssumeRoleWithSAML(ctx context.Context, r SAMLRequest) (*SAMLA
 		return nil, err
 	}
 	if r.HasPolicy {
-		if _, err := policy.Parse(policy.Session, "session-policy", []byte(r.Policy)); err != nil {
+		document, err := policy.Parse(policy.Session, "session-policy", []byte(r.Policy))
+		if err != nil {
+			return nil, err
+		}
+		if err := iam.CheckSupplied(document); err != nil {
 			return nil, err
 		}
 		var compact bytes.Buffer
