@@ -71,12 +71,17 @@ fuzz-smoke: ## each fuzz target for FUZZTIME (30s)
 
 .PHONY: vectors
 vectors: ## outside test vectors from VECTORS; fails when none load
-	CARNET_VECTORS=$(abspath $(VECTORS)) go test -count=1 -tags vectors -run 'Vectors' -v ./internal/protocol/... | grep -vE '^(=== |\?|testing: warning)' ; exit $${PIPESTATUS[0]}
+	CARNET_VECTORS=$(abspath $(VECTORS)) go test -count=1 -tags vectors -run 'Vectors' -v ./internal/protocol/sigv4/... | grep -vE '^(=== |\?|testing: warning)' ; exit $${PIPESTATUS[0]}
 
 .PHONY: bench
 bench: ## first benchmarks, ratios printed (they go to build/bench.txt too)
 	@mkdir -p $(BUILD)
 	go test -run '^$$' -bench . -benchtime $(BENCHTIME) -benchmem ./internal/protocol/... ./internal/service/... ./internal/edge/gateway/... | grep -vE '^(PASS|ok|goos|goarch|\?)' | tee $(BUILD)/bench.txt ; exit $${PIPESTATUS[0]}
+
+.PHONY: bench-rivals
+bench-rivals: ## SAML verification beside crewjam/saml and goxmldsig (a module of its own)
+	go -C bench vet ./...
+	go -C bench test -run '^$$' -bench . -benchtime $(BENCHTIME) ./...
 
 $(VENV)/.done: test/interop/requirements.txt
 	python3 -m venv $(VENV)
