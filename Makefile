@@ -8,6 +8,7 @@ BIN         := $(BUILD)/carnet
 GOFLAGS     ?=
 VECTORS     ?= ../shared/vectors
 FUZZTIME    ?= 30s
+FUZZOTHERS  ?= 8s
 BENCHTIME   ?= 1s
 STATICCHECK := v0.8.2
 GOVULNCHECK := v1.8.0
@@ -66,8 +67,8 @@ race: ## the plain tests under the race detector (needs a C compiler)
 	CGO_ENABLED=1 go test -race -timeout 15m ./...
 
 .PHONY: fuzz-smoke
-fuzz-smoke: ## each fuzz target for FUZZTIME (30s)
-	@.ci/fuzz $(FUZZTIME)
+fuzz-smoke: ## the readers of unproven bytes for FUZZTIME (30s) each, all other targets for FUZZOTHERS (8s)
+	@mkdir -p $(BUILD) && .ci/fuzz $(FUZZTIME) $(FUZZOTHERS)
 
 .PHONY: vectors
 vectors: ## outside test vectors from VECTORS; fails when none load
@@ -108,7 +109,7 @@ check-dev: build ## the walk from sign-in to S3 with the built binary
 
 .PHONY: full
 full: ci ## every matrix and long run
-	$(MAKE) fuzz-smoke FUZZTIME=5m
+	$(MAKE) fuzz-smoke FUZZTIME=5m FUZZOTHERS=5m
 	$(MAKE) bench
 
 .PHONY: ci
