@@ -154,7 +154,8 @@ func (f *Fault) Is(target error) bool {
 }
 
 // Of gives the fault in err's chain, or an Internal fault around err. The
-// public text of that fault is fixed, so that nothing internal leaks.
+// public text of that fault is fixed, so that nothing internal leaks. Of(nil)
+// is a nil *Fault: ask err == nil first, never return it as an error.
 func Of(err error) *Fault {
 	if err == nil {
 		return nil
@@ -166,5 +167,11 @@ func Of(err error) *Fault {
 	return &Fault{Kind: Internal, Public: "Carnet failed on this request", Mend: "give the request id to your administrator", Cause: err}
 }
 
-// KindOf gives the kind of err; Internal for errors that are not faults.
-func KindOf(err error) Kind { return Of(err).Kind }
+// KindOf gives the kind of err; Internal for errors that are not faults, and
+// for nil, so that a caller who forgot to look never takes it for a permission.
+func KindOf(err error) Kind {
+	if f := Of(err); f != nil {
+		return f.Kind
+	}
+	return Internal
+}

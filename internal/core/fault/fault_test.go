@@ -42,3 +42,12 @@ func TestIsMatchesKindAndCode(t *testing.T) {
 		t.Error("matches another")
 	}
 }
+
+func TestNoErrorHasNoFault(t *testing.T) {
+	if fault.Of(nil) != nil {
+		t.Error("nil has a fault")
+	}
+	if k := fault.KindOf(nil); k != fault.Internal {
+		t.Errorf("nil is of kind %v", k)
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/core/secret"
 	"carnet.dev/carnet/internal/service/login"
 )
@@ -78,7 +79,11 @@ func (row *row) serve(w http.ResponseWriter, r *http.Request) error {
 	if rec, ok := w.(*recorder); ok {
 		rec.session = caller.Session.ID
 	}
-	r = r.WithContext(context.WithValue(r.Context(), callerKey{}, caller))
+	ctx := context.WithValue(r.Context(), callerKey{}, caller)
+	if s := caller.Session; s.ID != "" {
+		ctx = identity.WithActor(ctx, identity.Actor{Person: s.Person.ID, UserName: s.Person.UserName, LoginSession: s.ID})
+	}
+	r = r.WithContext(ctx)
 	r.Body = http.MaxBytesReader(w, r.Body, row.MaxBody)
 	return row.Handler(w, r)
 }

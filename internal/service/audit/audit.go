@@ -19,12 +19,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strings"
 	"sync"
 	"time"
 
 	"carnet.dev/carnet/internal/core/event"
 	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/core/identity"
 )
 
 // Record is one link of a chain, as it is stored.
@@ -169,7 +171,8 @@ func (w *Writer) Chain() string { return w.id }
 const maxBody = 32 << 10
 
 // Record appends an event to the chain, in the transaction that ctx carries
-// (or in one of its own). When it fails the act must not happen.
+// (or in one of its own). When it fails the act must not happen. Request and
+// actor come from ctx where the event leaves them out.
 func (w *Writer) Record(ctx context.Context, e event.Event) error {
 	now := w.Now().UTC().Truncate(time.Millisecond)
 	if e.At.IsZero() {
@@ -181,6 +184,7 @@ func (w *Writer) Record(ctx context.Context, e event.Event) error {
 	if e.Action == "" {
 		return fault.New(fault.Internal, "an audit record without an action")
 	}
+	attribute(ctx, &e)
 	body, err := json.Marshal(e)
 	if err != nil {
 		return err
@@ -197,6 +201,24 @@ func (w *Writer) Record(ctx context.Context, e event.Event) error {
 		r.Hash = r.link(head.Hash)
 		return w.Store.Append(ctx, r)
 	})
+}
+
+// attribute fills in who acts and for which request, from ctx, where the event
+// doesn't say. Who acts is filled whole or not at all: an event that names
+// somebody else must not get half of this one.
+func attribute(ctx context.Context, e *event.Event) {
+	if e.Request == "" {
+		e.Request = identity.RequestIDFrom(ctx)
+	}
+	a := identity.ActorFrom(ctx)
+	if a.Host != "" {
+		detail := map[string]string{"actor": "host", "os_user": a.Host}
+		maps.Copy(detail, e.Detail)
+		e.Detail = detail
+	}
+	if e.Person == "" && e.UserName == "" && (e.LoginSession == "" || e.LoginSession == a.LoginSession) {
+		e.Person, e.UserName, e.LoginSession = a.Person, a.UserName, a.LoginSession
+	}
 }
 
 // link gives the hash of a record that follows prev.
