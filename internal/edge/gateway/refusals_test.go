@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
@@ -132,7 +133,7 @@ func TestKeyAliasesAreRefused(t *testing.T) {
 					r.Header.Set("X-Amz-Copy-Source", source)
 				}), 400, "InvalidURI")
 			}
-			if !strings.ContainsAny(key, "\x00\xff") { // XML can't carry those
+			if !strings.Contains(key, "\x00") && utf8.ValidString(key) { // XML can't carry those
 				body := "<Delete><Object><Key>" + key + "</Key></Object></Delete>"
 				if _, got := send(t, w.request(t, "POST", "/sales?delete", body, nil)); !strings.Contains(got, "<Code>InvalidURI</Code>") {
 					t.Errorf("batch delete: %s", got)

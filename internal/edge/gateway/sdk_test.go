@@ -1,5 +1,7 @@
 package gateway_test
 
+//lint:file-ignore SA1019 feature/s3/manager is what most programs still use
+
 import (
 	"bytes"
 	"context"

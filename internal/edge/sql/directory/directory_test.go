@@ -24,8 +24,6 @@ func role(name string) arn.Role {
 	return arn.Role{Partition: "aws", Account: "111122223333", Path: "/", Name: name}
 }
 
-func anyRole(arn.Role) bool { return true }
-
 // each runs fn on a directory on every engine.
 func each(t *testing.T, fn func(t *testing.T, d *directory.Directory)) {
 	t.Helper()
