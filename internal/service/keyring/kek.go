@@ -74,8 +74,11 @@ func ParseKEKs(text []byte) (KEKs, error) {
 	return keys, nil
 }
 
+// codeKEK is the code of every fault about the key-encryption key.
+const codeKEK = "keyring.kek"
+
 func badKEK(public string) *fault.Fault {
-	return fault.Coded(fault.Misconfigured, "keyring.kek", public).
+	return fault.Coded(fault.Misconfigured, codeKEK, public).
 		WithMend("restore the file from where you keep it, or make a new one for a new installation")
 }
 
@@ -106,7 +109,7 @@ func wrongKEK(what string, ks KEKs) *fault.Fault {
 	for _, k := range ks {
 		have = append(have, k.id)
 	}
-	return fault.Coded(fault.Misconfigured, "keyring.kek",
+	return fault.Coded(fault.Misconfigured, codeKEK,
 		fmt.Sprintf("the key-encryption key is the wrong one: %s, the file has %s", what, strings.Join(have, ", "))).
 		WithMend("give the key file that belongs to it; nothing was changed")
 }

@@ -79,9 +79,14 @@ type Store interface {
 
 // Config of a ring.
 type Config struct {
-	Store  Store
-	KEKs   KEKs
-	Server string // id of this server process
+	Store Store
+	KEKs  KEKs
+	// Reread reads the key-encryption keys again when the ring was rewrapped
+	// under one that this process doesn't have. Nil: it keeps to KEKs.
+	Reread func() (KEKs, error)
+	// Server is the id of this server process; empty for a command that soon
+	// ends, for which no rotation waits.
+	Server string
 	Now    func() time.Time
 	Logger *slog.Logger
 }
@@ -90,6 +95,7 @@ type Config struct {
 // touch no database.
 type Keyring struct {
 	store  Store
+	reread func() (KEKs, error)
 	server string
 	now    func() time.Time
 	log    *slog.Logger
@@ -114,7 +120,7 @@ type dataKey struct {
 // key-encryption key that doesn't open what is stored is a fault Misconfigured
 // ("keyring.kek"), and nothing is written.
 func Open(ctx context.Context, c Config) (*Keyring, error) {
-	k := &Keyring{store: c.Store, server: c.Server, now: c.Now, log: c.Logger}
+	k := &Keyring{store: c.Store, reread: c.Reread, server: c.Server, now: c.Now, log: c.Logger}
 	if k.log == nil {
 		k.log = slog.New(slog.DiscardHandler)
 	}
@@ -150,11 +156,44 @@ func (k *Keyring) Reload(ctx context.Context) error {
 		return err
 	}
 	next, err := unwrapAll(state, *k.keks.Load())
+	if k.reread != nil && errors.Is(err, fault.Coded(fault.Misconfigured, codeKEK, "")) {
+		next, err = k.unwrapAnew(state, err)
+	}
 	if err != nil {
 		return err
 	}
 	k.loaded.Store(next)
 	return nil
+}
+
+// unwrapAnew tries the keys that the file has now. Where they don't fit either,
+// the first error stands.
+func (k *Keyring) unwrapAnew(state State, first error) (*loaded, error) {
+	keks, err := k.reread()
+	if err != nil {
+		return nil, errors.Join(first, err)
+	}
+	next, err := unwrapAll(state, keks)
+	if err != nil {
+		return nil, first
+	}
+	k.keks.Store(&keks)
+	k.log.Info("the key-encryption key was replaced", "key_encryption_key", keks[0].ID())
+	return next, nil
+}
+
+// Check proves that keks open what the store holds, and writes nothing. Faults:
+// Misconfigured "keyring.kek"; Conflict when the store holds no key yet.
+func Check(ctx context.Context, store Store, keks KEKs) error {
+	state, err := store.Load(ctx)
+	if err != nil {
+		return err
+	}
+	if len(state.Keys) == 0 {
+		return fault.New(fault.Conflict, "the database holds nothing yet").WithMend("start the server once")
+	}
+	_, err = unwrapAll(state, keks)
+	return err
 }
 
 func unwrapAll(state State, keks KEKs) (*loaded, error) {

@@ -33,10 +33,30 @@ func (k *Keyring) Rotate(ctx context.Context, ring string) error {
 	return k.Tend(ctx)
 }
 
+// OnItsWay reports whether a new key of the ring is published and not in use
+// yet, as of the last load.
+func (k *Keyring) OnItsWay(ring string) bool {
+	return slices.ContainsFunc(k.loaded.Load().state.Keys, func(w WrappedKey) bool { return w.Ring == ring && w.UsedFrom.IsZero() })
+}
+
+// Waiting gives the live servers that have not loaded all keys, as of the last
+// load.
+func (k *Keyring) Waiting() []ServerView {
+	l, now := k.loaded.Load(), k.now()
+	var late []ServerView
+	for _, s := range l.state.Servers {
+		if s.Server != k.server && now.Sub(s.Seen) < ServerStale && s.Generation < l.generation {
+			late = append(late, s)
+		}
+	}
+	return late
+}
+
 // Rewrap moves every data key under the first of keks, all at once. Give it
 // the new key first and the old one second; give the other servers the same
-// file before, for a server that restarts with the old file alone refuses to
-// start. Sealed data and tokens stay as they are.
+// file before: a running one reads it again (Config.Reread), one that restarts
+// with the old file alone refuses to start. Sealed data and tokens stay as
+// they are.
 func (k *Keyring) Rewrap(ctx context.Context, keks KEKs) error {
 	state, err := k.store.Load(ctx)
 	if err != nil {
@@ -72,32 +92,27 @@ func (k *Keyring) Tend(ctx context.Context) error {
 	if err := k.confirm(ctx); err != nil {
 		return err
 	}
-	l, now := k.loaded.Load(), k.now()
-	for _, w := range l.state.Keys {
-		if !w.UsedFrom.IsZero() || !k.known(l, now) {
+	// A server that was silent for ServerStale refuses decisions until it has
+	// loaded the ring again, so nobody waits for it longer.
+	if len(k.Waiting()) > 0 {
+		return nil
+	}
+	for _, w := range k.loaded.Load().state.Keys {
+		if !w.UsedFrom.IsZero() {
 			continue
 		}
 		k.log.Info("a key is in use now", "key", w.ID, "ring", w.Ring)
-		if err := k.store.Use(ctx, w.ID, now); err != nil {
+		if err := k.store.Use(ctx, w.ID, k.now()); err != nil {
 			return err
 		}
 	}
 	return k.Reload(ctx)
 }
 
-// known reports whether every live server has loaded all that l holds. A
-// server that was silent for ServerStale refuses decisions until it has loaded
-// the ring again, so nobody waits for it longer.
-func (k *Keyring) known(l *loaded, now time.Time) bool {
-	for _, s := range l.state.Servers {
-		if s.Server != k.server && now.Sub(s.Seen) < ServerStale && s.Generation < l.generation {
-			return false
-		}
-	}
-	return true
-}
-
 func (k *Keyring) confirm(ctx context.Context) error {
+	if k.server == "" {
+		return nil
+	}
 	return k.store.Confirm(ctx, ServerView{Server: k.server, Generation: k.loaded.Load().generation, Seen: k.now()})
 }
 

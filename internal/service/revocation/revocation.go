@@ -12,6 +12,7 @@ package revocation
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -68,8 +69,10 @@ type Store interface {
 
 // Config is what a Feed stands on.
 type Config struct {
-	Store  Store
-	Server string // id of this server process
+	Store Store
+	// Server is the id of this server process; empty for a command that soon
+	// ends, which nobody waits for.
+	Server string
 	Now    func() time.Time
 	Bound  time.Duration // 0: DefaultBound
 	Logger *slog.Logger
@@ -160,8 +163,13 @@ func (f *Feed) RevokePerson(ctx context.Context, id identity.PersonID) error {
 	return err
 }
 
-// Who gives every live server's view.
-func (f *Feed) Who(ctx context.Context) ([]View, error) { return f.Store.Views(ctx) }
+// Who gives every live server's view: one that has not told its own within the
+// bound decides nothing any more.
+func (f *Feed) Who(ctx context.Context) ([]View, error) {
+	views, err := f.Store.Views(ctx)
+	oldest := f.Now().Add(-f.Bound)
+	return slices.DeleteFunc(views, func(v View) bool { return v.Seen.Before(oldest) }), err
+}
 
 // Confirm looks at the store once, applies what is new and tells the others.
 func (f *Feed) Confirm(ctx context.Context) error {
@@ -184,7 +192,7 @@ func (f *Feed) Confirm(ctx context.Context) error {
 		f.confirmed = began
 	}
 	view := View{Server: f.Server, Epoch: f.head, Seen: began}
-	tell := view.Epoch != f.told.Epoch || began.Sub(f.told.Seen) >= f.Bound/6
+	tell := f.Server != "" && (view.Epoch != f.told.Epoch || began.Sub(f.told.Seen) >= f.Bound/6)
 	if tell {
 		f.told = view
 		for k, e := range f.revoked {

@@ -228,3 +228,37 @@ func BenchmarkRefused(b *testing.B) {
 		}
 	}
 }
+
+// TestCommandsAreNoServers: a command on the host revokes and asks who has
+// applied it; it is not itself one of those.
+func TestCommandsAreNoServers(t *testing.T) {
+	now := time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
+	clock := func() time.Time { return now }
+	db := sqltest.Open(t)
+	server := open(t, db, "a", clock)
+	command := open(t, db, "", clock)
+	e, err := command.Revoke(t.Context(), revocation.Person, "alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	who := func() []revocation.View {
+		t.Helper()
+		views, err := command.Who(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return views
+	}
+	confirm(t, command)
+	if v := who(); len(v) != 1 || v[0].Server != "a" || v[0].Epoch >= e {
+		t.Errorf("before: %+v", v)
+	}
+	confirm(t, server)
+	if v := who(); len(v) != 1 || v[0].Epoch != e {
+		t.Errorf("after: %+v", v)
+	}
+	now = now.Add(revocation.DefaultBound + time.Second)
+	if v := who(); len(v) != 0 {
+		t.Errorf("a server that decides nothing any more is waited for: %+v", v)
+	}
+}
