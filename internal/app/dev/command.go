@@ -1,7 +1,6 @@
 package dev
 
 import (
-	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -70,7 +69,9 @@ func firstOf(a, b error) error {
 	return b
 }
 
-// defaultData is the data folder of this user.
+// defaultData is the data folder of this user; empty where he has no home. A
+// folder for temporary files is no substitute: whoever made it first would own
+// the keys and the program in it.
 func defaultData() string {
 	if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
 		return filepath.Join(dir, "carnet-dev")
@@ -78,5 +79,5 @@ func defaultData() string {
 	if home, err := os.UserHomeDir(); err == nil {
 		return filepath.Join(home, ".local", "share", "carnet-dev")
 	}
-	return filepath.Join(os.TempDir(), fmt.Sprintf("carnet-dev-%d", os.Getuid()))
+	return ""
 }

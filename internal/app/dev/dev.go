@@ -22,6 +22,7 @@ import (
 	"carnet.dev/carnet/internal/app/config"
 	"carnet.dev/carnet/internal/app/dev/dataset"
 	"carnet.dev/carnet/internal/app/server"
+	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/edge/devidp"
 	"carnet.dev/carnet/internal/service/federation"
 )
@@ -136,34 +137,24 @@ func present(ctx context.Context, o Options, w world, out io.Writer, failed <-ch
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
 
-// prepare makes the data folder, anew where asked.
+// prepare makes the data folder, anew where asked. It goes no further with a
+// folder that isn't dev's own.
 func prepare(o *Options) error {
+	if o.Data == "" {
+		return fault.New(fault.Misconfigured, "this user has no home for the data folder").WithMend("name one with --data")
+	}
 	folder, err := filepath.Abs(o.Data)
 	if err != nil {
 		return err
 	}
 	o.Data = folder
-	if o.Reset {
-		if err := reset(folder); err != nil {
-			return err
-		}
-	}
-	return os.MkdirAll(folder, 0o700)
-}
-
-// reset removes a data folder of dev, and nothing that isn't one.
-func reset(folder string) error {
-	entries, err := os.ReadDir(folder)
-	if errors.Is(err, os.ErrNotExist) || err == nil && len(entries) == 0 {
-		return nil
-	}
-	if err != nil {
+	if err := server.ClaimDevelopmentFolder(folder); err != nil || !o.Reset {
 		return err
 	}
-	if !server.IsDevelopmentFolder(folder) {
-		return fmt.Errorf("%s is not a data folder of carnet dev: it is left alone; name another with --data", folder)
+	if err := os.RemoveAll(folder); err != nil {
+		return err
 	}
-	return os.RemoveAll(folder)
+	return server.ClaimDevelopmentFolder(folder)
 }
 
 // keepProgram copies this program to a path that outlives `go run`, so that

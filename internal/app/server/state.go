@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -37,16 +36,6 @@ import (
 // mostOnceIDs bounds the one-use ids that are kept: some 300 sign-ins a second
 // for an hour.
 const mostOnceIDs = 1_000_000
-
-// IsDevelopmentFolder reports whether a data folder belongs to carnet dev.
-func IsDevelopmentFolder(folder string) bool {
-	_, err := os.Stat(filepath.Join(folder, developmentMark))
-	return err == nil
-}
-
-// developmentMark is a file in the data folder of carnet dev: a server that
-// people rely on refuses such a folder.
-const developmentMark = "carnet-dev"
 
 // state is what rests: the database and the services that stand on it alone.
 // The host's own commands (sso add, authority apply, admin recover) need
@@ -173,21 +162,6 @@ func openDatabase(ctx context.Context, c *config.Config, log *slog.Logger) (*sql
 		return nil, fault.Wrap(err, fault.Misconfigured, "cannot read database.postgresql_dsn_file")
 	}
 	return sql.Open(ctx, sql.Config{PostgreSQL: secret.New(strings.TrimSpace(string(dsn))), Logger: log})
-}
-
-// checkData makes the data folder and keeps the two worlds apart.
-func checkData(c *config.Config, development bool) error {
-	if err := os.MkdirAll(c.Data, 0o700); err != nil {
-		return fault.Wrap(err, fault.Misconfigured, "cannot make the data folder "+c.Data)
-	}
-	if development {
-		return os.WriteFile(filepath.Join(c.Data, developmentMark), []byte("This folder belongs to carnet dev: its password and keys are not fit for anything real.\n"), 0o600)
-	}
-	if IsDevelopmentFolder(c.Data) {
-		return fault.New(fault.Misconfigured, c.Data+" is the data folder of carnet dev").
-			WithMend("give the server a folder of its own (data: in the configuration)")
-	}
-	return nil
 }
 
 // keyEncryptionKeys reads the key that wraps all others. It is made only for a
