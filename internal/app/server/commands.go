@@ -51,10 +51,10 @@ func (h *host) server() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := c.CheckFiles(); err != nil {
+				return err
+			}
 			if check {
-				if err := c.CheckFiles(); err != nil {
-					return err
-				}
 				fmt.Fprintf(cmd.OutOrStdout(), "%s is valid: %d accounts, %d upstreams, pages on %s, AWS on %s\n",
 					h.config, len(c.Accounts), len(c.Upstreams), c.BaseURL, c.Listen.AWS.URL)
 				return nil

@@ -14,7 +14,6 @@ import (
 
 	"carnet.dev/carnet/internal/app/config"
 	"carnet.dev/carnet/internal/core/fault"
-	"carnet.dev/carnet/internal/core/secret"
 	"carnet.dev/carnet/internal/edge/keyfile"
 	"carnet.dev/carnet/internal/edge/sql"
 	sqlaudit "carnet.dev/carnet/internal/edge/sql/audit"
@@ -157,11 +156,11 @@ func openDatabase(ctx context.Context, c *config.Config, log *slog.Logger) (*sql
 	if c.Database.SQLite != "" {
 		return sql.Open(ctx, sql.Config{SQLite: c.Database.SQLite, Logger: log})
 	}
-	dsn, err := os.ReadFile(c.Database.PostgreSQLDSNFile)
+	dsn, err := config.ReadSecret(c.Database.PostgreSQLDSNFile)
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Misconfigured, "cannot read database.postgresql_dsn_file")
+		return nil, fault.Wrap(err, fault.Misconfigured, "cannot use database.postgresql_dsn_file")
 	}
-	return sql.Open(ctx, sql.Config{PostgreSQL: secret.New(strings.TrimSpace(string(dsn))), Logger: log})
+	return sql.Open(ctx, sql.Config{PostgreSQL: dsn, Logger: log})
 }
 
 // keyEncryptionKeys reads the key that wraps all others. It is made only for a
