@@ -55,20 +55,45 @@ func open(p Ports, certificate tls.Certificate) (s sockets, w world, err error) 
 		}
 		*want.into = append(*want.into, l)
 	}
-	l, err := listen("127.0.0.1", p.IdP, "--idp-port")
+	s.idp, err = listenAsLocalhost(p.IdP, "--idp-port")
 	if err != nil {
 		return s, w, err
 	}
-	s.idp = append(s.idp, l)
-	port := l.Addr().(*net.TCPAddr).Port
-	// Browsers may try ::1 first for localhost; where there is no IPv6 they
-	// don't.
-	if six, err := net.Listen("tcp", net.JoinHostPort("::1", strconv.Itoa(port))); err == nil {
-		s.idp = append(s.idp, six)
-	}
-	w.idp = fmt.Sprintf("http://localhost:%d", port)
+	w.idp = fmt.Sprintf("http://localhost:%d", portOf(s.idp[0]))
 	return s, w, nil
 }
+
+// listenAsLocalhost takes one port on both addresses of the name localhost.
+// Browsers may try ::1 first: whoever else listened there would be given the
+// password, so a port that is taken on either address is not used.
+func listenAsLocalhost(port int, flag string) ([]net.Listener, error) {
+	any6, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		four, err := listen("127.0.0.1", port, flag) // this machine has no IPv6, so nobody can be there
+		if err != nil {
+			return nil, err
+		}
+		return []net.Listener{four}, nil
+	}
+	_ = any6.Close()
+	const tries = 20 // a port that is free on one address is rarely taken on the other
+	for try := 1; ; try++ {
+		four, err := listen("127.0.0.1", port, flag)
+		if err != nil {
+			return nil, err
+		}
+		six, err := listen("::1", portOf(four), flag)
+		if err == nil {
+			return []net.Listener{four, six}, nil
+		}
+		_ = four.Close()
+		if port != 0 || try == tries {
+			return nil, err
+		}
+	}
+}
+
+func portOf(l net.Listener) int { return l.Addr().(*net.TCPAddr).Port }
 
 func listen(host string, port int, flag string) (net.Listener, error) {
 	l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
