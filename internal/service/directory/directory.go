@@ -135,9 +135,30 @@ type Mappings interface {
 	// Sync replaces a person's own mappings that within admits by roles of
 	// one assertion; an older assertion than the last changes nothing.
 	Sync(ctx context.Context, s Sync) (changed Change, err error)
+	// Own gives the mappings of the subject itself, whether it is active or not.
+	Own(ctx context.Context, subject string) ([]Mapping, error)
 	// Held gives the mappings of the subject and of all groups around it,
 	// with the way that leads there; none when the subject is not active.
 	Held(ctx context.Context, subject string) ([]HeldMapping, error)
+}
+
+// Lists shows administrators who is in what.
+type Lists interface {
+	// ListGroups gives groups by folded name after the given one (the zero
+	// Group: from the start).
+	ListGroups(ctx context.Context, after Group, most int) ([]Group, error)
+	// Group gives one; NotFound.
+	Group(ctx context.Context, id identity.GroupID) (Group, error)
+	// Members gives who is in a group, not through others, by kind and name.
+	Members(ctx context.Context, id identity.GroupID) ([]Member, error)
+	// MemberOf gives the groups that a subject is in, not through others, by name.
+	MemberOf(ctx context.Context, subject string) ([]Group, error)
+}
+
+// Member is one direct member of a group: a person, group or service principal.
+type Member struct {
+	ID   string
+	Name string
 }
 
 // Sync is what one assertion says about a person's roles.
@@ -165,6 +186,7 @@ type Config struct {
 	Groups            Groups
 	ServicePrincipals ServicePrincipals
 	Mappings          Mappings
+	Lists             Lists
 	Now               func() time.Time
 }
 

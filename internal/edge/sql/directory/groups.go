@@ -40,21 +40,6 @@ func (s Store) DeleteGroup(ctx context.Context, id identity.GroupID) error {
 	})
 }
 
-// GroupByName gives a group, letter case aside.
-func (s Store) GroupByName(ctx context.Context, name string) (g directory.Group, err error) {
-	err = s.DB.Read(ctx, func(t *sql.Tx) error {
-		var created int64
-		err := t.QueryRow(`SELECT id, name, external_id, created FROM person_group WHERE name_fold = $1`, directory.Fold(name)).
-			Scan(&g.ID, &g.Name, &g.ExternalID, &created)
-		if errors.Is(err, sql.ErrNoRows) {
-			return fault.New(fault.NotFound, "there is no such group")
-		}
-		g.Created = time.UnixMilli(created).UTC()
-		return err
-	})
-	return g, err
-}
-
 // around gives, from one subject, the groups around it: first CTE of queries
 // that follow memberships outwards. UNION drops what was seen, so it ends.
 // SQLite takes CROSS JOIN as the order to join in: from the few groups around

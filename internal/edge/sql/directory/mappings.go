@@ -93,6 +93,15 @@ func (s Store) Sync(ctx context.Context, y directory.Sync) (c directory.Change, 
 	return c, err
 }
 
+// Own gives the subject's own rights.
+func (s Store) Own(ctx context.Context, subject string) (all []directory.Mapping, err error) {
+	err = s.DB.Read(ctx, func(t *sql.Tx) error {
+		all, err = own(t, subject)
+		return err
+	})
+	return all, err
+}
+
 func own(t *sql.Tx, subject string) (all []directory.Mapping, err error) {
 	err = t.Each(`SELECT subject, role, origin, idp, set_at FROM role_mapping WHERE subject = $1 ORDER BY role, origin, idp`,
 		[]any{subject}, func(scan func(...any) error) error {

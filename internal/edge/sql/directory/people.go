@@ -29,12 +29,13 @@ var (
 	_ directory.Groups            = Store{}
 	_ directory.ServicePrincipals = Store{}
 	_ directory.Mappings          = Store{}
+	_ directory.Lists             = Store{}
 )
 
 // On makes the directory that stands on db.
 func On(db *sql.DB, now func() time.Time) *directory.Directory {
 	s := Store{DB: db}
-	return directory.New(directory.Config{People: s, Identities: s, Groups: s, ServicePrincipals: s, Mappings: s, Now: now})
+	return directory.New(directory.Config{People: s, Identities: s, Groups: s, ServicePrincipals: s, Mappings: s, Lists: s, Now: now})
 }
 
 const personColumns = `id, idp, user_name, display_name, mail, external_id, active, administrator, created`

@@ -96,6 +96,19 @@ func (h header) line(t *sql.Tx) ([]byte, error) {
 	return append(line, '\n'), err
 }
 
+// Verify reads a sealed backup to its end and proves that every byte of it is
+// whole and opens under keks; it touches no database. Faults as for Restore.
+func Verify(keks keyring.KEKs, r io.Reader) (created time.Time, err error) {
+	h, rows, err := unseal(keks, r)
+	if err != nil {
+		return time.Time{}, err
+	}
+	if _, err := io.Copy(io.Discard, rows); err != nil {
+		return time.Time{}, damaged(err)
+	}
+	return h.Created, nil
+}
+
 // Restore puts a sealed backup into an empty database. finish runs inside the
 // transaction, on the newest schema: what the backup can't know, such as that
 // everything issued after it has to be revoked. Faults: Misconfigured
@@ -103,24 +116,33 @@ func (h header) line(t *sql.Tx) ([]byte, error) {
 // for a damaged file, Conflict for a database that isn't empty; each leaves the
 // database as it was.
 func Restore(ctx context.Context, db *sql.DB, keks keyring.KEKs, r io.Reader, finish func(context.Context) error) error {
-	in, h, line, err := open(r, sealedFormat)
+	h, rows, err := unseal(keks, r)
 	if err != nil {
 		return err
+	}
+	return rebuild(ctx, db, h, rows, finish)
+}
+
+// unseal gives the rows of a sealed backup.
+func unseal(keks keyring.KEKs, r io.Reader) (header, io.Reader, error) {
+	in, h, line, err := open(r, sealedFormat)
+	if err != nil {
+		return h, nil, err
 	}
 	key, err := keks.BackupKey(h.KEK, h.Salt)
 	if err != nil {
-		return err
+		return h, nil, err
 	}
 	aead, err := newAEAD(key)
 	if err != nil {
-		return err
+		return h, nil, err
 	}
 	bound := sha256.Sum256(line)
 	z, err := gzip.NewReader(&opener{r: in, aead: aead, header: bound[:]})
 	if err != nil {
-		return damaged(err)
+		return h, nil, damaged(err)
 	}
-	return rebuild(ctx, db, h, z, finish)
+	return h, z, nil
 }
 
 // Import puts an export into an empty database; see Restore.

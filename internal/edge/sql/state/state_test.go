@@ -206,6 +206,9 @@ func TestRestoreRefusesAndTouchesNothing(t *testing.T) {
 		{"another file", []byte("hello\n"), k, fault.Invalid, "state.format"},
 		{"an empty file", nil, k, fault.Invalid, "state.format"},
 	} {
+		if _, err := state.Verify(c.keks, bytes.NewReader(c.file)); !errors.Is(err, fault.Coded(c.kind, c.code, "")) {
+			t.Errorf("%s, verified alone: %v", c.name, err)
+		}
 		path := filepath.Join(t.TempDir(), "new.db")
 		into := empty(t, sql.Config{SQLite: path})
 		err := state.Restore(t.Context(), into, c.keks, bytes.NewReader(c.file), finish(into))
@@ -222,6 +225,9 @@ func TestRestoreRefusesAndTouchesNothing(t *testing.T) {
 		if tables != 0 {
 			t.Errorf("%s: the refused restore left %d tables", c.name, tables)
 		}
+	}
+	if _, err := state.Verify(k, bytes.NewReader(good)); err != nil {
+		t.Errorf("a whole backup: %v", err)
 	}
 	before := backupText(t, db)
 	err := state.Restore(t.Context(), db, k, bytes.NewReader(good), finish(db))
