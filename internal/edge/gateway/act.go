@@ -46,6 +46,10 @@ func (x *exchange) act(body *sigv4.Body) error {
 		return x.listBuckets()
 	case s3.GetBucketLocation:
 		return x.bucketLocation()
+	case s3.CompleteMultipartUpload:
+		if small, err = s3.ReadComplete(small); err != nil {
+			return err
+		}
 	}
 	if x.op.CopiesTags {
 		if err := x.permitTagCopy(); err != nil {
