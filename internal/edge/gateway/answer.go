@@ -127,6 +127,11 @@ func (x *exchange) storeRefused(res *http.Response) error {
 	default:
 		e = s3.Error{Code: "InternalError", Message: "The store answers " + strconv.Itoa(res.StatusCode)}
 	}
+	if res.StatusCode >= 500 || e.Code == "AccessDenied" {
+		// Said to the store's own operator: it may name its users, hosts and disks.
+		x.g.config.Logger.Error("the store refuses or fails", "request_id", x.id, "upstream", x.place.Upstream, "code", e.Code, "status", res.StatusCode, "message", e.Message)
+		e.Message, e.Extra = "The store behind this gateway does not do it; its operator finds the cause under this request id", nil
+	}
 	if ourFault(e.Code) {
 		x.g.config.Logger.Error("the store refuses the gateway's own key or region", "request_id", x.id, "upstream", x.place.Upstream, "code", e.Code, "status", res.StatusCode)
 		return fault.New(fault.Misconfigured, "The store behind this gateway refuses the gateway itself").WithMend("ask your administrator to check the key, clock and region of the upstream")

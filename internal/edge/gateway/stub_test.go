@@ -75,7 +75,13 @@ func TestStoreFailuresAreNotTheClients(t *testing.T) {
 		"redirect": {func(*s3.Outgoing) (*http.Response, error) {
 			return response(307, "", http.Header{"Location": {"http://x"}}), nil
 		}, 500, "InternalError"},
-		"bare 403":         {func(*s3.Outgoing) (*http.Response, error) { return response(403, "", nil), nil }, 500, "InternalError"},
+		"bare 403": {func(*s3.Outgoing) (*http.Response, error) { return response(403, "", nil), nil }, 500, "InternalError"},
+		"our key may not": {func(*s3.Outgoing) (*http.Response, error) {
+			return response(403, "<Error><Code>AccessDenied</Code><Message>User: arn:aws:iam::999988887777:user/AKSTORE is not authorized</Message></Error>", nil), nil
+		}, 403, "AccessDenied"},
+		"its disk": {func(*s3.Outgoing) (*http.Response, error) {
+			return response(500, "<Error><Code>InternalError</Code><Message>cause(open /secret/path)</Message><Server>AKSTORE</Server></Error>", nil), nil
+		}, 500, "InternalError"},
 		"no document":      {func(*s3.Outgoing) (*http.Response, error) { return response(502, "<html>", nil), nil }, 502, "InternalError"},
 		"endless document": {func(*s3.Outgoing) (*http.Response, error) { return response(500, strings.Repeat("x", 9<<20), nil), nil }, 503, "ServiceUnavailable"},
 		"its own throttle": {func(*s3.Outgoing) (*http.Response, error) { return response(503, document("SlowDown"), nil), nil }, 503, "SlowDown"},
@@ -84,7 +90,7 @@ func TestStoreFailuresAreNotTheClients(t *testing.T) {
 			t.Parallel()
 			w := before(t, c.store, nil)
 			body := refused(t, w.request(t, "GET", "/sales/k", "", nil), c.status, c.code)
-			for _, leak := range []string{"theirs", "/secret/path", "http://x"} {
+			for _, leak := range []string{"theirs", "/secret/path", "http://x", "AKSTORE"} {
 				if strings.Contains(body, leak) {
 					t.Errorf("the answer shows %q: %s", leak, body)
 				}

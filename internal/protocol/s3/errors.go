@@ -124,8 +124,16 @@ func element(b buffer, name, text string) {
 	_, _ = b.WriteString("</" + name + ">")
 }
 
-// ReadError reads an upstream's error document. Its resource and request id are
-// the upstream's own and are dropped.
+// extras are the elements of a store's error that tell a client about its own
+// request. All else may be the store's: hosts, request ids, paths.
+var extras = map[string]bool{
+	"ActualObjectSize": true, "ArgumentName": true, "ArgumentValue": true, "BucketName": true, "Condition": true, "ETag": true,
+	"Key": true, "MaxSizeAllowed": true, "MinSizeAllowed": true, "PartNumber": true, "ProposedSize": true, "RangeRequested": true,
+	"UploadId": true, "VersionId": true,
+}
+
+// ReadError reads an upstream's error document, of its elements only those
+// above.
 func ReadError(body []byte) (Error, bool) {
 	var raw struct {
 		XMLName  xml.Name `xml:"Error"`
@@ -141,12 +149,8 @@ func ReadError(body []byte) (Error, bool) {
 	}
 	e := Error{Code: raw.Code, Message: raw.Message, Status: statuses[raw.Code]}
 	for _, x := range raw.Elements {
-		switch name := x.XMLName.Local; name {
-		case "Resource", "RequestId", "HostId":
-		default:
-			if len(e.Extra) < 16 && token(name) {
-				e.Extra = append(e.Extra, sigv4.Param{Name: name, Value: x.Text})
-			}
+		if name := x.XMLName.Local; extras[name] && len(e.Extra) < len(extras) {
+			e.Extra = append(e.Extra, sigv4.Param{Name: name, Value: x.Text})
 		}
 	}
 	return e, true
