@@ -41,6 +41,14 @@ var versioned = map[string]string{
 	"s3:DeleteObjectTagging": "s3:DeleteObjectVersionTagging",
 }
 
+// creates gives s3:ObjectCreationOperation for each operation that asks for
+// s3:PutObject. Policies which demand conditional writes deny on it, so that an
+// absent key would let every write through.
+var creates = map[Name]string{
+	PutObject: "true", CopyObject: "true", CompleteMultipartUpload: "true",
+	CreateMultipartUpload: "false", UploadPart: "false", UploadPartCopy: "false",
+}
+
 // conditionParams and conditionHeaders bring condition keys along.
 var (
 	conditionParams = map[string]string{
@@ -76,6 +84,9 @@ func (o *Operation) readChecks(h headers) error {
 		o.Checks = append(o.Checks, main)
 	}
 	o.addSource(h)
+	if err := o.addMatch(); err != nil {
+		return err
+	}
 	if tags != nil {
 		o.Checks = append(o.Checks, Check{"s3:PutObjectTagging", o.Bucket, o.Key, main.Context})
 	}
@@ -89,6 +100,9 @@ func (o *Operation) readChecks(h headers) error {
 // parameter is an absent key; an empty one is the empty string.
 func (o *Operation) context(h headers) []Value {
 	var out []Value
+	if v, ok := creates[o.Name]; ok {
+		out = append(out, Value{"s3:ObjectCreationOperation", []string{v}})
+	}
 	for _, q := range o.Query {
 		if key, ok := conditionParams[q.Name]; ok {
 			out = append(out, Value{key, []string{q.Value}})
@@ -119,6 +133,22 @@ func (o *Operation) addSource(h headers) {
 	o.Checks = append(o.Checks, o.Source.check())
 	o.Reveal = &Check{Action: "s3:ListBucket", Bucket: o.Source.Bucket}
 	o.CopiesTags = o.Name == CopyObject && h["X-Amz-Tagging-Directive"] != "REPLACE"
+}
+
+// addMatch adds the read that a write does when it depends on the content's
+// ETag (S3 User Guide, "Conditional writes" and "Conditional deletes"): whoever
+// may write alone could else try out what the object holds.
+func (o *Operation) addMatch() error {
+	if o.Name == GetObject || o.Name == HeadObject {
+		return nil
+	}
+	if v, ok := o.Header["If-None-Match"]; ok && v[0] != "*" {
+		return notImplemented("If-None-Match with another value than * on a write")
+	}
+	if v, ok := o.Header["If-Match"]; ok && v[0] != "*" {
+		o.Checks = append(o.Checks, Check{Action: "s3:GetObject", Bucket: o.Bucket, Key: o.Key})
+	}
+	return nil
 }
 
 // TagCopyChecks are asked when the source of a copy has tags.

@@ -111,13 +111,16 @@ func gatherHeaders(r *Request) (headers, error) {
 		if _, ok := h[name]; ok {
 			return nil, twice(name)
 		}
-		if strings.ContainsAny(q.Value, "\r\n\x00") || !token(name) {
+		if strings.ContainsFunc(q.Value, control) || !token(name) {
 			return nil, fault.Coded(fault.Invalid, "InvalidArgument", "The query parameter "+clip(q.Name)+" can't stand for a header")
 		}
 		h[name] = strings.Trim(q.Value, " \t")
 	}
 	return h, nil
 }
+
+// control reports what may not stand in a header's value.
+func control(c rune) bool { return c < ' ' || c == 0x7f }
 
 func twice(name string) error {
 	return fault.Coded(fault.Invalid, "InvalidArgument", "The header "+clip(name)+" is given more than once")

@@ -198,7 +198,7 @@ func (o *Operation) readParams(headers) error {
 				err = invalid("Invalid Encoding Method specified in Request")
 			}
 		case "response-cache-control", "response-content-disposition", "response-content-encoding", "response-content-language", "response-content-type", "response-expires":
-			if strings.ContainsFunc(q.Value, func(c rune) bool { return c < ' ' || c == 0x7f }) {
+			if strings.ContainsFunc(q.Value, control) {
 				// The store writes it into its answer's head; a line break there
 				// would end one answer and begin another.
 				err = invalid("The parameter " + q.Name + " holds a control character")

@@ -65,21 +65,25 @@ func TestOperationsAndTheirChecks(t *testing.T) {
 		{"GET /sales/k?versionId=v1", nil, "GetObject: s3:GetObjectVersion sales/k versionid=v1"},
 		{"GET /sales/k?partNumber=2&x-id=GetObject", []string{"If-Match: \"e\""}, "GetObject: s3:GetObject sales/k if-match=\"e\""},
 		{"HEAD /sales/k", nil, "HeadObject: s3:GetObject sales/k"},
-		{"PUT /sales/k", nil, "PutObject: s3:PutObject sales/k"},
+		{"PUT /sales/k", nil, "PutObject: s3:PutObject sales/k ObjectCreationOperation=true"},
 		{"PUT /sales/k", []string{"X-Amz-Acl: bucket-owner-full-control", "X-Amz-Tagging: a=1&b%20=c", "X-Amz-Storage-Class: STANDARD", "If-None-Match: *"},
-			"PutObject: s3:PutObject sales/k RequestObjectTag/a=1 RequestObjectTag/b =c RequestObjectTagKeys=a|b  if-none-match=* x-amz-acl=bucket-owner-full-control x-amz-storage-class=STANDARD; " +
-				"s3:PutObjectTagging sales/k RequestObjectTag/a=1 RequestObjectTag/b =c RequestObjectTagKeys=a|b  if-none-match=* x-amz-acl=bucket-owner-full-control x-amz-storage-class=STANDARD; " +
-				"s3:PutObjectAcl sales/k RequestObjectTag/a=1 RequestObjectTag/b =c RequestObjectTagKeys=a|b  if-none-match=* x-amz-acl=bucket-owner-full-control x-amz-storage-class=STANDARD"},
+			"PutObject: s3:PutObject sales/k ObjectCreationOperation=true RequestObjectTag/a=1 RequestObjectTag/b =c RequestObjectTagKeys=a|b  if-none-match=* x-amz-acl=bucket-owner-full-control x-amz-storage-class=STANDARD; " +
+				"s3:PutObjectTagging sales/k ObjectCreationOperation=true RequestObjectTag/a=1 RequestObjectTag/b =c RequestObjectTagKeys=a|b  if-none-match=* x-amz-acl=bucket-owner-full-control x-amz-storage-class=STANDARD; " +
+				"s3:PutObjectAcl sales/k ObjectCreationOperation=true RequestObjectTag/a=1 RequestObjectTag/b =c RequestObjectTagKeys=a|b  if-none-match=* x-amz-acl=bucket-owner-full-control x-amz-storage-class=STANDARD"},
 		{"PUT /sales/k", []string{"X-Amz-Copy-Source: /hr/a%20b", "X-Amz-Metadata-Directive: REPLACE"},
-			"CopyObject: s3:PutObject sales/k x-amz-copy-source=hr/a b x-amz-metadata-directive=REPLACE; s3:GetObject hr/a b"},
-		{"PUT /sales/k", []string{"X-Amz-Copy-Source: hr/x?versionId=v2"}, "CopyObject: s3:PutObject sales/k x-amz-copy-source=hr/x; s3:GetObjectVersion hr/x versionid=v2"},
-		{"PUT /sales/k?partNumber=1&uploadId=u", []string{"X-Amz-Copy-Source: hr/x"}, "UploadPartCopy: s3:PutObject sales/k x-amz-copy-source=hr/x; s3:GetObject hr/x"},
-		{"PUT /sales/k?partNumber=1&uploadId=u", nil, "UploadPart: s3:PutObject sales/k"},
-		{"POST /sales/k?uploads", nil, "CreateMultipartUpload: s3:PutObject sales/k"},
-		{"POST /sales/k?uploadId=u", nil, "CompleteMultipartUpload: s3:PutObject sales/k"},
+			"CopyObject: s3:PutObject sales/k ObjectCreationOperation=true x-amz-copy-source=hr/a b x-amz-metadata-directive=REPLACE; s3:GetObject hr/a b"},
+		{"PUT /sales/k", []string{"X-Amz-Copy-Source: hr/x?versionId=v2"}, "CopyObject: s3:PutObject sales/k ObjectCreationOperation=true x-amz-copy-source=hr/x; s3:GetObjectVersion hr/x versionid=v2"},
+		{"PUT /sales/k?partNumber=1&uploadId=u", []string{"X-Amz-Copy-Source: hr/x"}, "UploadPartCopy: s3:PutObject sales/k ObjectCreationOperation=false x-amz-copy-source=hr/x; s3:GetObject hr/x"},
+		{"PUT /sales/k?partNumber=1&uploadId=u", nil, "UploadPart: s3:PutObject sales/k ObjectCreationOperation=false"},
+		{"POST /sales/k?uploads", nil, "CreateMultipartUpload: s3:PutObject sales/k ObjectCreationOperation=false"},
+		{"POST /sales/k?uploadId=u", nil, "CompleteMultipartUpload: s3:PutObject sales/k ObjectCreationOperation=true"},
 		{"DELETE /sales/k?uploadId=u", nil, "AbortMultipartUpload: s3:AbortMultipartUpload sales/k"},
 		{"GET /sales/k?uploadId=u", nil, "ListParts: s3:ListMultipartUploadParts sales/k"},
 		{"DELETE /sales/k", nil, "DeleteObject: s3:DeleteObject sales/k"},
+		{"DELETE /sales/k", []string{`If-Match: "e"`}, `DeleteObject: s3:DeleteObject sales/k if-match="e"; s3:GetObject sales/k`},
+		{"DELETE /sales/k", []string{"If-Match: *"}, "DeleteObject: s3:DeleteObject sales/k if-match=*"},
+		{"PUT /sales/k", []string{`If-Match: "e"`}, `PutObject: s3:PutObject sales/k ObjectCreationOperation=true if-match="e"; s3:GetObject sales/k`},
+		{"POST /sales/k?uploadId=u", []string{`If-Match: "e"`}, `CompleteMultipartUpload: s3:PutObject sales/k ObjectCreationOperation=true if-match="e"; s3:GetObject sales/k`},
 		{"DELETE /sales/k?versionId=v", nil, "DeleteObject: s3:DeleteObjectVersion sales/k versionid=v"},
 		{"GET /sales/k?tagging", nil, "GetObjectTagging: s3:GetObjectTagging sales/k"},
 		{"DELETE /sales/k?tagging&versionId=v", nil, "DeleteObjectTagging: s3:DeleteObjectVersionTagging sales/k versionid=v"},
@@ -118,11 +122,12 @@ func TestRefusedRequests(t *testing.T) {
 		{"PUT /sales/k", "X-Amz-Copy-Source: /hr", "InvalidArgument"}, {"PUT /sales/k", "X-Amz-Copy-Source: /hr/x?acl", "InvalidArgument"},
 		{"PUT /sales/k", "X-Amz-Copy-Source: /hr/%2e%2e/x", "InvalidURI"}, {"PUT /sales/k", "X-Amz-Copy-Source: %2Fhr%2F..%2Fx", "InvalidURI"},
 		{"PUT /sales/k", "X-Amz-Copy-Source: //hr/x", "InvalidBucketName"},
-		{"PUT /sales/k", "X-Amz-Tagging: aws:x=1", "InvalidTag"}, {"PUT /sales/k", "X-Amz-Tagging: a=1&a=2", "InvalidTag"}, {"PUT /sales/k", "X-Amz-Tagging: a=%zz", "InvalidArgument"},
+		{"PUT /sales/k", "X-Amz-Tagging: aws:x=1", "InvalidTag"}, {"PUT /sales/k", "X-Amz-Tagging: a=1&a=2", "InvalidTag"}, {"PUT /sales/k", "X-Amz-Tagging: class=secret&Class=public", "InvalidTag"}, {"PUT /sales/k", "X-Amz-Tagging: k=1&%E2%84%AA=2", "InvalidTag"}, {"PUT /sales/k", "X-Amz-Tagging: a=%zz", "InvalidArgument"},
 		{"PUT /sales/k", "X-Amz-Tagging: " + strings.Repeat("a=1&", 11), "BadRequest"}, {"PUT /sales/k", "X-Amz-Tagging-Directive: MAYBE", "InvalidArgument"},
 		{"PUT /sales/k", "X-Amz-Decoded-Content-Length: -1", "InvalidArgument"}, {"PUT /sales/k", "X-Amz-Decoded-Content-Length: +1", "InvalidArgument"},
 		{"PUT /sales/k", "X-Amz-Trailer: etag", "InvalidRequest"}, {"PUT /sales/k", "X-Amz-Checksum-Crc32: x", "InvalidRequest"},
 		{"PUT /sales/k", "X-Amz-Expected-Bucket-Owner: me", "InvalidArgument"},
+		{"PUT /sales/k", `If-None-Match: "e"`, "NotImplemented"},
 		{"PUT /sales/k?x-amz-acl=private", "", "NotImplemented"}, {"GET /sales?unknown", "", "NotImplemented"}, {"GET /sales/k?X-Amz-Expires=5", "", "NotImplemented"},
 		{"TRACE /sales/k", "", "MethodNotAllowed"},
 	} {
@@ -178,7 +183,7 @@ func TestPresignedHeadersInTheQuery(t *testing.T) {
 	if len(o.Checks) != 2 || o.Header["X-Amz-Meta-Who"][0] != "me" || len(o.Query) != 0 {
 		t.Errorf("%s %v %v", describe(o), o.Header, o.Query)
 	}
-	for _, line := range []string{"PUT /sales/k?x-amz-acl=public-read", "PUT /sales/k?x-amz-unknown=1", "PUT /sales/k?x-amz-meta-a=b%0d%0ac", "PUT /sales/k?x-amz-meta-%20=b"} {
+	for _, line := range []string{"PUT /sales/k?x-amz-acl=public-read", "PUT /sales/k?x-amz-unknown=1", "PUT /sales/k?x-amz-meta-a=b%0d%0ac", "PUT /sales/k?x-amz-meta-a=%01", "PUT /sales/k?x-amz-meta-%20=b"} {
 		r := request(t, line)
 		r.Presigned = true
 		if _, err := s3.Parse(r, nil); err == nil {
@@ -261,7 +266,7 @@ func TestErrorsHaveCodesAndStatuses(t *testing.T) {
 	if e.Status != 400 || !strings.Contains(string(e.XML()), "<Code>ExpiredToken</Code><Message>The &lt;token&gt; (sign in)</Message><Resource>/b/k</Resource><RequestId>ID</RequestId>") {
 		t.Errorf("%d %s", e.Status, e.XML())
 	}
-	back, ok := s3.ReadError([]byte(`<Error><Code>NoSuchKey</Code><Message>m</Message><Key>k</Key><RequestId>theirs</RequestId><HostId>h</HostId></Error>`))
+	back, ok := s3.ReadError([]byte(`<Error><Code>NoSuchKey</Code><Message>m</Message><Key>k</Key><RequestId>theirs</RequestId><HostId>h</HostId><Server>10.0.0.7</Server><AWSAccessKeyId>AKSTORE</AWSAccessKeyId></Error>`))
 	if !ok || back.Code != "NoSuchKey" || back.Status != 404 || len(back.Extra) != 1 || back.Extra[0].Value != "k" {
 		t.Errorf("%+v, %v", back, ok)
 	}

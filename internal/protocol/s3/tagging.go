@@ -31,6 +31,9 @@ func parseTagQuery(v string) ([]Tag, error) {
 	return tags, checkTags(tags)
 }
 
+// checkTags also refuses keys that differ in letter case alone, which S3 itself
+// takes: policies ask for s3:RequestObjectTag/KEY without letter case, so that
+// a second key could hide the first one's value from them.
 func checkTags(tags []Tag) error {
 	if len(tags) > maxTags {
 		return fault.Coded(fault.Invalid, "BadRequest", "Object tags cannot be greater than 10")
@@ -43,10 +46,11 @@ func checkTags(tags []Tag) error {
 		if utf8.RuneCountInString(t.Value) > 256 || !utf8.ValidString(t.Value) {
 			return fault.Coded(fault.Invalid, "InvalidTag", "The TagValue you have provided is invalid")
 		}
-		if seen[t.Key] {
-			return fault.Coded(fault.Invalid, "InvalidTag", "Cannot provide multiple Tags with the same key")
+		folded := strings.ToLower(t.Key)
+		if seen[folded] {
+			return fault.Coded(fault.Invalid, "InvalidTag", "Cannot provide multiple Tags with the same key, letter case aside")
 		}
-		seen[t.Key] = true
+		seen[folded] = true
 	}
 	return nil
 }
