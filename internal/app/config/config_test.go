@@ -187,6 +187,7 @@ func TestProblems(t *testing.T) {
 			"listen.aws.url: missing: the listener answers on every address"},
 		"same host":             {strings.Replace(minimal, "same_host: accept\n", "", 1), "cookies ignore ports"},
 		"same host with a dot":  {"base_url: https://a.example\ndata: /d\nlisten: {aws: {url: \"https://A.example.:8481\"}}\n", "cookies ignore ports"},
+		"pages as a bucket":     {"base_url: https://login.s3.example.com\ndata: /d\nlisten: {aws: {url: \"https://s3.example.com:8481\"}}\n", "is the one of a bucket"},
 		"same host misspelt":    {strings.Replace(minimal, "accept", "yes", 1), `"yes": the only value is accept`},
 		"no face":               {minimal + "faces: []\n", "faces: empty"},
 		"iam face":              {minimal + "faces: [iam]\n", "this release serves no IAM face"},

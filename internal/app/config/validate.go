@@ -89,9 +89,14 @@ func (v *validator) listeners(c *Config) {
 		return
 	}
 	v.origin("listen.aws.url", c.Listen.AWS.URL)
-	if c.BaseURL != "" && c.WebHost() == c.AWSHost() && c.SameHost != Accepted {
+	switch {
+	case c.BaseURL == "" || c.SameHost == Accepted:
+	case c.WebHost() == c.AWSHost():
 		v.bad("listen.aws.url", "has the host name of base_url (%s): cookies ignore ports, so objects could reach sign-ins; "+
 			"give the AWS face its own host name, or write same_host: accept", c.WebHost())
+	case strings.HasSuffix(c.WebHost(), "."+c.AWSHost()):
+		v.bad("base_url", "its host name is the one of a bucket at %s: whoever made that bucket could stand in for the pages; "+
+			"move one of the two, or write same_host: accept", c.Listen.AWS.URL)
 	}
 }
 

@@ -48,10 +48,7 @@ func (srv *Server) wireAWS(o Options) error {
 	if c.Serves(config.FaceS3) {
 		front.S3 = objects
 	}
-	srv.aws = front
-	if o.Development {
-		srv.aws = underLoopbackNames(front)
-	}
+	srv.aws = underOwnNames(c, o.Development, front)
 	// The broker's own way in: the same handler, told apart by its listener.
 	face.TrustInternal, face.Exchanges = true, innerExchanges
 	srv.internal = awsapi.NewSTS(face)
