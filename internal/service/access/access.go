@@ -274,6 +274,7 @@ func (a *Access) question(c Caller, role *iam.Role, env Environment) question {
 	k.Set("aws:PrincipalType", "AssumedRole")
 	k.Set("aws:userid", c.UserID)
 	k.Set("aws:ViaAWSService", "false")
+	k.Set("aws:PrincipalIsAWSService", "false")
 	k.Set("aws:SecureTransport", strconv.FormatBool(env.Secure))
 	k.Set("aws:CurrentTime", env.Now.UTC().Format(time.RFC3339))
 	k.Set("aws:EpochTime", strconv.FormatInt(env.Now.Unix(), 10))

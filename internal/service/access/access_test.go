@@ -271,6 +271,7 @@ func TestGlobalKeys(t *testing.T) {
 		`"StringEquals":{"aws:PrincipalArn":"arn:aws:iam::111122223333:role/analyst"}`: true,
 		`"StringEquals":{"aws:userid":"AROA1:alice"}`:                                  true,
 		`"Null":{"aws:username":"true"}`:                                               true,
+		`"Bool":{"aws:PrincipalIsAWSService":"false","aws:ViaAWSService":"false"}`:     true,
 		`"StringEquals":{"aws:PrincipalType":"AssumedRole"}`:                           true,
 		`"StringEquals":{"aws:PrincipalAccount":"111122223333"}`:                       true,
 		`"StringEquals":{"aws:PrincipalTag/TEAM":"blue"}`:                              true,
