@@ -17,6 +17,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/protocol/awsquery"
@@ -32,6 +33,24 @@ type Front struct {
 	// Domains are the hosts under which BUCKET.domain names a bucket. Such a
 	// host is S3's: unsigned calls go to STS on any other host only.
 	Domains []string
+	// Patience is how long the whole of a request may take to arrive that is
+	// read before anything is proven; 0 means 20 seconds. Signed S3 requests
+	// have no such bound: objects stream.
+	Patience time.Duration
+}
+
+const defaultPatience = 20 * time.Second
+
+// hurry bounds the time for which a stranger can hold a connection and the
+// memory of what he has sent so far. The server lifts the bound for the next
+// request of the connection.
+func (f *Front) hurry(w http.ResponseWriter) {
+	patience := f.Patience
+	if patience == 0 {
+		patience = defaultPatience
+	}
+	// Only a writer that no connection stands behind refuses, as in tests.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(patience))
 }
 
 // ServeHTTP finds the face. It reads no more of the body than an unsigned
@@ -41,6 +60,9 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		Method: r.Method, Target: r.RequestURI, Host: r.Host, Header: r.Header, ContentLength: r.ContentLength,
 	})
 	service := "s3"
+	if presented == nil || presented.Service != service {
+		f.hurry(w)
+	}
 	switch {
 	case err != nil:
 		// The face would refuse it for the same reason, in its own words. STS
