@@ -64,16 +64,12 @@ func (a *Access) Lookup(_ context.Context, accessKeyID string, token secret.Text
 	if err != nil {
 		return Caller{}, secret.Text{}, err
 	}
-	if err := a.stillHolds(accessKeyID, o.claims); err != nil {
+	if err := a.stillHolds(accessKeyID, &o.claims); err != nil {
 		return Caller{}, secret.Text{}, err
 	}
-	c := o.claims
-	return Caller{
-		Account: c.Role.Account, Role: c.Role, RoleID: c.RoleID, SessionName: c.SessionName,
-		AssumedRoleARN: c.Role.AssumedRole(c.SessionName), UserID: string(c.RoleID) + ":" + c.SessionName,
-		Person: c.Person, LoginSession: c.LoginSession, AccessKeyID: accessKeyID, Expires: c.Expires,
-		opened: o,
-	}, c.SecretKey, nil
+	caller := o.caller
+	caller.opened = o
+	return caller, o.claims.SecretKey, nil
 }
 
 func checkKeyID(id string) error {
@@ -110,7 +106,7 @@ func (a *Access) open(id string, token secret.Text, now time.Time) (*opened, err
 		// would widen the role session.
 		return nil, sessiontoken.ErrInvalid
 	}
-	o := &opened{claims: claims}
+	o := a.opening(id, claims)
 	if claims.SessionPolicy != "" {
 		// STS compiled it before it sealed it; one that no longer compiles can't
 		// be evaluated, and leaving it out would widen the role session.
@@ -132,7 +128,7 @@ func issuedByAWS(token secret.Text) bool {
 }
 
 // stillHolds asks whether anything that the token rests on was taken back.
-func (a *Access) stillHolds(id string, c sessiontoken.Claims) error {
+func (a *Access) stillHolds(id string, c *sessiontoken.Claims) error {
 	for _, r := range [...]struct{ kind, id string }{
 		{revocation.Everything, revocation.Everything},
 		{revocation.LoginSession, string(c.LoginSession)},
@@ -256,58 +252,69 @@ func (q *question) request(check *s3.Check, owner string) policy.Request {
 	return r
 }
 
+// opening keeps what no request of a role session can change.
+func (a *Access) opening(id string, c sessiontoken.Claims) *opened {
+	o := &opened{claims: c, caller: Caller{
+		Account: c.Role.Account, Role: c.Role, RoleID: c.RoleID, SessionName: c.SessionName,
+		AssumedRoleARN: c.Role.AssumedRole(c.SessionName), UserID: string(c.RoleID) + ":" + c.SessionName,
+		Person: c.Person, LoginSession: c.LoginSession, AccessKeyID: id, Expires: c.Expires,
+	}}
+	o.principal = policy.Principal{
+		Account: o.caller.Account, ARN: c.Role.String(), SessionARN: o.caller.AssumedRoleARN, UniqueID: string(c.RoleID), Provider: c.Provider,
+	}
+	k := &o.context
+	k.Set("aws:PrincipalArn", o.principal.ARN)
+	k.Set("aws:PrincipalAccount", o.caller.Account)
+	k.Set("aws:PrincipalType", "AssumedRole")
+	k.Set("aws:userid", o.caller.UserID)
+	k.Set("aws:ViaAWSService", "false")
+	k.Set("aws:PrincipalIsAWSService", "false")
+	k.Set("aws:TokenIssueTime", c.IssuedAt.UTC().Format(time.RFC3339))
+	k.Set("s3:signatureversion", "AWS4-HMAC-SHA256")
+	setGiven(k, "aws:RequestedRegion", a.Region)
+	setGiven(k, "aws:FederatedProvider", c.Provider)
+	setGiven(k, "aws:SourceIdentity", c.SourceIdentity)
+	setGiven(k, "saml:sub", c.Subject)
+	setGiven(k, "saml:sub_type", c.SubjectType)
+	setGiven(k, "saml:namequalifier", c.NameQualifier)
+	for _, t := range c.Tags {
+		k.Set("aws:PrincipalTag/"+t.Key, t.Value)
+	}
+	return o
+}
+
+// setGiven leaves an empty value out: the key is absent then.
+func setGiven(k *policy.Context, key, value string) {
+	if value != "" {
+		k.Set(key, value)
+	}
+}
+
 // question fills the principal and the global condition keys (IAM User Guide,
 // "AWS global condition context keys").
 func (a *Access) question(c Caller, role *iam.Role, env Environment) question {
-	claims := &c.opened.claims
-	q := question{principal: policy.Principal{
-		Account: c.Account, ARN: c.Role.String(), SessionARN: c.AssumedRoleARN, UniqueID: string(c.RoleID), Provider: claims.Provider,
-	}}
+	q := question{principal: c.opened.principal, context: c.opened.context.Clone()}
 	k := &q.context
-	set := func(key, value string) {
-		if value != "" {
+	for key, value := range role.Tags {
+		// Tags of the role session win, letter case of keys aside (IAM User
+		// Guide, "Session tags").
+		if key = "aws:PrincipalTag/" + key; k.Get(key) == nil {
 			k.Set(key, value)
 		}
 	}
-	k.Set("aws:PrincipalArn", c.Role.String())
-	k.Set("aws:PrincipalAccount", c.Account)
-	k.Set("aws:PrincipalType", "AssumedRole")
-	k.Set("aws:userid", c.UserID)
-	k.Set("aws:ViaAWSService", "false")
-	k.Set("aws:PrincipalIsAWSService", "false")
 	k.Set("aws:SecureTransport", strconv.FormatBool(env.Secure))
 	k.Set("aws:CurrentTime", env.Now.UTC().Format(time.RFC3339))
 	k.Set("aws:EpochTime", strconv.FormatInt(env.Now.Unix(), 10))
-	k.Set("aws:TokenIssueTime", claims.IssuedAt.UTC().Format(time.RFC3339))
 	if env.SourceIP.IsValid() {
 		k.Set("aws:SourceIp", env.SourceIP.Unmap().WithZone("").String())
 	}
-	set("aws:RequestedRegion", a.Region)
-	set("aws:FederatedProvider", claims.Provider)
-	set("aws:SourceIdentity", claims.SourceIdentity)
-	set("aws:UserAgent", env.UserAgent)
-	set("aws:Referer", env.Referer)
-	set("saml:sub", claims.Subject)
-	set("saml:sub_type", claims.SubjectType)
-	set("saml:namequalifier", claims.NameQualifier)
-	set("s3:authType", env.AuthType)
-	set("s3:TlsVersion", env.TLSVersion)
-	set("s3:x-amz-content-sha256", env.PayloadHash)
-	k.Set("s3:signatureversion", "AWS4-HMAC-SHA256")
+	setGiven(k, "aws:UserAgent", env.UserAgent)
+	setGiven(k, "aws:Referer", env.Referer)
+	setGiven(k, "s3:authType", env.AuthType)
+	setGiven(k, "s3:TlsVersion", env.TLSVersion)
+	setGiven(k, "s3:x-amz-content-sha256", env.PayloadHash)
 	if env.SignatureAge > 0 || env.AuthType == "REST-QUERY-STRING" {
 		k.Set("s3:signatureAge", strconv.FormatInt(env.SignatureAge.Milliseconds(), 10))
 	}
-	principalTags(k, role.Tags, claims.Tags)
 	return q
-}
-
-// principalTags sets the role's tags, then the session's: those win, and letter
-// case of keys does not count (IAM User Guide, "Session tags").
-func principalTags(k *policy.Context, role map[string]string, session []sessiontoken.Tag) {
-	for key, value := range role {
-		k.Set("aws:PrincipalTag/"+key, value)
-	}
-	for _, t := range session {
-		k.Set("aws:PrincipalTag/"+t.Key, t.Value)
-	}
 }

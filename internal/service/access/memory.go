@@ -9,11 +9,14 @@ import (
 	"carnet.dev/carnet/internal/protocol/sessiontoken"
 )
 
-// opened is a session token that opened, with its session policies compiled.
-// Immutable.
+// opened is a session token that opened, with its session policies compiled and
+// the condition keys that are the same for all of its requests. Immutable.
 type opened struct {
-	claims  sessiontoken.Claims
-	session []*policy.Document
+	claims    sessiontoken.Claims
+	caller    Caller // without its opened
+	principal policy.Principal
+	context   policy.Context
+	session   []*policy.Document
 }
 
 // mostOpened bounds the remembered tokens: at most twice as many are kept, a
