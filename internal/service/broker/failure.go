@@ -111,7 +111,15 @@ func cut(message string, assertion secret.Text) string {
 	raw := assertion.Reveal()
 	var b strings.Builder
 	for i := 0; i < len(message); {
-		if i+piece <= len(message) && strings.Contains(raw, message[i:i+piece]) {
+		// Searching is dear, and a person may have hundreds of refused roles:
+		// what is no run of base64 is no piece of the assertion.
+		if run := base64Run(message[i:]); run < piece {
+			end := min(i+run+1, len(message))
+			b.WriteString(message[i:end])
+			i = end
+			continue
+		}
+		if strings.Contains(raw, message[i:i+piece]) {
 			n := piece
 			for i+n < len(message) && strings.Contains(raw, message[i:i+n+1]) {
 				n++
@@ -124,4 +132,17 @@ func cut(message string, assertion secret.Text) string {
 		i++
 	}
 	return strings.ToValidUTF8(b.String(), "")
+}
+
+// base64Run counts the bytes up to the first that no base64 text holds; broken
+// lines are base64 too.
+func base64Run(s string) int {
+	for i := range len(s) {
+		c := s[i]
+		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+		if !letter && strings.IndexByte("+/=\r\n", c) < 0 {
+			return i
+		}
+	}
+	return len(s)
 }
