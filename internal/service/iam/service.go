@@ -2,7 +2,6 @@ package iam
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -99,10 +98,12 @@ func (s *Service) Reload(ctx context.Context) error {
 }
 
 // retry is the pause between attempts to renew a failing view, confirm between
-// looks without a cause.
+// looks without a cause. A look that takes longer than patience has failed: a
+// store that hangs must not keep an old view in force.
 const (
-	retry   = time.Second
-	confirm = 20 * time.Second
+	retry    = time.Second
+	confirm  = 20 * time.Second
+	patience = 10 * time.Second
 )
 
 // Run takes changes in as they are announced, until ctx ends.
@@ -119,7 +120,10 @@ func (s *Service) Run(ctx context.Context, changed <-chan struct{}) {
 		case <-timer.C:
 		}
 		pause = confirm
-		if err := s.Reload(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		look, cancel := context.WithTimeout(ctx, patience)
+		err := s.Reload(look)
+		cancel()
+		if err != nil && ctx.Err() == nil {
 			s.Logger.Error("the authority's state can't be read", "error", err)
 			pause = retry
 		}
