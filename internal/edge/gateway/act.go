@@ -56,6 +56,11 @@ func (x *exchange) act(body *sigv4.Body) error {
 			return err
 		}
 	}
+	if x.store.Keys == s3.Filesystem && x.op.TouchesStored() {
+		if exact, err := x.exact(); err != nil || !exact {
+			return err
+		}
+	}
 	if x.op.Body == s3.StreamBody {
 		return x.upload(body)
 	}
@@ -137,6 +142,26 @@ func (x *exchange) placed(known bool) error {
 
 func noSuchBucket() error {
 	return fault.Coded(fault.NotFound, "NoSuchBucket", "The specified bucket does not exist")
+}
+
+// exact proves that an object of exactly this key exists, and answers where
+// none does. A store on a disk finds the tags of "dir/" under "dir" too; only
+// its HEAD and GET tell the two apart. (Keys with a last slash, under which it
+// finds those of "f", were refused by CheckKeys.)
+func (x *exchange) exact() (bool, error) {
+	out := &s3.Outgoing{Method: http.MethodHead, Bucket: x.op.Bucket, Key: x.op.Key}
+	if v := x.op.Param("versionId"); v != "" {
+		out.Query = []sigv4.Param{{Name: "versionId", Value: v}}
+	}
+	res, err := x.store.Upstream.Do(x.r.Context(), out)
+	if err != nil {
+		return false, err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return false, x.storeRefused(res)
+	}
+	return true, nil
 }
 
 // permitTagCopy asks for the tags' own permissions when the source has tags.

@@ -162,6 +162,68 @@ func TestTrailingSlashIsAnotherKey(t *testing.T) {
 	}), 404, "NoSuchKey")
 }
 
+// The store finds the tags of "f" under "f/" and those of "dir/" under "dir":
+// a decision on one must not open the other.
+func TestTagsThroughASlash(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	tags := http.Header{"X-Amz-Tagging": {"class=secret"}}
+	w.do(t, &s3.Outgoing{Method: "PUT", Bucket: "sales", Key: "f", Header: tags, Body: strings.NewReader("v"), Length: 1}, 200)
+	w.do(t, &s3.Outgoing{Method: "PUT", Bucket: "sales", Key: "dir/", Header: tags}, 200)
+	w.forbid("s3:* sales/f", "s3:* sales/dir/")
+	document := "<Tagging><TagSet><Tag><Key>class</Key><Value>open</Value></Tag></TagSet></Tagging>"
+	for _, method := range []string{"GET", "PUT", "DELETE"} {
+		body := map[string]string{"PUT": document}[method]
+		refused(t, w.request(t, method, "/sales/f/?tagging", body, nil), 400, "InvalidURI")
+		refused(t, w.request(t, method, "/sales/dir?tagging", body, nil), 404, "NoSuchKey")
+	}
+	for _, method := range []string{"PUT", "DELETE"} {
+		refused(t, w.request(t, method, "/sales/f/", "", func(r *http.Request) { r.Header.Set("If-Match", `"e"`) }), 400, "InvalidURI")
+	}
+	for _, key := range []string{"f", "dir/"} {
+		got, _ := w.do(t, &s3.Outgoing{Method: "GET", Bucket: "sales", Key: key, Query: []sigv4.Param{{Name: "tagging"}}}, 200)
+		if !strings.Contains(got, "<Value>secret</Value>") {
+			t.Errorf("the tags of %s: %s", key, got)
+		}
+	}
+	w.forbid()
+	if res, body := send(t, w.request(t, "GET", "/sales/f?tagging", "", nil)); res.StatusCode != 200 || !strings.Contains(body, "secret") {
+		t.Errorf("one's own tags: %d %s", res.StatusCode, body)
+	}
+}
+
+// The store reads the parts of a copy from "hr/x" where "hr/x/" is named: a Deny
+// on a name, such as *.secret, was walked around by one slash.
+func TestForbiddenObjectCopiedThroughASlash(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.put(t, "sales", "hr/x", "secret")
+	up, err := client(w.http, alice).CreateMultipartUpload(context.Background(), &awss3.CreateMultipartUploadInput{Bucket: aws.String("sales"), Key: aws.String("m")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.forbid("s3:* sales/hr/x")
+	from := func(source, header, value string) func(*http.Request) {
+		return func(r *http.Request) {
+			r.Header.Set("X-Amz-Copy-Source", source)
+			if header != "" {
+				r.Header.Set(header, value)
+			}
+		}
+	}
+	part := "/sales/m?partNumber=1&uploadId=" + *up.UploadId
+	for _, source := range []string{"/sales/hr/x/", "sales/hr/x%2F"} {
+		refused(t, w.request(t, "PUT", part, "", from(source, "", "")), 400, "InvalidURI")
+		refused(t, w.request(t, "PUT", part, "", from(source, "X-Amz-Copy-Source-Range", "bytes=0-1")), 400, "InvalidURI")
+		refused(t, w.request(t, "PUT", "/sales/m", "", from(source, "", "")), 404, "NoSuchKey")
+		refused(t, w.request(t, "PUT", "/sales/m", "", from(source, "X-Amz-Copy-Source-If-Match", `"e"`)), 404, "NoSuchKey")
+	}
+	refused(t, w.request(t, "GET", "/sales/hr/x/?partNumber=1", "", nil), 404, "NoSuchKey")
+	for name, value := range map[string]string{"Range": "bytes=0-1", "If-Match": `"e"`, "If-None-Match": `"5ebe2294ecd0e0f08eab7690d2a6ee69"`} {
+		refused(t, w.request(t, "GET", "/sales/hr/x/", "", func(r *http.Request) { r.Header.Set(name, value) }), 404, "NoSuchKey")
+	}
+}
+
 func TestUploadsOfForbiddenKeysStayHidden(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

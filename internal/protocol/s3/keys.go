@@ -109,7 +109,23 @@ func (o *Operation) CheckKeys(k Keys) error {
 			return err
 		}
 	}
+	if strings.HasSuffix(o.Key, "/") && o.TouchesStored() || o.Name == UploadPartCopy && strings.HasSuffix(o.Source.Key, "/") {
+		return badKey("this store finds there what belongs to the same key without its last slash")
+	}
 	return nil
+}
+
+// TouchesStored reports whether the operation works on what is stored beside an
+// object's content (its tags, its ETag), which a store on a disk may find under
+// another key than was decided.
+func (o *Operation) TouchesStored() bool {
+	switch o.Name {
+	case GetObjectTagging, PutObjectTagging, DeleteObjectTagging:
+		return true
+	case PutObject, CopyObject, CompleteMultipartUpload, DeleteObject:
+		return o.Header["If-Match"] != nil
+	}
+	return false
 }
 
 // checkID holds upload and version ids to a form that is never a path: stores
