@@ -37,6 +37,9 @@ func always() []pair {
 		{"dot.", "dot", "a trailing dot"},
 		{"space ", "space", "a trailing space"},
 		{`back\slash`, "back/slash", "backslash and slash"},
+		{"leaf", "leaf/", "a trailing slash"},
+		{"percent%2Fq", "percent/q", "a percent encoding within the name"},
+		{"plus+", "plus ", "plus and space"},
 	}
 }
 

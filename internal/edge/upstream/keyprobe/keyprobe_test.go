@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"path"
 	"strings"
 	"testing"
@@ -43,7 +44,14 @@ func (s *shelf) Do(_ context.Context, out *s3.Outgoing) (*http.Response, error) 
 
 func TestProve(t *testing.T) {
 	same := func(k string) string { return k }
-	clean := func(k string) string { return strings.TrimPrefix(path.Clean("/"+k), "/") }
+	clean := func(k string) string { return strings.ReplaceAll(k, "//", "/") }
+	lax := func(k string) string { return strings.TrimPrefix(path.Clean("/"+k), "/") }
+	twice := func(k string) string {
+		if decoded, err := url.QueryUnescape(k); err == nil {
+			return decoded
+		}
+		return k
+	}
 	for _, c := range []struct {
 		name  string
 		fold  func(string) string
@@ -53,6 +61,8 @@ func TestProve(t *testing.T) {
 		{"literal store", same, s3.Literal, ""},
 		{"disk said to be a disk", clean, s3.Filesystem, ""},
 		{"disk said to be literal", clean, s3.Literal, "an empty segment"},
+		{"disk that drops the last slash", lax, s3.Filesystem, "a trailing slash"},
+		{"proxy that decodes twice", twice, s3.Literal, "a percent encoding within the name, plus and space"},
 		{"case-folding disk", strings.ToLower, s3.Filesystem, "letter case"},
 		{"disk that drops trailing dots", func(k string) string { return strings.TrimRight(k, ".") }, s3.Filesystem, "a trailing dot"},
 		{"Windows disk", func(k string) string { return strings.ReplaceAll(k, `\`, "/") }, s3.Filesystem, "backslash and slash"},
