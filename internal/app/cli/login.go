@@ -152,7 +152,7 @@ func (r *run) browserSignIn(ctx context.Context, api *client.Client, port uint16
 // invite shows the address and opens it where a browser can be had.
 func (r *run) invite(address string, ln net.Listener, browser bool) {
 	// To standard error also with --output json: without it nobody can sign in.
-	fmt.Fprintf(r.Stderr, "Sign in on this page:\n  %s\n", clean(address))
+	fmt.Fprintf(r.Stderr, "Sign in on this page:\n  %s\n", Clean(address))
 	if browser && r.openBrowser(address) {
 		r.note("Waiting for your browser (Ctrl-C to stop) ...")
 		return
@@ -194,7 +194,7 @@ func machine() string {
 	if err != nil || name == "" {
 		return "this-machine"
 	}
-	return clean(name[:min(len(name), 64)])
+	return Clean(name[:min(len(name), 64)])
 }
 
 // welcome says who is signed in and what comes next. A role list that can't be

@@ -69,15 +69,15 @@ func (r *run) report(err error) int {
 		fmt.Fprintf(r.Stderr, "%s\n", b)
 		return code
 	}
-	fmt.Fprintf(r.Stderr, "carnet: %s\n", clean(f.Message))
+	fmt.Fprintf(r.Stderr, "carnet: %s\n", Clean(f.Message))
 	if f.Hint != "" {
-		fmt.Fprintf(r.Stderr, "hint: %s\n", clean(f.Hint))
+		fmt.Fprintf(r.Stderr, "hint: %s\n", Clean(f.Hint))
 	}
 	for _, n := range f.Next {
-		fmt.Fprintf(r.Stderr, "next: %s\n", clean(n))
+		fmt.Fprintf(r.Stderr, "next: %s\n", Clean(n))
 	}
 	if f.RequestID != "" {
-		fmt.Fprintf(r.Stderr, "request id: %s\n", clean(f.RequestID))
+		fmt.Fprintf(r.Stderr, "request id: %s\n", Clean(f.RequestID))
 	}
 	return code
 }
@@ -150,20 +150,20 @@ func (r *run) say(value any, text string) error {
 		e.SetEscapeHTML(false)
 		return e.Encode(value)
 	}
-	_, err := fmt.Fprintln(r.Stdout, clean(strings.TrimRight(text, "\n")))
+	_, err := fmt.Fprintln(r.Stdout, Clean(strings.TrimRight(text, "\n")))
 	return err
 }
 
 // note prints progress for a person; with --output json nothing.
 func (r *run) note(format string, args ...any) {
 	if r.output != "json" {
-		fmt.Fprintln(r.Stderr, clean(fmt.Sprintf(format, args...)))
+		fmt.Fprintln(r.Stderr, Clean(fmt.Sprintf(format, args...)))
 	}
 }
 
-// clean takes control characters out of text that came from elsewhere, so that
+// Clean takes control characters out of text that came from elsewhere, so that
 // a name can't drive the person's terminal.
-func clean(s string) string {
+func Clean(s string) string {
 	return strings.Map(func(c rune) rune {
 		if c == '\n' || c == '\t' || c >= ' ' && (c < 0x7f || c > 0x9f) {
 			return c

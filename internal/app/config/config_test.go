@@ -247,7 +247,7 @@ func TestAllProblemsAtOnce(t *testing.T) {
 	_, err := config.Parse("carnet.yaml", []byte("regoin: x\ndata: /d\nfaces: [ec2]\n"), "/")
 	const want = "carnet.yaml can't be used:\n" +
 		"  base_url: missing: give the address that people open, such as https://carnet.example.com\n" +
-		"  secrets.key_encryption_key: missing: name a file that holds the key; it is made at first start\n" +
+		"  secrets.key_encryption_key: missing: name a file that holds the key; the server makes it at its first start on a new database\n" +
 		"  line 1: regoin: unknown key: did you mean \"region\"?\n" +
 		"  line 3: faces[0]: \"ec2\" is not a face: want sts or s3"
 	if err == nil || err.Error() != want {

@@ -149,7 +149,7 @@ func (v *validator) database(d Database) {
 func (v *validator) secrets(c *Config) {
 	k := c.Secrets.KeyEncryptionKey
 	if k == "" {
-		v.bad("secrets.key_encryption_key", "missing: name a file that holds the key; it is made at first start")
+		v.bad("secrets.key_encryption_key", "missing: name a file that holds the key; the server makes it at its first start on a new database")
 	} else if c.Data != "" && within(c.Data, k) {
 		v.bad("secrets.key_encryption_key", "%s lies in the data folder: a backup of the data would hold the key that seals it", k)
 	}

@@ -8,15 +8,16 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
+	"os/user"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"carnet.dev/carnet/internal/app/cli"
 	"carnet.dev/carnet/internal/app/config"
 	"carnet.dev/carnet/internal/core/fault"
-	"carnet.dev/carnet/internal/edge/keyfile"
+	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/edge/storeproc"
 	"carnet.dev/carnet/internal/service/federation"
 	"carnet.dev/carnet/internal/service/iam"
@@ -32,7 +33,7 @@ type host struct{ config string }
 // Commands gives the commands that run on the server's host.
 func Commands() []*cobra.Command {
 	h := &host{}
-	all := []*cobra.Command{h.server(), h.sso(), h.authority(), h.admin(), h.state()}
+	all := []*cobra.Command{h.server(), h.sso(), h.authority(), h.admin(), h.people(), h.revoke(), h.audit(), h.state()}
 	for _, c := range all {
 		c.PersistentFlags().StringVar(&h.config, "config", DefaultConfig, "configuration file")
 	}
@@ -95,18 +96,44 @@ func printSetupLink(out io.Writer, link, why string) {
 	fmt.Fprintf(out, "%s\n\n  %s\n\n", why, link)
 }
 
-// withState opens the database for one command.
+// withState opens the database for one command. What it does is recorded under
+// the account of the operating system, and signed before it ends.
 func (h *host) withState(cmd *cobra.Command, do func(context.Context, *state) error) (err error) {
 	c, err := config.Load(h.config)
 	if err != nil {
 		return err
 	}
-	s, err := openState(cmd.Context(), Options{Config: c, Logger: slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn})), Now: time.Now})
+	ctx := identity.WithActor(cmd.Context(), onHost())
+	s, err := openState(ctx, Options{Config: c, Logger: warnings(cmd), Now: time.Now}, "")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	return do(cmd.Context(), s)
+	return errors.Join(do(ctx, s), s.trail.Checkpoint(context.WithoutCancel(ctx)))
+}
+
+func warnings(cmd *cobra.Command) *slog.Logger {
+	return slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+}
+
+// onHost is the actor of every command: whoever may read the key file.
+func onHost() identity.Actor {
+	u, err := user.Current()
+	if err != nil {
+		return identity.Actor{Host: fmt.Sprintf("uid %d", os.Getuid())}
+	}
+	return identity.Actor{Host: u.Username}
+}
+
+// say prints a command's result: value with --output json, else text.
+func say(cmd *cobra.Command, value any, text string) error {
+	if format, err := cmd.Flags().GetString("output"); err == nil && format == "json" {
+		e := json.NewEncoder(cmd.OutOrStdout())
+		e.SetEscapeHTML(false)
+		return e.Encode(value)
+	}
+	_, err := fmt.Fprintln(cmd.OutOrStdout(), cli.Clean(strings.TrimRight(text, "\n")))
+	return err
 }
 
 func (h *host) sso() *cobra.Command {
@@ -243,47 +270,6 @@ func printPlan(out io.Writer, p *iam.Plan, done string) error {
 	}
 	_, err := fmt.Fprintf(out, "%d %s.\n", len(p.Steps), done)
 	return err
-}
-
-func (h *host) state() *cobra.Command {
-	parent := &cobra.Command{Use: "state", Short: "The database and its key", Args: cobra.NoArgs}
-	var dry bool
-	migrate := &cobra.Command{
-		Use: "migrate", Short: "Bring the database to the schema of this release", Args: cobra.NoArgs,
-		Long: "Brings the database forward in one transaction. Back it up first; there is no way back.",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := config.Load(h.config)
-			if err != nil {
-				return err
-			}
-			db, err := openDatabase(cmd.Context(), c, slog.New(slog.DiscardHandler))
-			if err != nil {
-				return err
-			}
-			steps, err := db.Migrate(cmd.Context(), dry)
-			if err = errors.Join(err, db.Close()); err != nil {
-				return err
-			}
-			return json.NewEncoder(cmd.OutOrStdout()).Encode(map[string]any{"dry_run": dry, "steps": append([]string{}, steps...)})
-		},
-	}
-	migrate.Flags().BoolVar(&dry, "dry-run", false, "take the steps and roll them back")
-	newKey := &cobra.Command{
-		Use: "new-key FILE", Short: "Make a key-encryption key", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			path, err := filepath.Abs(args[0])
-			if err != nil {
-				return err
-			}
-			if err := keyfile.Create(path, keyfile.Rules{}); err != nil {
-				return err
-			}
-			fmt.Fprintf(cmd.OutOrStdout(), "Made %s. Keep a copy in a safe place, apart from the backups of the database.\n", path)
-			return nil
-		},
-	}
-	parent.AddCommand(migrate, newKey)
-	return parent
 }
 
 // storeCommand is the embedded store's child process; people never call it.

@@ -70,7 +70,7 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 			err = errors.Join(err, srv.Close())
 		}
 	}()
-	if srv.state, err = openState(ctx, o); err != nil {
+	if srv.state, err = openState(ctx, o, serverID()); err != nil {
 		return nil, err
 	}
 	if err := srv.run(ctx, &srv.tasks); err != nil {

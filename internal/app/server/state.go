@@ -55,8 +55,9 @@ type state struct {
 
 // openState opens the database and its services. A new database gets its
 // schema and its key-encryption key; an old one that lacks a step is not
-// touched.
-func openState(ctx context.Context, o Options) (*state, error) {
+// touched. id names this process among the servers of the database; empty for a
+// command, which no server waits for.
+func openState(ctx context.Context, o Options, id string) (*state, error) {
 	c := o.Config
 	if err := checkData(c, o.Development); err != nil {
 		return nil, err
@@ -66,13 +67,13 @@ func openState(ctx context.Context, o Options) (*state, error) {
 		return nil, err
 	}
 	s := &state{config: c, log: o.Logger, now: o.Now, db: db}
-	if err := s.open(ctx, o.Development); err != nil {
+	if err := s.open(ctx, o.Development, id); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return s, nil
 }
 
-func (s *state) open(ctx context.Context, development bool) error {
+func (s *state) open(ctx context.Context, development bool, id string) error {
 	fresh, err := s.isNew(ctx)
 	if err != nil {
 		return err
@@ -86,9 +87,9 @@ func (s *state) open(ctx context.Context, development bool) error {
 			return err
 		}
 	}
-	id := serverID()
 	s.ring, err = keyring.Open(ctx, keyring.Config{
 		Store: sqlkeyring.Store{DB: s.db}, KEKs: keks, Server: id, Now: s.now, Logger: s.log,
+		Reread: func() (keyring.KEKs, error) { return keyEncryptionKeys(s.config, development, false) },
 	})
 	if err != nil {
 		return err
@@ -102,10 +103,7 @@ func (s *state) open(ctx context.Context, development bool) error {
 		return err
 	}
 	s.once = onceonly.New(sqlonceonly.Store{DB: s.db}, mostOnceIDs, s.now)
-	people := sqldirectory.Store{DB: s.db}
-	s.directory = directory.New(directory.Config{
-		People: people, Identities: people, Groups: people, ServicePrincipals: people, Mappings: people, Now: s.now,
-	})
+	s.directory = sqldirectory.On(s.db, s.now)
 	s.federation, err = federation.New(ctx, federation.Config{
 		Store: sqlfederation.Store{DB: s.db}, Accounts: accountIDs(s.config), State: s.db, Trail: s.trail, Now: s.now, Logger: s.log,
 	})
@@ -191,8 +189,9 @@ func serverID() string {
 	return "srv_" + hex.EncodeToString(b)
 }
 
-// run keeps key ring, revocation view, trail and one-use ids in order until ctx
-// ends.
+// run keeps key ring, revocation view, authority, trail and one-use ids in
+// order until ctx ends. Identity providers and login sessions follow their own
+// topics (federation.New, login.New).
 func (s *state) run(ctx context.Context, tasks *sync.WaitGroup) error {
 	keys, err := s.changes(ctx, sqlkeyring.Topic)
 	if err != nil {
@@ -210,36 +209,22 @@ func (s *state) run(ctx context.Context, tasks *sync.WaitGroup) error {
 	tasks.Go(func() { s.ring.Run(ctx, keys) })
 	tasks.Go(func() { s.feed.Run(ctx, revoked) })
 	tasks.Go(func() { s.trail.Run(ctx) })
-	tasks.Go(func() { s.sweep(ctx) })
+	tasks.Go(func() { s.once.Run(ctx, s.log) })
 	return nil
 }
 
-// changes turns a topic into a channel that holds at most one word.
+// changes turns a topic into a channel that holds at most one word. It holds
+// one from the start: what changed between the first load and the watch is
+// loaded again.
 func (s *state) changes(ctx context.Context, topic string) (<-chan struct{}, error) {
 	c := make(chan struct{}, 1)
+	c <- struct{}{}
 	return c, s.db.Watch(ctx, topic, func() {
 		select {
 		case c <- struct{}{}:
 		default:
 		}
 	})
-}
-
-const sweepEvery = time.Minute
-
-func (s *state) sweep(ctx context.Context) {
-	tick := time.NewTicker(sweepEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			if err := s.once.Sweep(ctx); err != nil && ctx.Err() == nil {
-				s.log.Error("used ids can't be swept", "error", err)
-			}
-		}
-	}
 }
 
 // close ends what stands on the database, then the database.

@@ -4,7 +4,8 @@
 // so it is refused when others can read it, when it isn't a plain file of this
 // user, or when it lies in the data folder, where a backup would take it along
 // (development excepted). systemd credentials are such files too. It must never
-// make a key where an old one could have been.
+// make a key where an old one could have been: Create is for a new database, and
+// for the key that is to replace the one in use.
 package keyfile
 
 import (
@@ -44,7 +45,8 @@ func Load(path string, r Rules) (keyring.KEKs, error) {
 	if err != nil {
 		mend := "name the file in secrets.key_encryption_key"
 		if errors.Is(err, fs.ErrNotExist) {
-			mend = "make it once with `carnet state new-key " + path + "`, and keep a copy apart from the backups"
+			mend = "put " + path + " back from where you keep its copy: another key can't open this database " +
+				"(the server makes one by itself only at its first start on a new database)"
 		}
 		return nil, fault.Wrap(err, fault.Misconfigured, "the key-encryption key file can't be opened").
 			WithCode("keyring.kek").WithMend(mend)
@@ -81,7 +83,7 @@ func Create(path string, r Rules) (err error) {
 	return f.Sync()
 }
 
-// private checks who can read the file.
+// private checks whose the file is and who can read it.
 func private(path string, info fs.FileInfo, r Rules) error {
 	if runtime.GOOS == "windows" {
 		return nil // access lists decide there
@@ -89,6 +91,9 @@ func private(path string, info fs.FileInfo, r Rules) error {
 	forbidden := fs.FileMode(0o077)
 	if r.Credentials != "" && filepath.Dir(path) == filepath.Clean(r.Credentials) {
 		forbidden = 0o037
+	}
+	if foreign(info) {
+		return refuse(path, "belongs to another user, who can read and change it", "give it to the user that runs Carnet, or make a new one", nil)
 	}
 	if perm := info.Mode().Perm(); perm&forbidden != 0 {
 		return refuse(path, fmt.Sprintf("can be read or changed by others (mode %v)", perm), "chmod 600 "+path, nil)

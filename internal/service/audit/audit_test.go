@@ -200,7 +200,7 @@ func TestUnsignedRecordsAreReported(t *testing.T) {
 	w := open(t, db, ring(t, db), nil)
 	record(t, w, "sign-in")
 	x := audit.Expect{Now: time.Now().Add(time.Minute), Unsigned: 10 * time.Second}
-	if rep := verify(t, db, x); len(rep.Problems) != 1 {
+	if rep := verify(t, db, x); len(rep.Problems) != 1 || rep.Unsigned != rep.Records {
 		t.Errorf("%+v", rep)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -208,7 +208,7 @@ func TestUnsignedRecordsAreReported(t *testing.T) {
 	go func() { w.Run(ctx); close(done) }()
 	cancel()
 	<-done // Run signs once more at its end
-	if rep := verify(t, db, x); len(rep.Problems) != 0 {
+	if rep := verify(t, db, x); len(rep.Problems) != 0 || rep.Unsigned != 0 {
 		t.Errorf("%+v", rep)
 	}
 }

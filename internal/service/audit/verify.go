@@ -36,16 +36,17 @@ type Expect struct {
 // Report is what verification found. No Problems means that the trail is what
 // was written.
 type Report struct {
-	Writers     int
-	Records     int
-	Checkpoints int
-	Problems    []string
+	Writers     int      `json:"writers"`
+	Records     int      `json:"records"`
+	Checkpoints int      `json:"checkpoints"`
+	Unsigned    int      `json:"unsigned"` // records after their chain's last checkpoint
+	Problems    []string `json:"problems"`
 }
 
 // Verify reads the whole trail and compares every hash, number, column and
 // signature. Errors are those of reading.
 func Verify(ctx context.Context, t Trail, x Expect) (Report, error) {
-	v := &verifier{x: x, signers: map[string]ed25519.PublicKey{}, marks: map[string]map[int64][]Checkpoint{}}
+	v := &verifier{x: x, report: Report{Problems: []string{}}, signers: map[string]ed25519.PublicKey{}, marks: map[string]map[int64][]Checkpoint{}}
 	// Heads come last: what is written meanwhile is then beyond all of them.
 	signers, err := t.Signers(ctx, nil)
 	if err != nil {
@@ -150,6 +151,7 @@ func (v *verifier) chain(ctx context.Context, t Trail, head Head) error {
 			}
 		}
 	}
+	v.report.Unsigned += int(at.Seq - signed)
 	if at != head {
 		v.problem("the head of chain %s is not its last record", head.Writer)
 	}

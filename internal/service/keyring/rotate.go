@@ -39,17 +39,24 @@ func (k *Keyring) OnItsWay(ring string) bool {
 	return slices.ContainsFunc(k.loaded.Load().state.Keys, func(w WrappedKey) bool { return w.Ring == ring && w.UsedFrom.IsZero() })
 }
 
-// Waiting gives the live servers that have not loaded all keys, as of the last
-// load.
-func (k *Keyring) Waiting() []ServerView {
+// Servers gives the other live servers, as of the last load.
+func (k *Keyring) Servers() []ServerView {
 	l, now := k.loaded.Load(), k.now()
-	var late []ServerView
-	for _, s := range l.state.Servers {
-		if s.Server != k.server && now.Sub(s.Seen) < ServerStale && s.Generation < l.generation {
-			late = append(late, s)
-		}
-	}
-	return late
+	return slices.DeleteFunc(slices.Clone(l.state.Servers), func(s ServerView) bool {
+		return s.Server == k.server || now.Sub(s.Seen) >= ServerStale
+	})
+}
+
+// Waiting gives those of Servers that have not loaded all keys.
+func (k *Keyring) Waiting() []ServerView {
+	generation := k.loaded.Load().generation
+	return slices.DeleteFunc(k.Servers(), func(s ServerView) bool { return s.Generation >= generation })
+}
+
+// WrappedUnder reports whether every data key is wrapped under that
+// key-encryption key, as of the last load.
+func (k *Keyring) WrappedUnder(kek string) bool {
+	return !slices.ContainsFunc(k.loaded.Load().state.Keys, func(w WrappedKey) bool { return w.KEK != kek })
 }
 
 // Rewrap moves every data key under the first of keks, all at once. Give it

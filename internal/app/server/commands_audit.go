@@ -1,0 +1,86 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/edge/auditfile"
+	sqlaudit "carnet.dev/carnet/internal/edge/sql/audit"
+	"carnet.dev/carnet/internal/service/audit"
+)
+
+func (h *host) audit() *cobra.Command {
+	parent := &cobra.Command{Use: "audit", Short: "The trail of who did what", Args: cobra.NoArgs}
+	var x audit.Expect
+	var files []string
+	verify := &cobra.Command{
+		Use: "verify", Short: "Prove that the trail is what was written", Args: cobra.NoArgs,
+		Long: "Reads every record and compares hashes, numbers and signatures. Give --signer the id that an earlier run printed\n" +
+			"and that you noted elsewhere: without it the database's own word is taken for the key. Records of a process that\n" +
+			"was killed may lack their signature, at most a second's worth: they are counted, and are no failure.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			for _, path := range files {
+				kept, damaged, err := auditfile.Read(path)
+				if err != nil {
+					return err
+				}
+				if damaged > 0 {
+					fmt.Fprintf(cmd.ErrOrStderr(), "%s: %d damaged lines were left out\n", path, damaged)
+				}
+				x.Outside = append(x.Outside, kept...)
+			}
+			return h.withStill(cmd, func(ctx context.Context, db still) error {
+				store := sqlaudit.Store{DB: db.DB}
+				signers, err := store.Signers(ctx, nil)
+				if err != nil {
+					return err
+				}
+				report, err := audit.Verify(ctx, store, x)
+				if err != nil {
+					return err
+				}
+				v := verdict{Whole: len(report.Problems) == 0, Report: report}
+				for _, s := range signers {
+					v.Signers = append(v.Signers, s.ID)
+				}
+				if err := say(cmd, v, v.String()); err != nil || v.Whole {
+					return err
+				}
+				return fault.Coded(fault.Conflict, "audit.broken", "the trail is not what was written").
+					WithMend("keep the database as it is, and compare it with backups and with checkpoints kept outside")
+			})
+		},
+	}
+	verify.Flags().StringSliceVar(&x.Signers, "signer", nil, "id of a signing key that is trusted")
+	verify.Flags().StringSliceVar(&files, "checkpoints", nil, "file with checkpoints that was kept outside the database")
+	parent.AddCommand(verify)
+	return parent
+}
+
+// verdict is a report as it is shown.
+type verdict struct {
+	Whole   bool     `json:"whole"`
+	Signers []string `json:"signers"`
+	audit.Report
+}
+
+// String tells it as text.
+func (v verdict) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d records of %d processes, %d signed checkpoints, signing key %s\n",
+		v.Records, v.Writers, v.Checkpoints, strings.Join(v.Signers, ", "))
+	if v.Unsigned > 0 {
+		fmt.Fprintf(&b, "%d of them are under no signature (yet)\n", v.Unsigned)
+	}
+	for _, p := range v.Problems {
+		fmt.Fprintf(&b, "  broken: %s\n", p)
+	}
+	if v.Whole {
+		b.WriteString("The trail is whole.\n")
+	}
+	return b.String()
+}

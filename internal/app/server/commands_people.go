@@ -1,0 +1,356 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"carnet.dev/carnet/internal/core/arn"
+	"carnet.dev/carnet/internal/core/event"
+	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/core/identity"
+	"carnet.dev/carnet/internal/service/directory"
+	"carnet.dev/carnet/internal/service/revocation"
+)
+
+func (h *host) people() *cobra.Command {
+	parent := &cobra.Command{Use: "people", Short: "Who is known, and what each holds", Args: cobra.NoArgs}
+	parent.AddCommand(h.listPeople(), h.showPerson(), h.explain(), h.mapRole(), h.unmapRole(), h.deactivate(), h.activate(),
+		h.groups(), h.servicePrincipals())
+	return parent
+}
+
+// page is how many rows are read at once.
+const page = 1000
+
+func (h *host) listPeople() *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List people, by user name", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return h.withState(cmd, func(ctx context.Context, s *state) error {
+				names, n := map[identity.IdPID]string{}, 0
+				for after := (directory.Person{}); ; {
+					people, err := s.directory.People.People(ctx, after, page)
+					if err != nil {
+						return err
+					}
+					for _, p := range people {
+						if _, ok := names[p.IdP]; !ok {
+							names[p.IdP] = s.idpName(p.IdP)
+						}
+						if err := listed(cmd, p, names[p.IdP]); err != nil {
+							return err
+						}
+						n++
+					}
+					if len(people) < page {
+						break
+					}
+					after = people[len(people)-1]
+				}
+				if n == 0 {
+					fmt.Fprintln(cmd.ErrOrStderr(), "Nobody is known yet: people appear at their first sign-in.")
+				}
+				return nil
+			})
+		},
+	}
+}
+
+// personLine is one person as --output json lists them, one per line.
+type personLine struct {
+	ID            identity.PersonID `json:"id"`
+	UserName      string            `json:"user_name"`
+	DisplayName   string            `json:"display_name"`
+	Mail          string            `json:"mail"`
+	IdP           identity.IdPID    `json:"identity_provider"`
+	IdPName       string            `json:"identity_provider_name"`
+	ExternalID    string            `json:"external_id,omitempty"`
+	Active        bool              `json:"active"`
+	Administrator bool              `json:"administrator"`
+	Created       time.Time         `json:"created"`
+}
+
+func lineOf(p directory.Person, idp string) personLine {
+	return personLine{ID: p.ID, UserName: p.UserName, DisplayName: p.DisplayName, Mail: p.Mail, IdP: p.IdP, IdPName: idp,
+		ExternalID: p.ExternalID, Active: p.Active, Administrator: p.Administrator, Created: p.Created}
+}
+
+func listed(cmd *cobra.Command, p directory.Person, idp string) error {
+	text := fmt.Sprintf("%s  %-30s  %s", p.ID, p.UserName, idp)
+	if !p.Active {
+		text += "  (switched off)"
+	}
+	return say(cmd, lineOf(p, idp), text)
+}
+
+func (h *host) showPerson() *cobra.Command {
+	return &cobra.Command{
+		Use: "show NAME-or-ID", Short: "Show a person, group or service principal", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return h.withState(cmd, func(ctx context.Context, s *state) error {
+				who, err := s.findSubject(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				v, err := s.portrait(ctx, who)
+				if err != nil {
+					return err
+				}
+				return say(cmd, v, v.String())
+			})
+		},
+	}
+}
+
+func (h *host) explain() *cobra.Command {
+	return &cobra.Command{
+		Use: "explain NAME-or-ID [ROLE]", Short: "Say where each role comes from and what would take it away", Args: cobra.RangeArgs(1, 2),
+		Example: "  carnet people explain alice@example.com\n  carnet people explain alice@example.com arn:aws:iam::111122223333:role/analyst",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return h.withState(cmd, func(ctx context.Context, s *state) error {
+				who, err := s.findSubject(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				x, err := s.explanation(ctx, who)
+				if err != nil {
+					return err
+				}
+				if len(args) == 2 {
+					if x, err = x.only(args[1]); err != nil {
+						return err
+					}
+				}
+				return say(cmd, x, x.String())
+			})
+		},
+	}
+}
+
+// act makes a command that changes something about one subject: do and its
+// record are one transaction.
+func (h *host) act(c *cobra.Command, do func(ctx context.Context, s *state, who subject, args []string) (event.Event, string, error)) *cobra.Command {
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		return h.withState(cmd, func(ctx context.Context, s *state) error {
+			who, err := s.findSubject(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			var text string
+			err = s.db.Atomic(ctx, func(ctx context.Context) error {
+				e, done, err := do(ctx, s, who, args[1:])
+				if err != nil {
+					return err
+				}
+				text, e.Target = done, who.ID
+				return s.trail.Record(ctx, e)
+			})
+			if err != nil {
+				return err
+			}
+			return say(cmd, map[string]string{"subject": who.ID, "done": text}, text)
+		})
+	}
+	return c
+}
+
+const mappedLong = "A stored role is what an administrator or a provisioning system says. A sign-in by SAML brings roles of its own, for\n" +
+	"that login session alone: AWS wants them in the assertion itself, so a stored role is not traded by SAML."
+
+func (h *host) mapRole() *cobra.Command {
+	return h.act(&cobra.Command{
+		Use: "map NAME-or-ID ROLE", Short: "Store a role for a person, group or service principal", Args: cobra.ExactArgs(2), Long: mappedLong,
+		Example: "  carnet people map Analysts arn:aws:iam::111122223333:role/analyst",
+	}, func(ctx context.Context, s *state, who subject, args []string) (event.Event, string, error) {
+		role, err := s.configuredRole(args[0])
+		if err != nil {
+			return event.Event{}, "", err
+		}
+		return event.Event{Action: "role.map", Account: role.Account, Role: role.String()},
+			fmt.Sprintf("Stored %s for %s.", role, who.Name), s.directory.MapRole(ctx, who.ID, role, directory.FromAdmin, "")
+	})
+}
+
+// configuredRole reads a role's ARN; an account that isn't listed gets nothing.
+func (s *state) configuredRole(text string) (arn.Role, error) {
+	role, err := arn.ParseRole(text)
+	if err != nil {
+		return role, err
+	}
+	a, ok := s.config.Account(role.Account)
+	if !ok || a.Partition != role.Partition {
+		return role, fault.New(fault.Invalid, "account "+role.Account+" of partition "+role.Partition+" is not in the configuration").
+			WithMend("list it under accounts, or look at the ARN")
+	}
+	return role, nil
+}
+
+func (h *host) unmapRole() *cobra.Command {
+	return h.act(&cobra.Command{
+		Use: "unmap NAME-or-ID ROLE", Short: "Take a role away that an administrator stored", Args: cobra.ExactArgs(2), Long: mappedLong,
+	}, func(ctx context.Context, s *state, who subject, args []string) (event.Event, string, error) {
+		role, err := arn.ParseRole(args[0])
+		if err != nil {
+			return event.Event{}, "", err
+		}
+		stored, err := s.directory.Mappings.Own(ctx, who.ID)
+		if err != nil {
+			return event.Event{}, "", err
+		}
+		var others []string
+		for _, m := range stored {
+			switch {
+			case m.Role != role:
+			case m.Origin == directory.FromAdmin:
+				return event.Event{Action: "role.unmap", Account: role.Account, Role: role.String()},
+					fmt.Sprintf("%s no longer has %s from an administrator.", who.Name, role), s.directory.Mappings.Unmap(ctx, m)
+			default:
+				others = append(others, s.named(directory.HeldMapping{Mapping: m}.Explain()))
+			}
+		}
+		err = fault.New(fault.NotFound, fmt.Sprintf("no administrator gave %s the role %s", who.Name, role)).
+			WithMend("look where it comes from: carnet people explain " + who.ID)
+		if len(others) > 0 {
+			err = fault.New(fault.NotFound, fmt.Sprintf("no administrator gave %s the role %s; it is %s", who.Name, role, strings.Join(others, ", "))).
+				WithMend("take it away there")
+		}
+		return event.Event{}, "", err
+	})
+}
+
+func (h *host) deactivate() *cobra.Command {
+	var patience time.Duration
+	c := &cobra.Command{
+		Use: "deactivate NAME-or-ID", Short: "Switch a person off: no sign-in, no role, everything issued is revoked", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return h.withState(cmd, func(ctx context.Context, s *state) error {
+				p, err := s.findPerson(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				r, err := s.revokeNow(ctx, revocation.Person, string(p.ID), patience, func(ctx context.Context) error {
+					if err := s.directory.SetActive(ctx, p.ID, false); err != nil {
+						return err
+					}
+					return s.trail.Record(ctx, event.Event{Action: "person.deactivate", Target: string(p.ID)})
+				})
+				if err != nil {
+					return err
+				}
+				return say(cmd, r, p.UserName+" is switched off. "+r.String())
+			})
+		},
+	}
+	c.Flags().DurationVar(&patience, "wait", 5*time.Second, "how long to wait until every server has applied it")
+	return c
+}
+
+func (h *host) activate() *cobra.Command {
+	return h.act(&cobra.Command{
+		Use: "activate NAME-or-ID", Short: "Switch a person on again: they can sign in", Args: cobra.ExactArgs(1),
+	}, func(ctx context.Context, s *state, who subject, _ []string) (event.Event, string, error) {
+		if who.person == nil {
+			return event.Event{}, "", fault.New(fault.Invalid, who.Name+" is a "+who.Kind+": this command is for people")
+		}
+		return event.Event{Action: "person.activate"}, who.Name + " can sign in again. What was revoked stays revoked.",
+			s.directory.SetActive(ctx, who.person.ID, true)
+	})
+}
+
+func (h *host) groups() *cobra.Command {
+	parent := &cobra.Command{Use: "group", Short: "Groups of people, service principals and groups", Args: cobra.NoArgs}
+	list := &cobra.Command{Use: "list", Short: "List groups, by name", Args: cobra.NoArgs}
+	list.RunE = func(cmd *cobra.Command, _ []string) error {
+		return h.withState(cmd, func(ctx context.Context, s *state) error {
+			for after := (directory.Group{}); ; {
+				groups, err := s.directory.Lists.ListGroups(ctx, after, page)
+				if err != nil || len(groups) == 0 {
+					return err
+				}
+				for _, g := range groups {
+					if err := say(cmd, aGroup(g), fmt.Sprintf("%s  %s", g.ID, g.Name)); err != nil {
+						return err
+					}
+				}
+				after = groups[len(groups)-1]
+			}
+		})
+	}
+	add := h.make("add NAME", "Make a group", "group.add", func(ctx context.Context, s *state, name string) (string, error) {
+		g, err := s.directory.NewGroup(ctx, name, "")
+		return string(g.ID), err
+	})
+	remove := h.act(&cobra.Command{Use: "remove GROUP", Short: "Delete a group and what it gave", Args: cobra.ExactArgs(1)},
+		func(ctx context.Context, s *state, who subject, _ []string) (event.Event, string, error) {
+			return event.Event{Action: "group.remove"}, "Deleted group " + who.Name + ".", s.directory.Groups.DeleteGroup(ctx, identity.GroupID(who.ID))
+		})
+	join := h.act(&cobra.Command{Use: "join GROUP MEMBER", Short: "Put a person, group or service principal into a group", Args: cobra.ExactArgs(2)},
+		func(ctx context.Context, s *state, who subject, args []string) (event.Event, string, error) {
+			return s.membership(ctx, "group.join", "%s is in %s.", who, args[0], s.directory.Groups.AddMember)
+		})
+	leave := h.act(&cobra.Command{Use: "leave GROUP MEMBER", Short: "Take a member out of a group", Args: cobra.ExactArgs(2)},
+		func(ctx context.Context, s *state, who subject, args []string) (event.Event, string, error) {
+			return s.membership(ctx, "group.leave", "%s is not in %s.", who, args[0], s.directory.Groups.RemoveMember)
+		})
+	parent.AddCommand(list, add, remove, join, leave)
+	return parent
+}
+
+func (s *state) membership(ctx context.Context, action, text string, group subject, member string,
+	change func(context.Context, identity.GroupID, string) error) (event.Event, string, error) {
+	if group.Kind != "group" {
+		return event.Event{}, "", fault.New(fault.Invalid, group.Name+" is a "+group.Kind+", not a group")
+	}
+	who, err := s.findSubject(ctx, member)
+	if err != nil {
+		return event.Event{}, "", err
+	}
+	return event.Event{Action: action, Detail: map[string]string{"member": who.ID}}, fmt.Sprintf(text, who.Name, group.Name),
+		change(ctx, identity.GroupID(group.ID), who.ID)
+}
+
+func (h *host) servicePrincipals() *cobra.Command {
+	parent := &cobra.Command{Use: "service-principal", Short: "Machine identities", Args: cobra.NoArgs}
+	list := &cobra.Command{Use: "list", Short: "List service principals, by name", Args: cobra.NoArgs}
+	list.RunE = func(cmd *cobra.Command, _ []string) error {
+		return h.withState(cmd, func(ctx context.Context, s *state) error {
+			all, err := s.directory.ServicePrincipals.ServicePrincipals(ctx)
+			for _, p := range all {
+				if err := say(cmd, aServicePrincipal(p), fmt.Sprintf("%s  %s", p.ID, p.Name)); err != nil {
+					return err
+				}
+			}
+			return err
+		})
+	}
+	add := h.make("add NAME", "Make a service principal", "service-principal.add", func(ctx context.Context, s *state, name string) (string, error) {
+		p, err := s.directory.NewServicePrincipal(ctx, name, "")
+		return string(p.ID), err
+	})
+	parent.AddCommand(list, add)
+	return parent
+}
+
+// make makes a command that gives a new name an id; the act and its record are
+// one transaction.
+func (h *host) make(use, short, action string, do func(context.Context, *state, string) (string, error)) *cobra.Command {
+	return &cobra.Command{Use: use, Short: short, Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+		return h.withState(cmd, func(ctx context.Context, s *state) error {
+			var id string
+			err := s.db.Atomic(ctx, func(ctx context.Context) (err error) {
+				if id, err = do(ctx, s, args[0]); err != nil {
+					return err
+				}
+				return s.trail.Record(ctx, event.Event{Action: action, Target: id, Detail: map[string]string{"name": args[0]}})
+			})
+			if err != nil {
+				return err
+			}
+			return say(cmd, map[string]string{"id": id, "name": args[0]}, id+"  "+args[0])
+		})
+	}}
+}

@@ -1,0 +1,132 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"carnet.dev/carnet/internal/core/event"
+	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/service/revocation"
+)
+
+func (h *host) revoke() *cobra.Command {
+	parent := &cobra.Command{
+		Use: "revoke", Short: "Take back what was issued", Args: cobra.NoArgs,
+		Long: "Takes back all login sessions and keys that were issued up to now. It holds once it is committed, wherever Carnet\n" +
+			"decides, within 2 seconds. Keys that AWS handed out live to their end. Whoever may still sign in can do so again:\n" +
+			"to keep a person out, use carnet people deactivate.",
+	}
+	var patience time.Duration
+	parent.PersistentFlags().DurationVar(&patience, "wait", 5*time.Second, "how long to wait until every server has applied it")
+	one := func(use, short string, args cobra.PositionalArgs, find func(context.Context, *state, []string) (kind, id string, err error)) {
+		parent.AddCommand(&cobra.Command{Use: use, Short: short, Args: args, RunE: func(cmd *cobra.Command, args []string) error {
+			return h.withState(cmd, func(ctx context.Context, s *state) error {
+				kind, id, err := find(ctx, s, args)
+				if err != nil {
+					return err
+				}
+				r, err := s.revokeNow(ctx, kind, id, patience, nil)
+				if err != nil {
+					return err
+				}
+				return say(cmd, r, r.String())
+			})
+		}})
+	}
+	one("person NAME-or-ID", "Everything that a person has", cobra.ExactArgs(1), func(ctx context.Context, s *state, args []string) (string, string, error) {
+		if personID.MatchString(args[0]) { // also one who is not known any more
+			return revocation.Person, args[0], nil
+		}
+		p, err := s.findPerson(ctx, args[0])
+		return revocation.Person, string(p.ID), err
+	})
+	one("login-session ID", "One sign-in with all that rests on it", cobra.ExactArgs(1), func(_ context.Context, _ *state, args []string) (string, string, error) {
+		if !loginSessionID.MatchString(args[0]) {
+			return "", "", fault.New(fault.Invalid, fmt.Sprintf("%q is not the id of a login session (lgn_…)", args[0])).
+				WithMend("carnet people show NAME lists a person's login sessions")
+		}
+		return revocation.LoginSession, args[0], nil
+	})
+	one("everything", "Everything of everybody", cobra.NoArgs, func(context.Context, *state, []string) (string, string, error) {
+		return revocation.Everything, revocation.Everything, nil
+	})
+	return parent
+}
+
+// Ids as identity makes them: a mistyped one would revoke nothing, silently.
+var (
+	personID       = regexp.MustCompile(`^psn_[a-z2-7]{26}$`)
+	loginSessionID = regexp.MustCompile(`^lgn_[a-z2-7]{26}$`)
+)
+
+// revoked is what a revocation has come to.
+type revoked struct {
+	Kind    string    `json:"kind"`
+	ID      string    `json:"id"`
+	Epoch   uint64    `json:"epoch"`
+	Servers []applied `json:"servers"`
+}
+
+type applied struct {
+	Server  string    `json:"server"`
+	Applied bool      `json:"applied"`
+	Seen    time.Time `json:"last_seen"`
+}
+
+// String tells it as text.
+func (r revoked) String() string {
+	var b strings.Builder
+	what := r.Kind + " " + r.ID
+	if r.Kind == revocation.Everything {
+		what = r.Kind
+	}
+	fmt.Fprintf(&b, "Revoked %s (epoch %d). It holds from now on.\n", what, r.Epoch)
+	if len(r.Servers) == 0 {
+		b.WriteString("No server is running.\n")
+	}
+	for _, v := range r.Servers {
+		if v.Applied {
+			fmt.Fprintf(&b, "  %s has applied it\n", v.Server)
+			continue
+		}
+		fmt.Fprintf(&b, "  %s has not applied it yet; if it has lost touch it decides nothing from %s on\n",
+			v.Server, v.Seen.Add(revocation.DefaultBound).Format(time.TimeOnly))
+	}
+	return b.String()
+}
+
+// revokeNow revokes, with its record and what else belongs into the same
+// transaction, and waits until every live server has applied it.
+func (s *state) revokeNow(ctx context.Context, kind, id string, patience time.Duration, also func(context.Context) error) (revoked, error) {
+	r := revoked{Kind: kind, ID: id}
+	err := s.db.Atomic(ctx, func(ctx context.Context) (err error) {
+		if also != nil {
+			if err := also(ctx); err != nil {
+				return err
+			}
+		}
+		if r.Epoch, err = s.feed.Revoke(ctx, kind, id); err != nil {
+			return err
+		}
+		return s.trail.Record(ctx, event.Event{Action: "revoke", Target: id, Detail: map[string]string{"kind": kind}})
+	})
+	if err != nil {
+		return r, err
+	}
+	err = poll(ctx, patience, func() (bool, error) {
+		views, err := s.feed.Who(ctx)
+		r.Servers = []applied{}
+		all := true
+		for _, v := range views {
+			r.Servers = append(r.Servers, applied{Server: v.Server, Applied: v.Epoch >= r.Epoch, Seen: v.Seen})
+			all = all && v.Epoch >= r.Epoch
+		}
+		return all, err
+	})
+	return r, err
+}
