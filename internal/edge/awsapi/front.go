@@ -12,7 +12,6 @@ import (
 	"bytes"
 	"io"
 	"mime"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -72,7 +71,7 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	case presented != nil:
 		service = presented.Service
-	case f.STS != nil && !f.bucketHost(r.Host) && unsignedFederation(r):
+	case f.STS != nil && s3.HostBucket(r.Host, f.Domains) == "" && unsignedFederation(r):
 		service = "sts"
 	}
 	switch {
@@ -105,19 +104,6 @@ func refuse(w http.ResponseWriter, service string) {
 	w.WriteHeader(status)
 	// A client that went away is none of our failures.
 	_, _ = w.Write(body)
-}
-
-func (f *Front) bucketHost(host string) bool {
-	name, _, err := net.SplitHostPort(host)
-	if err != nil {
-		name = host
-	}
-	for _, d := range f.Domains {
-		if strings.HasSuffix(strings.ToLower(name), "."+strings.ToLower(d)) {
-			return true
-		}
-	}
-	return false
 }
 
 // looksLikeQuery decides nothing but the wire format of a refusal.

@@ -69,7 +69,7 @@ func address(r *Request, domains []string) (bucket, key string, err error) {
 		return "", "", badKey("its percent encoding is broken")
 	}
 	path = path[1:]
-	if bucket = hostBucket(r.Host, domains); bucket != "" {
+	if bucket = HostBucket(r.Host, domains); bucket != "" {
 		key = path
 	} else {
 		if path == "" {
@@ -83,8 +83,9 @@ func address(r *Request, domains []string) (bucket, key string, err error) {
 	return bucket, key, checkKey(key)
 }
 
-// hostBucket gives the bucket that a virtual host names, "" for path style.
-func hostBucket(host string, domains []string) string {
+// HostBucket gives the bucket that a virtual host names, "" for path style.
+// Letter case of host and domains does not count.
+func HostBucket(host string, domains []string) string {
 	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
 		host = host[:i]
 	}
@@ -92,11 +93,11 @@ func hostBucket(host string, domains []string) string {
 	if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
 		return ""
 	}
-	if slices.Contains(domains, host) {
+	if slices.ContainsFunc(domains, func(d string) bool { return strings.EqualFold(d, host) }) {
 		return ""
 	}
 	for _, d := range domains {
-		if bucket, ok := strings.CutSuffix(host, "."+d); ok {
+		if bucket, ok := strings.CutSuffix(host, "."+strings.ToLower(d)); ok {
 			return bucket
 		}
 	}

@@ -156,7 +156,7 @@ func TestRefusedRequests(t *testing.T) {
 
 func TestVirtualHosts(t *testing.T) {
 	t.Parallel()
-	domains := []string{"s3.example.com", "example.org"}
+	domains := []string{"S3.example.com", "example.org"}
 	for host, want := range map[string]string{
 		"s3.example.com": "hr x", "s3.example.com:8481": "hr x", "sales.s3.example.com": "sales hr/x", "SALES.s3.example.com:443": "sales hr/x",
 		"a.b.s3.example.com": "a.b hr/x", "sales.s3.example.com.": "sales hr/x", "127.0.0.1:1": "hr x", "[::1]:1": "hr x", "localhost": "hr x", "evils3.example.com": "hr x",
