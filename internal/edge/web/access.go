@@ -24,7 +24,6 @@ type accessPage struct {
 	// several.
 	Only          string
 	Usable        int
-	SignInAgain   bool
 	Administrator bool
 }
 
@@ -62,12 +61,9 @@ func (web *Web) access(w http.ResponseWriter, r *http.Request) error {
 	for _, st := range s.Roles {
 		v := web.role(st, shortName(st, s.Roles), now)
 		page.Roles = append(page.Roles, v)
-		switch v.State {
-		case login.RoleReady:
+		if v.State == login.RoleReady {
 			page.Usable++
 			page.Only = v.Name
-		case login.RoleExpired:
-			page.SignInAgain = true
 		}
 	}
 	if page.Usable != 1 {

@@ -27,6 +27,9 @@ func (web *Web) ErrorPage(w http.ResponseWriter, r *http.Request, f *fault.Fault
 	if page.Code == "" {
 		page.Code = f.Kind.String()
 	}
+	if page.Mend == "" {
+		page.Mend = mend(r, f.Kind)
+	}
 	if signingIn(r) {
 		page.Again, page.ButtonText = "/sign-in", "Sign in again"
 	}
@@ -56,6 +59,23 @@ func signingIn(r *http.Request) bool {
 		return true
 	}
 	return false
+}
+
+// mend says what to do about a fault that says nothing of its own: every page
+// leads somewhere.
+func mend(r *http.Request, k fault.Kind) string {
+	switch {
+	case k == fault.Unavailable || k == fault.Limited:
+		return "wait a moment and try again"
+	case k == fault.Internal || k == fault.Misconfigured:
+		return "try again; if it fails again, give your administrator the request id"
+	case signingIn(r):
+		return "sign in again; if it is refused again, give your administrator the request id"
+	case k == fault.Denied:
+		return "ask your administrator, and give the request id"
+	default:
+		return "go back and try again; if it fails again, give your administrator the request id"
+	}
 }
 
 // heading maps a kind to the page's first words. It is the one place where
