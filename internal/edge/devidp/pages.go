@@ -32,7 +32,7 @@ type view struct {
 	Users    []User
 	Chosen   string // user name
 	Problem  string
-	SP       string // entity ID of the service provider, for people
+	SP       string // host of the service provider, for people
 	Pending  pending
 	ACS      string
 	Response string // base64
@@ -45,6 +45,24 @@ type pending struct {
 	Request    string
 	RelayState string
 	Start      string // entity ID of the service provider, when it starts here
+}
+
+// Site is the origin where the responses go, such as http://127.0.0.1:8480;
+// empty when the address is none.
+func (sp SP) Site() string {
+	u, err := url.Parse(sp.ACS)
+	if err != nil || u.Host == "" {
+		return ""
+	}
+	return u.Scheme + "://" + u.Host
+}
+
+// Host names the service provider to people.
+func (sp SP) Host() string {
+	if u, err := url.Parse(sp.ACS); err == nil && u.Host != "" {
+		return u.Host
+	}
+	return sp.EntityID
 }
 
 func (p *IdP) show(w http.ResponseWriter, status int, name, formAction string, v view) {
@@ -60,24 +78,24 @@ func (p *IdP) show(w http.ResponseWriter, status int, name, formAction string, v
 }
 
 func (p *IdP) refuse(w http.ResponseWriter, status int, why string) {
-	p.show(w, status, "refused.html", "'none'", view{Title: "Not possible", Problem: why})
+	p.show(w, status, "refused.html", "'none'", view{Title: "This sign-in can’t go on", Problem: why, SPs: p.config.ServiceProviders})
 }
 
 func (p *IdP) askPassword(w http.ResponseWriter, status int, sp SP, asked pending, chosen, problem string) {
 	p.show(w, status, "sign-in.html", "'self'", view{
-		Title: "Sign in", Users: p.config.Users, Chosen: chosen, Problem: problem, SP: sp.EntityID, Pending: asked,
+		Title: "Sign in", Users: p.config.Users, Chosen: chosen, Problem: problem, SP: sp.Host(), Pending: asked,
 	})
 }
 
 // deliver shows the page that posts the response to the service provider: by a
 // script where scripts run, by a button where not.
 func (p *IdP) deliver(w http.ResponseWriter, sp SP, relayState string, response []byte) {
-	origin := "'none'"
-	if u, err := url.Parse(sp.ACS); err == nil {
-		origin = u.Scheme + "://" + u.Host
+	origin := sp.Site()
+	if origin == "" {
+		origin = "'none'"
 	}
 	p.show(w, http.StatusOK, "deliver.html", origin, view{
-		Title: "Back to " + sp.EntityID, ACS: sp.ACS, SP: sp.EntityID,
+		Title: "You are signed in", ACS: sp.ACS, SP: sp.Host(),
 		Response: base64.StdEncoding.EncodeToString(response), Pending: pending{RelayState: relayState},
 	})
 }
