@@ -47,19 +47,18 @@ func (all *stores) open(ctx context.Context, s *state, o Options, u config.Upstr
 		return gateway.Store{}, err
 	}
 	store := gateway.Store{Upstream: client, Keys: s3.Filesystem}
-	if u.Keys != config.KeysLiteral {
-		return store, nil
-	}
 	bucket, err := probeBucket(ctx, client, s.config, u.Name)
 	if err != nil {
 		return gateway.Store{}, err
 	}
 	if bucket == "" {
-		s.log.Warn("the store has no bucket yet in which its keys could be probed: until the next start keys with empty segments are refused", "upstream", u.Name)
+		s.log.Warn("the store has no bucket yet in which its keys could be probed: until the next start it is served unproven, and keys with empty segments are refused", "upstream", u.Name)
 		return store, nil
 	}
-	store.Keys = s3.Literal
-	return store, keyprobe.Prove(ctx, client, bucket, s3.Literal)
+	if u.Keys == config.KeysLiteral {
+		store.Keys = s3.Literal
+	}
+	return store, keyprobe.Prove(ctx, client, bucket, store.Keys)
 }
 
 // embedded starts the child process and probes its disk in a bucket of the
@@ -150,8 +149,11 @@ func call(ctx context.Context, client gateway.Upstream, method, bucket string) e
 	return nil
 }
 
-// close ends the child processes.
+// close ends the child processes. Where the stores were refused there are none.
 func (all *stores) close() error {
+	if all == nil {
+		return nil
+	}
 	var errs []error
 	for _, c := range all.children {
 		errs = append(errs, c.Close())
