@@ -113,7 +113,7 @@ type openSession struct {
 func (l openSession) reason() reason {
 	return reason{Origin: "login-session", Since: l.Started, Until: l.Expires, LoginSession: l.ID,
 		Explanation: "asserted by " + l.IdP + " at the sign-in of " + stamp(l.Started) + ", for that login session alone",
-		TakenAwayBy: "signing out, or carnet revoke login-session " + l.ID + "; it ends by itself at " + stamp(l.Expires)}
+		TakenAwayBy: "its end at " + stamp(l.Expires) + ", signing out, or carnet revoke login-session " + l.ID}
 }
 
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05Z") }
