@@ -37,7 +37,7 @@ func (srv *Server) wireAWS(o Options) error {
 		return err
 	}
 	authority := sts.New(sts.Config{
-		IAM: srv.iam, Keys: srv.ring.SessionTokenKeys(), Revocations: srv.feed, Trail: srv.trail, Now: o.Now,
+		IAM: srv.iam, Keys: srv.ring.SessionTokenKeys(), Revocations: srv.feed, Subjects: subjects{srv.state}, Trail: srv.trail, Now: o.Now,
 		MinDuration: c.IAM.MinimumDuration,
 	})
 	face := awsapi.STSConfig{Authority: authority, Keys: may, Region: c.Region, Now: o.Now, Logger: srv.log}
@@ -59,11 +59,14 @@ func (srv *Server) wireAWS(o Options) error {
 // own, so strangers on the public port can't starve a sign-in.
 const innerExchanges = 64
 
+// silence is how long a transfer on the AWS port may stand still.
+const silence = time.Minute
+
 // awsServer serves the faces that the configuration names. Objects stream for
 // as long as they take; what is bounded is the header, and silence.
 func (srv *Server) awsServer() *http.Server {
 	return &http.Server{
-		Handler:           srv.aws,
+		Handler:           awsapi.Patient(srv.aws, silence),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"carnet.dev/carnet/internal/app/config"
+	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
 	sqlbroker "carnet.dev/carnet/internal/edge/sql/broker"
 	sqllogin "carnet.dev/carnet/internal/edge/sql/login"
@@ -75,5 +76,22 @@ func (p people) Ensure(ctx context.Context, who login.Subject, create bool) (ide
 		IdP: who.IdP, Subject: who.NameID, UserName: who.UserName,
 		DisplayName: who.DisplayName, Mail: who.Mail, MayCreate: create,
 	})
+	return person.ID, err
+}
+
+// subjects is the directory as STS asks it: by entity id and NameID.
+type subjects struct{ *state }
+
+// Subject gives the person behind a NameID; empty where people do not sign in
+// at Carnet by that identity provider.
+func (s subjects) Subject(ctx context.Context, entityID, nameID string) (identity.PersonID, error) {
+	idp, known, err := s.federation.ByEntityID(entityID)
+	if err != nil || !known {
+		return "", err
+	}
+	if !idp.Enabled {
+		return "", fault.New(fault.Denied, "identity provider "+idp.Name+" is switched off")
+	}
+	person, err := s.directory.Subject(ctx, idp.ID, nameID, idp.AllowAutoCreate)
 	return person.ID, err
 }

@@ -105,6 +105,8 @@ type Identities interface {
 	// Link makes (idp, subject) prove to be the person; Conflict when it
 	// proves to be another.
 	Link(ctx context.Context, id identity.PersonID, idp identity.IdPID, subject string) error
+	// BySubject gives the person that (idp, subject) proves; NotFound.
+	BySubject(ctx context.Context, idp identity.IdPID, subject string) (Person, error)
 	ByUserName(ctx context.Context, idp identity.IdPID, userName string) (Person, error)
 	ByExternalID(ctx context.Context, idp identity.IdPID, externalID string) (Person, error)
 }
@@ -205,6 +207,24 @@ func (d *Directory) EnsurePerson(ctx context.Context, idp identity.IdPID, nameID
 	return d.Arrive(ctx, Arrival{IdP: idp, Subject: nameID, UserName: userName, DisplayName: displayName, Mail: mail, MayCreate: true})
 }
 
+// Subject gives the person that an identity provider's NameID proves, without
+// a sign-in: their names stay as they are. One who was never seen is made as
+// Arrive would. Faults as for EnsurePerson.
+func (d *Directory) Subject(ctx context.Context, idp identity.IdPID, nameID string, mayCreate bool) (Person, error) {
+	p, err := d.Identities.BySubject(ctx, idp, nameID)
+	if errors.Is(err, fault.New(fault.NotFound, "")) {
+		p, _, err = d.Arrive(ctx, Arrival{IdP: idp, Subject: nameID, UserName: nameID, MayCreate: mayCreate})
+		return p, err
+	}
+	if err != nil {
+		return Person{}, err
+	}
+	if !p.Active {
+		return Person{}, inactive(p)
+	}
+	return p, nil
+}
+
 // KnownPerson is EnsurePerson where people are not made by signing in: an
 // unknown one is a fault Denied ("directory.unknown").
 func (d *Directory) KnownPerson(ctx context.Context, idp identity.IdPID, nameID, userName, displayName, mail string) (Person, error) {
@@ -227,10 +247,14 @@ func (d *Directory) Arrive(ctx context.Context, a Arrival) (Person, bool, error)
 		return Person{}, false, err
 	}
 	if !p.Active {
-		return Person{}, false, fault.Coded(fault.Denied, "directory.inactive", fmt.Sprintf("%q was switched off", p.UserName)).
-			WithMend("ask an administrator to switch the person on again")
+		return Person{}, false, inactive(p)
 	}
 	return p, created, nil
+}
+
+func inactive(p Person) error {
+	return fault.Coded(fault.Denied, "directory.inactive", fmt.Sprintf("%q was switched off", p.UserName)).
+		WithMend("ask an administrator to switch the person on again")
 }
 
 // Limits of names, in bytes. Subject's is SAML's for persistent NameIDs.

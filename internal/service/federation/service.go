@@ -230,6 +230,21 @@ func (s *Service) Empty() (bool, error) {
 	return err == nil && r.stored == 0, err
 }
 
+// ByEntityID gives the identity provider that calls itself so, switched off
+// ones too; false where people do not sign in by it. Errors: Unavailable.
+func (s *Service) ByEntityID(entityID string) (IdP, bool, error) {
+	r, err := s.roll()
+	if err != nil {
+		return IdP{}, false, err
+	}
+	for _, sp := range r.byName {
+		if sp.IdP.EntityID == entityID {
+			return sp.IdP, true, nil
+		}
+	}
+	return IdP{}, false, nil
+}
+
 // Get gives one identity provider. Errors: NotFound, Unavailable.
 func (s *Service) Get(_ context.Context, id identity.IdPID) (IdP, error) {
 	sp, err := s.find(id)

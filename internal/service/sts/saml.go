@@ -64,7 +64,36 @@ func (s *Service) AssumeRoleWithSAML(ctx context.Context, r SAMLRequest) (*SAMLA
 	if err != nil {
 		return nil, err
 	}
-	return s.issue(ctx, &r, target, a, facts, now, expires)
+	// The epoch comes first: who is revoked while we look is refused by it.
+	epoch, err := s.Revocations.Epoch()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.identify(ctx, &r.Caller, a); err != nil {
+		return nil, err
+	}
+	return s.issue(ctx, &r, target, a, facts, epoch, now, expires)
+}
+
+// identify puts the person behind the assertion into the claims to come,
+// whoever sent it. What the broker says must agree.
+func (s *Service) identify(ctx context.Context, c *Caller, a *saml.Assertion) error {
+	if s.Subjects == nil {
+		return nil
+	}
+	person, err := s.Subjects.Subject(ctx, a.Issuer, a.NameID)
+	if errors.Is(err, fault.New(fault.Denied, "")) {
+		return fault.Coded(fault.Denied, "AccessDenied", "Not authorized to perform sts:AssumeRoleWithSAML").WithCause(err)
+	}
+	if err != nil {
+		return err
+	}
+	if c.Person != "" && c.Person != person {
+		return fault.Coded(fault.Denied, "AccessDenied", "Not authorized to perform sts:AssumeRoleWithSAML").
+			WithCause(errors.New("the assertion speaks of another person than the login session"))
+	}
+	c.Person = person
+	return nil
 }
 
 func invalid(format string, args ...any) error {
@@ -258,11 +287,7 @@ func (s *Service) end(r *SAMLRequest, role *iam.Role, a *saml.Assertion, f *fact
 }
 
 // issue makes the credentials and records that it did.
-func (s *Service) issue(ctx context.Context, r *SAMLRequest, role *iam.Role, a *saml.Assertion, f *facts, now, expires time.Time) (*SAMLAnswer, error) {
-	epoch, err := s.Revocations.Epoch()
-	if err != nil {
-		return nil, err
-	}
+func (s *Service) issue(ctx context.Context, r *SAMLRequest, role *iam.Role, a *saml.Assertion, f *facts, epoch uint64, now, expires time.Time) (*SAMLAnswer, error) {
 	claims := sessiontoken.Claims{
 		Role: role.ARN, RoleID: role.ID, SessionName: f.sessionName, SecretKey: secret.Random(32),
 		IssuedAt: now.UTC().Truncate(time.Second), Expires: expires, Epoch: epoch,

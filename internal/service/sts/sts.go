@@ -43,6 +43,15 @@ type Revocations interface {
 	Epoch() (uint64, error)
 }
 
+// Subjects says who at Carnet an assertion speaks of, so that revoking or
+// switching off a person reaches keys that were traded here directly.
+type Subjects interface {
+	// Subject gives the person behind a NameID of the identity provider with
+	// this entity id; empty where nobody signs in at Carnet by that provider.
+	// A fault Denied refuses: switched off, or not known and not to be made.
+	Subject(ctx context.Context, entityID, nameID string) (identity.PersonID, error)
+}
+
 // Trail records an exchange; one that can't be recorded fails.
 type Trail interface {
 	Record(ctx context.Context, e event.Event) error
@@ -53,7 +62,8 @@ type Config struct {
 	IAM         IAM
 	Keys        sessiontoken.Keys
 	Revocations Revocations
-	Trail       Trail // nil: nothing is recorded; for tests and tools
+	Subjects    Subjects // nil: nobody is known; for tests and tools
+	Trail       Trail    // nil: nothing is recorded; for tests and tools
 	Now         func() time.Time
 	// MinDuration replaces LeastDuration; for tests on loopback. 0 keeps it.
 	MinDuration time.Duration

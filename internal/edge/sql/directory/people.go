@@ -135,6 +135,11 @@ func (s Store) ByUserName(ctx context.Context, idp identity.IdPID, userName stri
 	return s.find(ctx, `idp = $1 AND user_name_fold = $2`, idp, directory.Fold(userName))
 }
 
+// BySubject gives the person that a NameID or sub proves, byte for byte.
+func (s Store) BySubject(ctx context.Context, idp identity.IdPID, subject string) (directory.Person, error) {
+	return s.find(ctx, `id = (SELECT person FROM person_identity WHERE idp = $1 AND subject = $2)`, idp, subject)
+}
+
 // ByExternalID gives the person whom a provisioning system knows by that id.
 func (s Store) ByExternalID(ctx context.Context, idp identity.IdPID, externalID string) (directory.Person, error) {
 	return s.find(ctx, `idp = $1 AND external_id = $2 AND external_id <> ''`, idp, externalID)

@@ -1,0 +1,62 @@
+package sts_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/core/identity"
+	"carnet.dev/carnet/internal/edge/devidp/forge"
+	"carnet.dev/carnet/internal/protocol/sessiontoken"
+	"carnet.dev/carnet/internal/service/sts"
+)
+
+// known is a directory of one person.
+type known struct {
+	person identity.PersonID
+	err    error
+	asked  string
+}
+
+func (k *known) Subject(_ context.Context, entityID, nameID string) (identity.PersonID, error) {
+	k.asked = entityID + " " + nameID
+	return k.person, k.err
+}
+
+// Keys that somebody fetched at the public port, past Carnet's pages, must end
+// with the person like all others.
+func TestKeysTradedDirectlyBelongToThePerson(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	people := &known{person: "psn_alice"}
+	serve := func() *sts.Service {
+		return sts.New(sts.Config{IAM: w, Keys: ring{}, Revocations: w, Subjects: people, Trail: w, Now: func() time.Time { return w.now }})
+	}
+	a, err := serve().AssumeRoleWithSAML(t.Context(), request(t, w, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	claims, err := sessiontoken.Open(ring{}, a.Credentials.AccessKeyID, a.Credentials.SessionToken, w.now)
+	if err != nil || claims.Person != "psn_alice" || people.asked != forge.EntityID+" "+forge.Subject {
+		t.Errorf("claims of %q after asking for %q: %v", claims.Person, people.asked, err)
+	}
+
+	another := request(t, w, nil)
+	another.Caller.Person = "psn_bob"
+	if _, err := serve().AssumeRoleWithSAML(t.Context(), another); fault.KindOf(err) != fault.Denied {
+		t.Errorf("an assertion about somebody else than the login session's person: %v", err)
+	}
+	for _, refusal := range []*fault.Fault{
+		fault.Coded(fault.Denied, "directory.inactive", `"alice" was switched off`), fault.New(fault.Unavailable, "away"),
+	} {
+		people.err = refusal
+		_, err := serve().AssumeRoleWithSAML(t.Context(), request(t, w, nil))
+		if fault.KindOf(err) != refusal.Kind {
+			t.Errorf("%s: got %v", refusal.Public, err)
+		}
+		if refusal.Kind == fault.Denied && fault.Of(err).Public != "Not authorized to perform sts:AssumeRoleWithSAML" {
+			t.Errorf("a denial tells strangers %q", fault.Of(err).Public)
+		}
+	}
+}
