@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"carnet.dev/carnet/internal/core/identity"
@@ -36,9 +37,14 @@ type Front struct {
 	// read before anything is proven; 0 means 20 seconds. Signed S3 requests
 	// have no such bound: objects stream.
 	Patience time.Duration
+
+	unproven atomic.Int64 // such requests at this moment
 }
 
-const defaultPatience = 20 * time.Second
+const (
+	defaultPatience = 20 * time.Second
+	mostUnproven    = 256 // at once: each may hold up to awsquery.MaxBody bytes
+)
 
 // hurry bounds the time for which a stranger can hold a connection and the
 // memory of what he has sent so far. The server lifts the bound for the next
@@ -60,6 +66,11 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	})
 	service := "s3"
 	if presented == nil || presented.Service != service {
+		defer f.unproven.Add(-1)
+		if f.unproven.Add(1) > mostUnproven {
+			throttle(w)
+			return
+		}
 		f.hurry(w)
 	}
 	switch {
@@ -96,6 +107,17 @@ func refuse(w http.ResponseWriter, service string) {
 		status = http.StatusNotImplemented
 		body = s3.Error{Code: "NotImplemented", Message: "This listener does not serve S3.", RequestID: id, Status: status}.XML()
 	}
+	answer(w, status, body, id)
+}
+
+// throttle answers in the words of STS: whoever comes unproven to S3 would be
+// refused anyway.
+func throttle(w http.ResponseWriter) {
+	id := string(identity.NewRequestID())
+	answer(w, http.StatusBadRequest, awsquery.Error(http.StatusBadRequest, "Throttling", "Rate exceeded", id), id)
+}
+
+func answer(w http.ResponseWriter, status int, body []byte, id string) {
 	h := w.Header()
 	h.Set("Content-Type", "application/xml")
 	h.Set("X-Amz-Request-Id", id)
