@@ -116,6 +116,16 @@ func (in *installation) write(t *testing.T, name, text string) string {
 	return path
 }
 
+// read gives the text of a file; a missing one is empty.
+func (in *installation) read(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(in.folder, name))
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
 // outcome is what a command said.
 type outcome struct {
 	out, err string
