@@ -50,16 +50,6 @@ func PostgreSQL(t testing.TB) secret.Text {
 	return secret.New(fmt.Sprintf("host=%s user=%s dbname=%s", pg.dir, pg.owner, name))
 }
 
-// Socket gives the path of the server's socket, for tests that cut it off.
-func Socket(t testing.TB) string {
-	t.Helper()
-	pg, err := server()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return filepath.Join(pg.dir, ".s.PGSQL.5432")
-}
-
 type postgres struct {
 	bin, dir, owner string
 	credential      *syscall.Credential // nil: this user
