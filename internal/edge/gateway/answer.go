@@ -59,7 +59,7 @@ func (x *exchange) answer(res *http.Response) error {
 	}
 	buf := x.g.buffers.Get().(*[]byte)
 	defer x.g.buffers.Put(buf)
-	n, err := io.CopyBuffer(writerOnly{x.w}, res.Body, *buf)
+	n, err := io.CopyBuffer(writerOnly{x.w}, lasting{res.Body, x}, *buf)
 	x.sent = n
 	if err != nil {
 		// The answer has begun: only a cut connection tells the client.

@@ -40,7 +40,7 @@ func (x *exchange) openBody() (*sigv4.Body, error) {
 // upload streams content to the store.
 func (x *exchange) upload(body *sigv4.Body) error {
 	out := x.outgoing()
-	content := &content{body: body}
+	content := &content{body: body, holds: x.stillHolds}
 	defer x.stop(content)
 	if body.Len() == 0 {
 		// Nothing to stream: hold everything first, then send headers only.
@@ -78,6 +78,7 @@ func (x *exchange) upload(body *sigv4.Body) error {
 type content struct {
 	mu    sync.Mutex
 	body  *sigv4.Body
+	holds func() error // whether the keys do
 	ended bool
 	read  int64
 
@@ -97,6 +98,10 @@ func (c *content) Read(b []byte) (int, error) {
 	}
 	n, err := c.body.Read(b)
 	c.read += int64(n)
+	if lost := c.holds(); lost != nil && c.body.Err() == nil {
+		c.failed.Store(&lost)
+		return 0, lost
+	}
 	if failed := c.body.Err(); failed != nil {
 		c.failed.Store(&failed)
 	}

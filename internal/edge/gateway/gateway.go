@@ -12,6 +12,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -122,6 +123,8 @@ type exchange struct {
 	store     Store
 	place     access.Place
 
+	proven time.Time // when the keys last held; only the reader of a body moves it
+
 	status   int // 0 until the answer has begun
 	code     string
 	sent     int64
@@ -216,8 +219,41 @@ func (x *exchange) authenticate() error {
 	if err := p.VerifyWith(request, key, scope, "", x.began); err != nil {
 		return err
 	}
-	x.presented, x.key, x.caller = p, key, caller
+	x.presented, x.key, x.caller, x.proven = p, key, caller, x.began
 	return nil
+}
+
+// askAgain is how long a transfer goes on before its keys are asked for anew:
+// within it a revocation has to work (design 7.5).
+const askAgain = 2 * time.Second
+
+// stillHolds asks, in a transfer that lasts, whether its keys were taken back.
+// Keys that end by themselves may finish what they began in time, as on AWS.
+func (x *exchange) stillHolds() error {
+	now := x.g.config.Now()
+	if now.Sub(x.proven) < askAgain {
+		return nil
+	}
+	_, _, err := x.g.config.Keys.Lookup(x.r.Context(), x.presented.AccessKeyID, x.presented.SessionToken)
+	if err != nil && fault.Of(err).Kind != fault.Expired {
+		return err
+	}
+	x.proven = now
+	return nil
+}
+
+// lasting is an answer's content, cut off where the keys no longer hold.
+type lasting struct {
+	io.Reader
+	x *exchange
+}
+
+func (l lasting) Read(b []byte) (int, error) {
+	n, err := l.Reader.Read(b)
+	if held := l.x.stillHolds(); held != nil {
+		return 0, held
+	}
+	return n, err
 }
 
 // unsigned refuses a request without a credential: anonymous access does not

@@ -47,6 +47,7 @@ type world struct {
 
 	mu   sync.Mutex
 	deny []string // "action resource", both may end in *
+	gone bool     // all keys were taken back
 	seen []s3.Check
 	now  func() time.Time
 }
@@ -64,6 +65,11 @@ var keys = map[string]identityKey{
 func (w *world) Lookup(_ context.Context, id string, token secret.Text) (access.Caller, secret.Text, error) {
 	if id == "ASIAEXPIRED00000000C" {
 		return access.Caller{}, secret.Text{}, fault.Coded(fault.Expired, "ExpiredToken", "The provided token has expired.")
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.gone {
+		return access.Caller{}, secret.Text{}, fault.Coded(fault.Revoked, "ExpiredToken", "The role session behind these keys was ended.")
 	}
 	k, ok := keys[id]
 	if !ok {
