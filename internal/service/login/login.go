@@ -118,6 +118,10 @@ type RoleError struct {
 	Mend    string
 }
 
+// MostPerPerson bounds the open login sessions of one person: one more ends the
+// oldest.
+const MostPerPerson = 20
+
 // Lifetimes that browsers and pages need to know.
 const (
 	// PreLoginLifetime is how long a person may take at the identity provider.

@@ -431,8 +431,8 @@ func TestLoginSessionsEnd(t *testing.T) {
 	wantCode(t, err, "login.required")
 	_, err = w.Credentials(t.Context(), s, "")
 	wantCode(t, err, "login.required")
-	must(t, w.config.Upkeep.Sweep(t.Context(), w.clock().Add(time.Second)))
-	must(t, w.config.Broker.Sweep(t.Context()))
+	w.pass(time.Second)
+	must(t, w.Sweep(t.Context()))
 	if n := w.count("login_session"); n != 0 {
 		t.Errorf("%d ended login sessions are kept", n)
 	}

@@ -12,8 +12,25 @@ type live struct {
 	outcomes []broker.Outcome
 }
 
-// mostLive bounds the memory; one entry is some kilobytes per role.
-const mostLive = 10_000
+// size is about the number of bytes that it takes in memory.
+func (l *live) size() int {
+	const record = 1 << 10
+	n := record
+	for _, note := range l.Notes {
+		n += len(note)
+	}
+	for _, o := range l.outcomes {
+		n += record + len(o.Session.Credentials.SessionToken.Reveal())
+	}
+	return n
+}
+
+// The bounds of the memory: a usual login session takes some kilobytes, one of
+// 900 roles some megabytes.
+const (
+	mostLive  = 10_000
+	mostBytes = 64 << 20
+)
 
 type memoryKey struct {
 	by     By
@@ -27,6 +44,7 @@ type memoryKey struct {
 type memory struct {
 	mu    sync.RWMutex
 	since uint64
+	bytes int
 	byKey map[memoryKey]*live
 }
 
@@ -49,19 +67,27 @@ func (m *memory) keep(by By, digest [32]byte, l *live, since uint64) {
 	if m.since != since {
 		return
 	}
-	if len(m.byKey) >= mostLive {
-		m.empty() // rare, and simpler than an order of use: all is read again
+	m.drop(memoryKey{by, digest})
+	for k := range m.byKey { // any will do: what is dropped is read again
+		if len(m.byKey) < mostLive && m.bytes+l.size() <= mostBytes {
+			break
+		}
+		m.drop(k)
 	}
 	m.byKey[memoryKey{by, digest}] = l
+	m.bytes += l.size()
+}
+
+func (m *memory) drop(k memoryKey) {
+	if old, ok := m.byKey[k]; ok {
+		delete(m.byKey, k)
+		m.bytes -= old.size()
+	}
 }
 
 func (m *memory) clear() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.since++
-	m.empty()
-}
-
-func (m *memory) empty() {
-	m.byKey = map[memoryKey]*live{}
+	m.bytes, m.byKey = 0, map[memoryKey]*live{}
 }

@@ -137,8 +137,26 @@ func (s *Service) Run(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		if err := errors.Join(s.Upkeep.Sweep(ctx, s.Now()), s.Broker.Sweep(ctx)); err != nil && ctx.Err() == nil {
+		if err := s.Sweep(ctx); err != nil && ctx.Err() == nil {
 			s.Logger.Warn("ended login sessions can't be swept", "error", err)
 		}
 	}
+}
+
+// Sweep deletes what has ended by itself. A sign-in whose browser never came
+// goes with its keys, which nobody has had.
+func (s *Service) Sweep(ctx context.Context) error {
+	err := s.State.Atomic(ctx, func(ctx context.Context) error {
+		abandoned, err := s.Upkeep.Sweep(ctx, s.Now())
+		if err != nil {
+			return err
+		}
+		for _, id := range abandoned {
+			if err := s.Broker.Forget(ctx, id); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return errors.Join(err, s.Broker.Sweep(ctx))
 }

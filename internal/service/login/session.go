@@ -24,6 +24,7 @@ func (s *Service) Complete(ctx context.Context, handle, preLogin secret.Text) (S
 		record  Record
 		ticket  Ticket
 		refusal error
+		ended   bool
 		since   = s.memory.generation()
 	)
 	err := s.State.Atomic(ctx, func(ctx context.Context) (err error) {
@@ -34,8 +35,15 @@ func (s *Service) Complete(ctx context.Context, handle, preLogin secret.Text) (S
 		if refusal = s.checkTicket(ticket, preLogin); refusal != nil {
 			return s.discard(ctx, record.ID)
 		}
-		return s.Sessions.Open(ctx, record, cookie.Digest())
+		if err := s.Sessions.Open(ctx, record, cookie.Digest()); err != nil {
+			return err
+		}
+		ended, err = s.endSurplus(ctx, record)
+		return err
 	})
+	if ended {
+		s.memory.clear()
+	}
 	if isNotFound(err) {
 		refusal, err = staleHandle(), nil
 	}
@@ -47,6 +55,26 @@ func (s *Service) Complete(ctx context.Context, handle, preLogin secret.Text) (S
 	}
 	session, err := s.load(ctx, ByCookie, cookie.Digest(), record, since)
 	return SignedIn{Cookie: cookie, Session: session, ReturnTo: ticket.ReturnTo}, err
+}
+
+// endSurplus keeps within MostPerPerson by signing the oldest out: somebody who
+// signs in again and again must not fill memory and disk.
+func (s *Service) endSurplus(ctx context.Context, opened Record) (ended bool, err error) {
+	surplus, err := s.Upkeep.Surplus(ctx, opened.Person.ID, opened.ID, MostPerPerson-1)
+	if err != nil {
+		return false, err
+	}
+	for _, id := range surplus {
+		if err := s.discard(ctx, id); err != nil {
+			return false, err
+		}
+		e := act("sign-out", Record{ID: id, Person: opened.Person})
+		e.Detail = map[string]string{"cause": "too many login sessions of one person"}
+		if err := s.Audit.Record(ctx, e); err != nil {
+			return false, err
+		}
+	}
+	return len(surplus) > 0, nil
 }
 
 func staleHandle() error {

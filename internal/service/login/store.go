@@ -81,8 +81,12 @@ type Upkeep interface {
 	PutSetup(ctx context.Context, code [32]byte, expires time.Time) error
 	// ClaimSetup uses up a set-up link and gives its end; NotFound fault.
 	ClaimSetup(ctx context.Context, code [32]byte) (expires time.Time, err error)
-	// Sweep deletes what ended before a time.
-	Sweep(ctx context.Context, before time.Time) error
+	// Sweep deletes what ended before a time. It gives the parked sign-ins
+	// among it, whose browser never came.
+	Sweep(ctx context.Context, before time.Time) (abandoned []identity.LoginSessionID, err error)
+	// Surplus gives a person's open login sessions beyond the most that may
+	// stand beside this one, newest first.
+	Surplus(ctx context.Context, person identity.PersonID, beside identity.LoginSessionID, most int) ([]identity.LoginSessionID, error)
 	// Watch calls ended after login sessions or CLI tokens ended at any
 	// server, until ctx ends.
 	Watch(ctx context.Context, ended func()) error

@@ -205,11 +205,15 @@ func (s Store) ClaimSetup(ctx context.Context, code [32]byte) (expires time.Time
 }
 
 // Sweep deletes what ended before a time: login sessions, parked ones that
-// nobody fetched, codes and set-up links.
-func (s Store) Sweep(ctx context.Context, before time.Time) error {
-	return s.DB.Write(ctx, func(t *sql.Tx) error {
+// nobody fetched (whose ids it gives), codes and set-up links.
+func (s Store) Sweep(ctx context.Context, before time.Time) (abandoned []identity.LoginSessionID, err error) {
+	err = s.DB.Write(ctx, func(t *sql.Tx) error {
+		abandoned, err = ids(t, `DELETE FROM login_session WHERE id IN (SELECT login_session FROM login_ticket WHERE expires < $1)
+			RETURNING id`, before.UnixMilli())
+		if err != nil {
+			return err
+		}
 		for _, q := range []string{
-			`DELETE FROM login_session WHERE id IN (SELECT login_session FROM login_ticket WHERE expires < $1)`,
 			`DELETE FROM login_session WHERE expires < $1`,
 			`DELETE FROM cli_code WHERE expires < $1`,
 			`DELETE FROM setup_link WHERE expires < $1`,
@@ -220,6 +224,7 @@ func (s Store) Sweep(ctx context.Context, before time.Time) error {
 		}
 		return nil
 	})
+	return abandoned, err
 }
 
 // Watch calls ended after a login session or CLI token ended at any server.

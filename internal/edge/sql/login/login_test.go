@@ -2,6 +2,7 @@ package login_test
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -162,7 +163,10 @@ func TestUpkeep(t *testing.T) {
 		must(t, s.Park(t.Context(), waiting, login.Ticket{Handle: [32]byte{4}, Expires: at().Add(3 * time.Minute)}))
 		must(t, s.PutCode(t.Context(), login.CLICode{Code: [32]byte{5}, LoginSession: long.ID, Expires: at().Add(time.Minute)}))
 		must(t, s.PutSetup(t.Context(), [32]byte{6}, at().Add(time.Minute)))
-		must(t, s.Sweep(t.Context(), at().Add(2*time.Minute)))
+		gone, err := s.Sweep(t.Context(), at().Add(2*time.Minute))
+		if err != nil || !slices.Equal(gone, []identity.LoginSessionID{abandoned.ID}) {
+			t.Errorf("abandoned %v, %v, want %s", gone, err, abandoned.ID)
+		}
 		_, err = s.Find(t.Context(), login.ByCookie, [32]byte{1})
 		wantNothing(t, "a login session past its end", err)
 		if _, err = s.Find(t.Context(), login.ByCookie, [32]byte{2}); err != nil {
@@ -177,5 +181,29 @@ func TestUpkeep(t *testing.T) {
 		wantNothing(t, "an old code", err)
 		_, err = s.ClaimSetup(t.Context(), [32]byte{6})
 		wantNothing(t, "an old set-up link", err)
+	})
+}
+
+func TestSurplus(t *testing.T) {
+	each(t, func(t *testing.T, s sqllogin.Store) {
+		var mine []identity.LoginSessionID
+		for i := range 4 {
+			r := record(time.Hour)
+			r.Started = at().Add(time.Duration(i) * time.Second)
+			must(t, s.Open(t.Context(), r, [32]byte{1, byte(i)}))
+			mine = append(mine, r.ID)
+		}
+		other, parked := record(time.Hour), record(time.Hour)
+		other.Person.ID = "psn_b"
+		must(t, s.Open(t.Context(), other, [32]byte{2}))
+		must(t, s.Park(t.Context(), parked, login.Ticket{Handle: [32]byte{3}, Expires: at()}))
+		// The new one may have begun before others: it stays all the same.
+		got, err := s.Surplus(t.Context(), "psn_a", mine[0], 2)
+		if err != nil || !slices.Equal(got, mine[1:2]) {
+			t.Errorf("surplus %v, %v, want %v", got, err, mine[1:2])
+		}
+		if got, err = s.Surplus(t.Context(), "psn_a", mine[0], 3); err != nil || len(got) != 0 {
+			t.Errorf("surplus %v, %v within the bound", got, err)
+		}
 	})
 }
