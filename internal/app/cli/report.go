@@ -39,6 +39,23 @@ type exitError struct{ code int }
 
 func (e *exitError) Error() string { return fmt.Sprintf("exit status %d", e.code) }
 
+// codedError is an error with an exit code of its own.
+type codedError struct {
+	error
+	code int
+}
+
+func (e *codedError) Unwrap() error { return e.error }
+
+// WithExitCode makes Run end with this code on err, which is reported as ever.
+// It is for commands of the host whose caller is a program; nil stays nil.
+func WithExitCode(err error, code int) error {
+	if err == nil {
+		return nil
+	}
+	return &codedError{err, code}
+}
+
 // failure is an error as --output json shows it.
 type failure struct {
 	Kind      string   `json:"kind"`
@@ -108,6 +125,10 @@ func describe(err error) (failure, int) {
 		if cause := localCause(known); cause != "" {
 			f.Message += ": " + cause
 		}
+	}
+	var coded *codedError
+	if errors.As(err, &coded) {
+		code = coded.code
 	}
 	return f, code
 }

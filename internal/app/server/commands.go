@@ -37,7 +37,7 @@ func Commands() []*cobra.Command {
 	for _, c := range all {
 		c.PersistentFlags().StringVar(&h.config, "config", DefaultConfig, "configuration file")
 	}
-	return append(all, storeCommand())
+	return append(all, storeCommand(storeproc.Main))
 }
 
 func (h *host) server() *cobra.Command {
@@ -272,10 +272,14 @@ func printPlan(out io.Writer, p *iam.Plan, done string) error {
 	return err
 }
 
-// storeCommand is the embedded store's child process; people never call it.
-func storeCommand() *cobra.Command {
+// storeCommand is the embedded store's child process; people never call it. Its
+// exit code tells the parent whether to start it again.
+func storeCommand(main func(context.Context, io.Reader) error) *cobra.Command {
 	return &cobra.Command{
 		Use: "store", Hidden: true, Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return storeproc.Main(cmd.Context(), cmd.InOrStdin()) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			err := main(cmd.Context(), cmd.InOrStdin())
+			return cli.WithExitCode(err, storeproc.ExitCode(err))
+		},
 	}
 }
