@@ -19,15 +19,7 @@ import (
 // internal listener of the local authority; nil for the host's own commands,
 // which exchange nothing.
 func newLogin(ctx context.Context, s *state, o Options, in *inner) (*login.Service, error) {
-	var clients []stsclient.Account
-	for _, a := range s.config.Accounts {
-		c := stsclient.Account{ID: a.ID, Region: a.Region}
-		if a.Kind == config.AccountLocal && in != nil {
-			c.Endpoint, c.HTTP, c.Internal = "http://sts.inner", in.client(), true
-		}
-		clients = append(clients, c)
-	}
-	b := broker.Config{STS: stsclient.New(clients), Store: sqlbroker.Store{DB: s.db}, Sealer: s.ring, Now: s.now}
+	b := broker.Config{STS: stsclient.New(stsAccounts(s.config, in)), Store: sqlbroker.Store{DB: s.db}, Sealer: s.ring, Now: s.now}
 	if o.KeyLifetime > 0 {
 		b.Durations = append(b.Durations, o.KeyLifetime)
 	}
@@ -50,6 +42,23 @@ func newLogin(ctx context.Context, s *state, o Options, in *inner) (*login.Servi
 		Logger:   s.log,
 		Lifetime: s.config.LoginSession.Lifetime,
 	})
+}
+
+// stsAccounts says where assertions go: those for a local account to the
+// internal listener and never to AWS, so without a listener there is nowhere.
+func stsAccounts(c *config.Config, in *inner) []stsclient.Account {
+	if in == nil {
+		return nil
+	}
+	var all []stsclient.Account
+	for _, a := range c.Accounts {
+		s := stsclient.Account{ID: a.ID, Region: a.Region}
+		if a.Kind == config.AccountLocal {
+			s.Endpoint, s.HTTP, s.Internal = "http://sts.inner", in.client(), true
+		}
+		all = append(all, s)
+	}
+	return all
 }
 
 func entitledAccounts(c *config.Config) entitlement.Accounts {
