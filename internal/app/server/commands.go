@@ -218,7 +218,7 @@ func (h *host) admin() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return h.withState(cmd, func(ctx context.Context, s *state) error {
-				link, err := s.setupLink(ctx)
+				link, err := s.recoveryLink(ctx)
 				if err != nil {
 					return err
 				}

@@ -203,28 +203,28 @@ func (srv *Server) SetupLink(ctx context.Context) (string, error) {
 	if err != nil || !needed {
 		return "", err
 	}
-	return setupLink(ctx, srv.login, srv.config)
-}
-
-func setupLink(ctx context.Context, l *login.Service, c *config.Config) (string, error) {
-	code, err := l.NewSetupLink(ctx)
+	code, err := srv.login.NewSetupLink(ctx)
 	if err != nil {
 		return "", err
 	}
-	return linkWith(c.BaseURL, code), nil
+	return linkWith(srv.config.BaseURL, code), nil
 }
 
 func linkWith(base string, code secret.Text) string {
 	return base + "/setup?code=" + url.QueryEscape(code.Reveal())
 }
 
-// setupLink makes a link from a command on the host.
-func (s *state) setupLink(ctx context.Context) (string, error) {
+// recoveryLink makes a link from a command on the host.
+func (s *state) recoveryLink(ctx context.Context) (string, error) {
 	l, err := newLogin(ctx, s, Options{}, nil)
 	if err != nil {
 		return "", err
 	}
-	return setupLink(ctx, l, s.config)
+	code, err := l.NewRecoveryLink(ctx)
+	if err != nil {
+		return "", err
+	}
+	return linkWith(s.config.BaseURL, code), nil
 }
 
 // Close ends what runs in the background and the child processes, then closes

@@ -16,7 +16,7 @@ func TestOldestLoginSessionEnds(t *testing.T) {
 	t.Parallel()
 	sqltest.Each(t, func(t *testing.T, c sql.Config) {
 		w := newWorldOn(t, c)
-		link, err := w.NewSetupLink(t.Context())
+		link, err := w.NewRecoveryLink(t.Context())
 		must(t, err)
 		foreign, err := w.RedeemSetup(t.Context(), link)
 		must(t, err)

@@ -198,3 +198,28 @@ func TestSetupLink(t *testing.T) {
 		wantCode(t, err, "setup.code")
 	}
 }
+
+// TestSetupLinkEndsWithSetup: a link from the log must not open an
+// administrator's login session once an identity provider is entered, by
+// whatever way. A recovery link is made for that time.
+func TestSetupLinkEndsWithSetup(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	must(t, w.fed.Remove(t.Context(), w.idp.ID))
+	link, err := w.NewSetupLink(t.Context())
+	must(t, err)
+	_, err = w.fed.Add(t.Context(), w.idp)
+	must(t, err)
+	_, err = w.RedeemSetup(t.Context(), link)
+	wantCode(t, err, "setup.code")
+	_, err = w.RedeemSetup(t.Context(), secret.New("recover."+link.Reveal()))
+	wantCode(t, err, "setup.code")
+
+	link, err = w.NewRecoveryLink(t.Context())
+	must(t, err)
+	if in, err := w.RedeemSetup(t.Context(), link); err != nil || !in.Session.Administrator {
+		t.Errorf("a recovery link beside an identity provider: %v", err)
+	}
+	_, err = w.RedeemSetup(t.Context(), link)
+	wantCode(t, err, "setup.code")
+}
