@@ -315,3 +315,23 @@ func TestDocumentation(t *testing.T) {
 		t.Error("the defaults changed: change the documentation and this test")
 	}
 }
+
+// TestOwnPortIsLeftOut: browsers leave the scheme's own port out of the Host
+// header, and pages compare that with base_url.
+func TestOwnPortIsLeftOut(t *testing.T) {
+	t.Parallel()
+	for given, want := range map[string]string{
+		"https://carnet.example.com:443/":  "https://carnet.example.com",
+		"https://carnet.example.com:80":    "https://carnet.example.com:80",
+		"https://carnet.example.com:8443":  "https://carnet.example.com:8443",
+		"https://[2001:db8::443]":          "https://[2001:db8::443]",
+		"http://127.0.0.1:80":              "http://127.0.0.1",
+		"HTTPS://carnet.example.com:443":   "https://carnet.example.com",
+		"https://carnet.example.com:44443": "https://carnet.example.com:44443",
+	} {
+		c := parse(t, strings.Replace(minimal, "http://127.0.0.1:8480", given, 1)+"listen: {aws: {url: '"+given+"'}}\n")
+		if c.BaseURL != want || c.Listen.AWS.URL != want {
+			t.Errorf("%s is read as base_url %s and AWS URL %s, want %s", given, c.BaseURL, c.Listen.AWS.URL, want)
+		}
+	}
+}

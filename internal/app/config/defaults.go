@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net/url"
 	"path/filepath"
 	"strings"
 	"time"
@@ -23,8 +24,7 @@ func (c *Config) complete(dir string) {
 	if c.Listen.AWS.URL == "" {
 		c.Listen.AWS.URL = scheme(c.Listen.AWS.TLS) + c.Listen.AWS.Address
 	}
-	c.BaseURL = strings.TrimSuffix(c.BaseURL, "/")
-	c.Listen.AWS.URL = strings.TrimSuffix(c.Listen.AWS.URL, "/")
+	c.BaseURL, c.Listen.AWS.URL = plainOrigin(c.BaseURL), plainOrigin(c.Listen.AWS.URL)
 	if c.Faces == nil {
 		c.Faces = []Face{FaceSTS, FaceS3}
 	}
@@ -44,6 +44,18 @@ func (c *Config) complete(dir string) {
 	for i := range c.Upstreams {
 		c.Upstreams[i].complete(c)
 	}
+}
+
+// plainOrigin writes an address as clients do: without a last slash and without
+// the scheme's own port, which they leave out of the Host header.
+func plainOrigin(raw string) string {
+	raw = strings.TrimSuffix(raw, "/")
+	u, err := url.Parse(raw)
+	if err != nil || u.Port() != map[string]string{"https": "443", "http": "80"}[u.Scheme] || u.Port() == "" {
+		return raw
+	}
+	u.Host = strings.TrimSuffix(u.Host, ":"+u.Port())
+	return u.String()
 }
 
 func (c *Config) paths(dir string) {
