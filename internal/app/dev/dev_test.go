@@ -20,6 +20,7 @@ import (
 // TestFromSignInToS3 is the spine: people sign in, and the AWS SDK for Go
 // reads and writes with their keys, over http and https. All share one world.
 func TestFromSignInToS3(t *testing.T) {
+	t.Parallel()
 	w := start(t, options(t, filepath.Join(t.TempDir(), "data")))
 	t.Run("people", func(t *testing.T) { peoplesPages(t, w) })
 	t.Run("listeners", func(t *testing.T) { listeners(t, w) })
@@ -132,6 +133,7 @@ func listeners(t *testing.T, w *world) {
 
 // TestDataPersists ends one run and starts others on the same folder.
 func TestDataPersists(t *testing.T) {
+	t.Parallel()
 	data := filepath.Join(t.TempDir(), "data")
 	bucket, key := "sales", "notes/from the first run.txt"
 	w := start(t, options(t, data))

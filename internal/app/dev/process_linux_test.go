@@ -31,7 +31,8 @@ func children(t *testing.T) (pids []string) {
 	return pids
 }
 
-// TestEndLeavesNoChild: Ctrl-C ends the embedded store too.
+// TestEndLeavesNoChild: Ctrl-C ends the embedded store too. It counts children,
+// so it is not parallel to other worlds.
 func TestEndLeavesNoChild(t *testing.T) {
 	w := start(t, options(t, filepath.Join(t.TempDir(), "data")))
 	if got := children(t); len(got) != 1 {
