@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -406,11 +407,11 @@ func TestWhatDoesNotCompileDenies(t *testing.T) {
 // away is a store that can be cut off.
 type away struct {
 	iam.Store
-	cut bool
+	cut atomic.Bool
 }
 
 func (a *away) Load(ctx context.Context) (iam.State, error) {
-	if a.cut {
+	if a.cut.Load() {
 		return iam.State{}, errors.New("away")
 	}
 	return iam.State{Revision: 1}, nil
@@ -427,7 +428,7 @@ func TestAViewThatCannotBeConfirmedEnds(t *testing.T) {
 		defer cancel()
 		changed := make(chan struct{}, 1)
 		go s.Run(ctx, changed)
-		store.cut = true
+		store.cut.Store(true)
 		changed <- struct{}{}
 		time.Sleep(59 * time.Second)
 		if _, err := s.Current(); err != nil {
@@ -437,7 +438,7 @@ func TestAViewThatCannotBeConfirmedEnds(t *testing.T) {
 		if _, err := s.Current(); fault.KindOf(err) != fault.Unavailable {
 			t.Errorf("too late: %v", err)
 		}
-		store.cut = false
+		store.cut.Store(false)
 		time.Sleep(2 * time.Second)
 		if _, err := s.Current(); err != nil {
 			t.Errorf("after the store came back: %v", err)
