@@ -41,7 +41,7 @@ func TestFromSignInToS3(t *testing.T) {
 // peoplesPages: what each demo account finds after signing in.
 func peoplesPages(t *testing.T, w *world) {
 	bob := w.arrive(t, "bob")
-	if got := bob.consume["X-Databricks-Passthrough-Error"]; got != nil || bob.consume.Get("Location") == "" {
+	if got := bob.consume.Values("X-Databricks-PassThrough-Error"); got != nil || bob.consume.Get("Location") == "" {
 		t.Errorf("bob's roles can all be had, and the answer to the post says %q", bob.consume)
 	}
 	for _, role := range []string{"analyst", "engineer", "pipeline"} {
@@ -69,7 +69,7 @@ func peoplesPages(t *testing.T, w *world) {
 	}
 
 	dave := w.arrive(t, "dave")
-	if !strings.Contains(dave.page.Body, "You have no roles yet") || !strings.Contains(dave.page.Body, "<code>dave</code>") || dave.consume["X-Databricks-Passthrough-Error"] != nil {
+	if !strings.Contains(dave.page.Body, "You have no roles yet") || !strings.Contains(dave.page.Body, "<code>dave</code>") || dave.consume.Values("X-Databricks-PassThrough-Error") != nil {
 		t.Errorf("dave's page:\n%s", dave.page.Body)
 	}
 	if roles, err := dave.api.Roles(t.Context()); err != nil || len(roles) != 0 {
