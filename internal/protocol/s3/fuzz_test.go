@@ -1,6 +1,7 @@
 package s3_test
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
@@ -120,6 +121,11 @@ func FuzzXML(f *testing.F) {
 		_, _, _ = s3.Completed(body, "l")
 		_, _, _ = s3.ReadBuckets(body)
 		_, _ = s3.HasTags(body)
+		if out, err := s3.ReadComplete(body); err == nil {
+			if again, err := s3.ReadComplete(out); err != nil || !bytes.Equal(again, out) {
+				t.Fatalf("%q is written as %q, that as %q: %v", body, out, again, err)
+			}
+		}
 		d, err := s3.ReadDeletes(body)
 		if err != nil {
 			return
