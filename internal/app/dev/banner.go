@@ -1,9 +1,12 @@
 package dev
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -92,16 +95,21 @@ func (w world) writeStatus(path string) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".status-*") // 0600
+	return place(path, 0o600, bytes.NewReader(append(body, '\n')))
+}
+
+// place puts a file at path, whole or not at all, and leaves nothing else.
+func place(path string, mode fs.FileMode, content io.Reader) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".carnet-*") // 0600
 	if err != nil {
 		return err
 	}
-	if _, err := f.Write(append(body, '\n')); err != nil {
-		_ = f.Close()
-		return err
+	_, err = io.Copy(f, content)
+	if err = errors.Join(err, f.Chmod(mode), f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
 	}
-	if err := f.Close(); err != nil {
-		return err
+	if err != nil {
+		err = errors.Join(err, os.Remove(f.Name()))
 	}
-	return os.Rename(f.Name(), path)
+	return err
 }

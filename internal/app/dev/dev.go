@@ -174,15 +174,7 @@ func keepProgram(o Options) (string, error) {
 		return "", err
 	}
 	defer from.Close()
-	to, err := os.CreateTemp(folder, ".carnet-*")
-	if err != nil {
-		return "", err
-	}
-	_, err = io.Copy(to, from)
-	if err = errors.Join(err, to.Chmod(0o700), to.Close()); err != nil {
-		return "", err
-	}
-	return path, os.Rename(to.Name(), path)
+	return path, place(path, 0o700, from)
 }
 
 func newIdP(o Options, w world) (*devidp.IdP, error) {
