@@ -335,3 +335,28 @@ func TestOwnPortIsLeftOut(t *testing.T) {
 		}
 	}
 }
+
+// TestSystemdCredential: its access list shows up as a group that may read,
+// and only in systemd's own folder.
+func TestSystemdCredential(t *testing.T) {
+	dir, elsewhere := t.TempDir(), t.TempDir()
+	t.Setenv("CREDENTIALS_DIRECTORY", dir)
+	for path, want := range map[string]bool{
+		filepath.Join(dir, "dsn"): true, filepath.Join(elsewhere, "dsn"): false,
+	} {
+		if err := os.WriteFile(path, []byte("s3cr3t"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(path, 0o440); err != nil {
+			t.Fatal(err)
+		}
+		s, err := config.ReadSecret(path)
+		if (err == nil) != want || want && s.Reveal() != "s3cr3t" {
+			t.Errorf("%s: %v, want read %v", path, err, want)
+		}
+		c := &config.Config{Database: config.Database{PostgreSQLDSNFile: path}}
+		if err := c.CheckFiles(); (err == nil) != want {
+			t.Errorf("CheckFiles on %s: %v, want taken %v", path, err, want)
+		}
+	}
+}

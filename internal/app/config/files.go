@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"carnet.dev/carnet/internal/core/secret"
+	"carnet.dev/carnet/internal/edge/keyfile"
 )
 
 // maxSecret bounds a secret file in bytes.
@@ -46,8 +47,14 @@ func (c *Config) CheckFiles() error {
 	return errors.Join(errs...)
 }
 
+// SecretRules are the rules for every secret file: systemd's credentials are
+// admitted as systemd makes them.
+func SecretRules() keyfile.Rules {
+	return keyfile.Rules{Credentials: os.Getenv("CREDENTIALS_DIRECTORY")}
+}
+
 // ReadSecret reads the one line of a secret file. It refuses a file that
-// group or others can reach, an empty one, and one with nothing but blanks.
+// others can reach, an empty one, and one with nothing but blanks.
 func ReadSecret(path string) (secret.Text, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -61,8 +68,8 @@ func ReadSecret(path string) (secret.Text, error) {
 	if !info.Mode().IsRegular() {
 		return secret.Text{}, fmt.Errorf("%s is not a regular file", path)
 	}
-	if exposed(info.Mode()) {
-		return secret.Text{}, fmt.Errorf("%s can be read by others (mode %04o): run chmod 600 %s", path, info.Mode().Perm(), path)
+	if what, mend := SecretRules().Exposed(path, info); what != "" {
+		return secret.Text{}, fmt.Errorf("%s %s: %s", path, what, mend)
 	}
 	b, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
 	if err != nil {

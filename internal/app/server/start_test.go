@@ -36,7 +36,7 @@ func TestServerRefusesToStart(t *testing.T) {
 		"a key that others can read": {prepare: func(t *testing.T, in *installation) {
 			in.must(t, "state", "new-key", filepath.Join(in.folder, "kek"))
 			must(t, os.Chmod(filepath.Join(in.folder, "kek"), 0o640))
-		}, say: []string{"can be read or changed by others", "chmod 600"}},
+		}, say: []string{"can be read by others", "chmod 600"}},
 		"a key in the data folder": {change: replace("key_encryption_key: kek", "key_encryption_key: data/kek"), check: true,
 			say: []string{"secrets.key_encryption_key", "lies in the data folder"}},
 		"a key in the data folder, behind a link": {prepare: func(t *testing.T, in *installation) {

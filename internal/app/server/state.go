@@ -164,7 +164,8 @@ func openDatabase(ctx context.Context, c *config.Config, log *slog.Logger) (*sql
 // keyEncryptionKeys reads the key that wraps all others. It is made only for a
 // new database: a missing file beside an old one is a loss to be mended.
 func keyEncryptionKeys(c *config.Config, development, fresh bool) (keyring.KEKs, error) {
-	rules := keyfile.Rules{Data: c.Data, Development: development, Credentials: os.Getenv("CREDENTIALS_DIRECTORY")}
+	rules := config.SecretRules()
+	rules.Data, rules.Development = c.Data, development
 	path := c.Secrets.KeyEncryptionKey
 	if _, err := os.Lstat(path); fresh && errors.Is(err, fs.ErrNotExist) {
 		if err := keyfile.Create(path, rules); err != nil {

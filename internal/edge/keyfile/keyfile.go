@@ -1,4 +1,5 @@
-// Package keyfile reads the key-encryption key from its file.
+// Package keyfile reads the key-encryption key from its file, and says whether
+// others can reach a secret file.
 //
 // The file is what stands between a copied database and every secret in it,
 // so it is refused when others can read it, when it isn't a plain file of this
@@ -56,8 +57,8 @@ func Load(path string, r Rules) (keyring.KEKs, error) {
 	if err != nil || !info.Mode().IsRegular() {
 		return nil, refuse(path, "is not a plain file", "name a plain file", err)
 	}
-	if err := private(path, info, r); err != nil {
-		return nil, err
+	if what, mend := r.Exposed(path, info); what != "" {
+		return nil, refuse(path, what, mend, nil)
 	}
 	text, err := io.ReadAll(io.LimitReader(f, most))
 	if err != nil {
@@ -83,22 +84,23 @@ func Create(path string, r Rules) (err error) {
 	return f.Sync()
 }
 
-// private checks whose the file is and who can read it.
-func private(path string, info fs.FileInfo, r Rules) error {
+// Exposed says who besides this user can reach a secret file, and how to mend
+// that; empty when nobody can.
+func (r Rules) Exposed(path string, info fs.FileInfo) (what, mend string) {
 	if runtime.GOOS == "windows" {
-		return nil // access lists decide there
+		return "", "" // access lists decide there
 	}
 	forbidden := fs.FileMode(0o077)
 	if r.Credentials != "" && filepath.Dir(path) == filepath.Clean(r.Credentials) {
 		forbidden = 0o037
 	}
 	if foreign(info) {
-		return refuse(path, "belongs to another user, who can read and change it", "give it to the user that runs Carnet, or make a new one", nil)
+		return "belongs to another user, who can read and change it", "give it to the user that runs Carnet, or make a new one"
 	}
 	if perm := info.Mode().Perm(); perm&forbidden != 0 {
-		return refuse(path, fmt.Sprintf("can be read or changed by others (mode %v)", perm), "chmod 600 "+path, nil)
+		return fmt.Sprintf("can be read by others (mode %04o)", perm), "run chmod 600 " + path
 	}
-	return nil
+	return "", ""
 }
 
 // outside refuses a file in the data folder, also behind links.

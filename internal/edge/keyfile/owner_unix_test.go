@@ -32,8 +32,8 @@ func TestKeyFileOfAnotherUser(t *testing.T) {
 	}
 	us := uint32(os.Geteuid())
 	for uid, want := range map[uint32]bool{us: true, 0: true, us + 1: false} {
-		if err := private(path, owned{info, uid}, Rules{}); (err == nil) != want {
-			t.Errorf("a file of user %d, read by %d: %v", uid, us, err)
+		if what, _ := (Rules{}).Exposed(path, owned{info, uid}); (what == "") != want {
+			t.Errorf("a file of user %d, read by %d: %q", uid, us, what)
 		}
 	}
 }
