@@ -2,7 +2,6 @@ package web
 
 import (
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -10,6 +9,7 @@ import (
 
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/edge/httpd"
+	"carnet.dev/carnet/internal/service/login"
 )
 
 // cliRequest is what a command line asks for (RFC 8252 with PKCE).
@@ -83,7 +83,7 @@ func parseCLIRequest(q url.Values) (cliRequest, error) {
 	if len(ask.Machine) > 64 || strings.ContainsFunc(ask.Machine, func(c rune) bool { return !unicode.IsPrint(c) }) {
 		return cliRequest{}, badCLIRequest("machine must be at most 64 printable characters")
 	}
-	to, ok := loopbackURL(q.Get("redirect_uri"))
+	to, ok := login.LoopbackURL(q.Get("redirect_uri"))
 	if !ok {
 		return cliRequest{}, badCLIRequest("redirect_uri must be http on a loopback address with a port")
 	}
@@ -103,23 +103,6 @@ func isChallenge(s string) bool {
 	return !strings.ContainsFunc(s, func(c rune) bool {
 		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_'
 	})
-}
-
-// loopbackURL takes http://127.0.0.1:PORT/…, http://[::1]:PORT/… and
-// http://localhost:PORT/…, and nothing that could lead elsewhere.
-func loopbackURL(s string) (*url.URL, bool) {
-	u, err := url.Parse(s)
-	if err != nil || len(s) > 256 || u.Scheme != "http" || u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || u.Opaque != "" {
-		return nil, false
-	}
-	if port, err := strconv.ParseUint(u.Port(), 10, 16); err != nil || port == 0 {
-		return nil, false
-	}
-	if u.Hostname() == "localhost" {
-		return u, true
-	}
-	a, err := netip.ParseAddr(u.Hostname())
-	return u, err == nil && (a == netip.AddrFrom4([4]byte{127, 0, 0, 1}) || a == netip.IPv6Loopback())
 }
 
 // formSource is the source expression for u. The grammar of CSP has no IPv6

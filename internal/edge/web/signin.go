@@ -33,7 +33,7 @@ func (web *Web) signIn(w http.ResponseWriter, r *http.Request) error {
 		return seeOther(w, web.BaseURL.Scheme+"://"+web.BaseURL.Host+r.URL.RequestURI())
 	}
 	q := r.URL.Query()
-	returnTo := localPath(q.Get("return_to"))
+	returnTo := login.LocalPath(q.Get("return_to"))
 	offered := enabled(web.Providers.List())
 	chosen := identity.IdPID(q.Get("idp"))
 	if chosen == "" && len(offered) == 1 {
@@ -74,16 +74,6 @@ func (web *Web) signedOut(w http.ResponseWriter, r *http.Request) error {
 
 func enabled(all []federation.IdP) []federation.IdP {
 	return slices.DeleteFunc(slices.Clone(all), func(p federation.IdP) bool { return !p.Enabled })
-}
-
-// localPath keeps a path on this host and gives "/" for anything else.
-func localPath(s string) string {
-	u, err := url.Parse(s)
-	if err != nil || len(s) > 2048 || !strings.HasPrefix(s, "/") || strings.HasPrefix(s, "//") ||
-		strings.ContainsAny(s, "\\\r\n\t") || u.Host != "" || u.Scheme != "" {
-		return "/"
-	}
-	return s
 }
 
 // consume is the assertion consumer: the cross-site POST of the identity
@@ -154,7 +144,7 @@ func (web *Web) complete(w http.ResponseWriter, r *http.Request) error {
 	}
 	web.cookies.ClearPreLogin(w)
 	web.cookies.SetLogin(w, in.Cookie, in.Session.Expires.Sub(web.Now()))
-	return seeOther(w, localPath(in.ReturnTo))
+	return seeOther(w, login.LocalPath(in.ReturnTo))
 }
 
 func (web *Web) signOut(w http.ResponseWriter, r *http.Request) error {

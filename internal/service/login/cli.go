@@ -5,8 +5,8 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
-	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 
 	"carnet.dev/carnet/internal/core/fault"
@@ -21,7 +21,7 @@ func (s *Service) StartCode(ctx context.Context, session LoginSession, challenge
 		return secret.Text{}, fault.New(fault.Invalid, "the code challenge is not an S256 one: want 43 characters of base64url").
 			WithMend("run carnet login again")
 	}
-	if !loopbackURI(redirectURI) {
+	if _, ok := LoopbackURL(redirectURI); !ok {
 		return secret.Text{}, fault.New(fault.Invalid, "the redirect address is not on this machine's loopback").
 			WithMend("run carnet login on the machine of this browser")
 	}
@@ -29,19 +29,17 @@ func (s *Service) StartCode(ctx context.Context, session LoginSession, challenge
 	return code, s.CLI.PutCode(ctx, CLICode{Code: code.Digest(), LoginSession: session.ID, Challenge: challenge, Expires: s.Now().Add(CodeLifetime)})
 }
 
-// loopbackURI admits http://127.0.0.1:port, http://[::1]:port and
-// http://localhost:port, with any path.
-func loopbackURI(text string) bool {
+// LoopbackURL takes http://127.0.0.1:PORT/…, http://[::1]:PORT/… and
+// http://localhost:PORT/…, and nothing that could lead elsewhere.
+func LoopbackURL(text string) (*url.URL, bool) {
 	u, err := url.Parse(text)
-	if err != nil || u.Scheme != "http" || u.User != nil || u.Opaque != "" || u.Fragment != "" || len(text) > 512 {
-		return false
+	if err != nil || len(text) > 256 || u.Scheme != "http" || u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || u.Opaque != "" {
+		return nil, false
 	}
-	port, err := strconv.ParseUint(u.Port(), 10, 16)
-	if err != nil || port == 0 {
-		return false
+	if port, err := strconv.ParseUint(u.Port(), 10, 16); err != nil || port == 0 {
+		return nil, false
 	}
-	addr, err := netip.ParseAddr(u.Hostname())
-	return u.Hostname() == "localhost" || err == nil && addr.IsLoopback() && addr.Zone() == ""
+	return u, slices.Contains([]string{"127.0.0.1", "::1", "localhost"}, u.Hostname())
 }
 
 // RedeemCode trades a code for a CLI token. The code is used up whatever the

@@ -138,7 +138,7 @@ func TestCodesGoToLoopbackOnly(t *testing.T) {
 	in := w.signIn()
 	_, challenge := pkce()
 	for uri, ok := range map[string]bool{
-		"http://127.0.0.1:8123/x": true, "http://[::1]:8123/": true, "http://localhost:8123/done": true, "http://127.9.9.9:1": true,
+		"http://127.0.0.1:8123/x": true, "http://[::1]:8123/": true, "http://localhost:8123/done": true, "http://127.9.9.9:1": false, "http://127.0.0.1:80/?x": false,
 		"https://127.0.0.1:8123/": false, "http://127.0.0.1/": false, "http://127.0.0.1:0/": false, "http://example.com:80/": false,
 		"http://127.0.0.1.evil.example:80/": false, "http://a@127.0.0.1:80/": false, "http://127.0.0.1:80/#x": false, "http://localhost.:80/": false,
 		"http://10.0.0.1:80/": false, "": false, "/x": false, "http://127.0.0.1:80:80/": false, "javascript:alert(1)": false, "http://[fe80::1%25lo]:80/": false,

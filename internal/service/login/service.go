@@ -115,7 +115,7 @@ func (s *Service) Begin(_ context.Context, idp identity.IdPID, returnTo string) 
 	rand.Read(id)
 	request := saml.AuthnRequest{ID: "_" + hex.EncodeToString(id), Issuer: s.SAMLURL, ACS: s.SAMLURL,
 		Destination: place, IssueInstant: now}
-	relay, err := s.sealRelay(relayState{RequestID: request.ID, IdP: idp, ReturnTo: localPath(returnTo),
+	relay, err := s.sealRelay(relayState{RequestID: request.ID, IdP: idp, ReturnTo: LocalPath(returnTo),
 		PreLogin: digest[:], Began: now.UnixMilli()})
 	if err != nil {
 		return Started{}, err

@@ -70,9 +70,9 @@ func (s *Service) openRelay(text string, now time.Time) (relayState, error) {
 	return r, nil
 }
 
-// localPath gives a path on our own host, or "/" for anything else. A browser
+// LocalPath gives a path on our own host, or "/" for anything else. A browser
 // reads "//host", "/\host" and control characters as it likes; none passes.
-func localPath(p string) string {
+func LocalPath(p string) string {
 	if len(p) > maxReturnTo || !strings.HasPrefix(p, "/") || strings.HasPrefix(p, "//") {
 		return "/"
 	}
