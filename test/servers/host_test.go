@@ -91,7 +91,8 @@ func signIn(ts *testscript.TestScript, neg bool, args []string) {
 	var v *visitor.Visitor
 	var page *visitor.Page
 	for began := time.Now(); ; time.Sleep(20 * time.Millisecond) {
-		var err error
+		err := w.tries.Wait(context.Background())
+		ts.Check(err)
 		v = visitor.New(nil)
 		page, _, err = v.SignIn(context.Background(), "http://"+w.web+"/sign-in", args[0], secret.New(password))
 		ts.Check(err)

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"carnet.dev/carnet/internal/core/secret"
 	"carnet.dev/carnet/internal/edge/devidp"
 )
@@ -26,6 +28,9 @@ type place struct {
 	base     string // web address
 	aws      string // AWS address; empty: that of the one server
 	metadata []byte
+	// tries keeps to what the identity provider allows: ten tries of the
+	// password at once, then one a second.
+	tries *rate.Limiter
 }
 
 func (p place) awsURL(address string) string {
@@ -66,7 +71,7 @@ func newPlace(t *testing.T, base string) place {
 	s.Config.Handler = idp.Handler()
 	s.Start()
 	t.Cleanup(s.Close)
-	return place{base: base, metadata: idp.Metadata()}
+	return place{base: base, metadata: idp.Metadata(), tries: rate.NewLimiter(rate.Every(1100*time.Millisecond), 9)}
 }
 
 // authority is an authority file: two roles that may do action on everything.
