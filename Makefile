@@ -100,10 +100,19 @@ browser: build ## pages and the cross-site sign-in in a real headless Chromium
 	@.ci/need chromium
 	CARNET_BINARY=$(abspath $(BIN)) go test -count=1 -tags interop -timeout 10m -run 'Browser' -v ./internal/edge/web/... ./test/browser/...
 
-.PHONY: postgres
-postgres: ## the store suites on a real PostgreSQL server
+.PHONY: state-suites
+state-suites: build ## conformance, crash and several-server suites on SQLite and a real PostgreSQL
 	@.ci/need postgres
-	go test -count=1 -tags interop -timeout 15m ./internal/edge/sql/...
+	CARNET_BINARY=$(abspath $(BIN)) go test -count=1 -tags interop -timeout 15m ./internal/edge/sql/... \
+	  ./internal/service/keyring ./internal/service/onceonly ./internal/service/audit ./internal/service/revocation ./test/servers
+
+.PHONY: postgres
+postgres: state-suites ## the same, by its older name
+
+.PHONY: bench-directory
+bench-directory: ## 100,000 people, 20,000 groups, 500,000 mappings on both engines; fails over the bounds
+	@.ci/need postgres
+	go test -run '^$$' -tags interop -timeout 15m -bench BenchmarkDirectory -benchtime $(BENCHTIME) -v ./internal/edge/sql/directory | grep -vE '^(goos|goarch)' ; exit $${PIPESTATUS[0]}
 
 .PHONY: check-dev
 check-dev: build ## the walk from sign-in to S3 with the built binary
