@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"testing"
 
+	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/edge/httpd"
 )
@@ -29,5 +30,34 @@ func TestActorIsWhomTheRowAdmitted(t *testing.T) {
 		if got.Code != http.StatusOK || got.Body.String() != c.want {
 			t.Errorf("%s with %s: %d %q, want %q", c.path, c.header, got.Code, got.Body, c.want)
 		}
+	}
+}
+
+// TestRefusalKnowsItsCaller: the page of a refusal offers sign-out to whoever
+// is signed in, and takes nobody for anybody without a proof.
+func TestRefusalKnowsItsCaller(t *testing.T) {
+	ran := false
+	refuse := func(w http.ResponseWriter, r *http.Request, f *fault.Fault) {
+		w.WriteHeader(httpd.Status(f.Kind))
+		fmt.Fprintf(w, "%s %s", httpd.CallerOf(r).Session.ID, f.Code)
+	}
+	site, _ := newSite(t, &sessions{}, "http://127.0.0.1:8480",
+		httpd.Route{Method: "GET", Pattern: "/administrators", Access: httpd.Administrator, Rate: httpd.RateAPI, Errors: refuse,
+			Handler: func(http.ResponseWriter, *http.Request) error { ran = true; return nil }},
+		httpd.Route{Method: "GET", Pattern: "/failing", Access: httpd.Person, Rate: httpd.RateAPI, Errors: refuse,
+			Handler: func(http.ResponseWriter, *http.Request) error { return fault.Coded(fault.NotFound, "x.none", "none") }},
+	)
+	for _, c := range []struct{ path, cookie, want string }{
+		{"/administrators", "carnet=person", "lgn_person login.not-administrator"},
+		{"/failing", "carnet=person", "lgn_person x.none"},
+		{"/administrators", "carnet=nobody", " login.unknown"},
+		{"/failing", "", " login.required"},
+	} {
+		if got := ask(site, "GET", c.path, "Host", "127.0.0.1:8480", "Cookie", c.cookie); got.Body.String() != c.want {
+			t.Errorf("%s with %q: %d %q, want %q", c.path, c.cookie, got.Code, got.Body, c.want)
+		}
+	}
+	if ran {
+		t.Error("a refused request reached its handler")
 	}
 }

@@ -40,42 +40,40 @@ func (row *row) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if rec, ok := w.(*recorder); ok && row.Pattern != "" {
 		rec.pattern = row.Pattern
 	}
-	if err := row.serve(w, r); err != nil {
+	if r, err := row.serve(w, r); err != nil {
 		row.fail(w, r, err)
 	}
 }
 
 // serve is the one order in which a request meets its rules: cheap checks that
 // need nothing of ours first, the database after them, the body last.
-func (row *row) serve(w http.ResponseWriter, r *http.Request) error {
+// It gives the request with its caller, for the page of a refusal.
+func (row *row) serve(w http.ResponseWriter, r *http.Request) (*http.Request, error) {
 	if !row.AnyHost && !row.site.hosts[plainHost(r.Host)] {
-		return fault.Coded(fault.Invalid, "request.host", "This server does not answer for the host that was asked for").
+		return r, fault.Coded(fault.Invalid, "request.host", "This server does not answer for the host that was asked for").
 			WithMend("use the address that your administrator gave you")
 	}
 	if wait := row.limit.take(Source(r), row.site.now()); wait > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(wait/time.Second)+1))
-		return fault.Coded(fault.Limited, "request.rate", "Too many requests from this address").
+		return r, fault.Coded(fault.Limited, "request.rate", "Too many requests from this address").
 			WithMend("wait a moment, then try again")
 	}
 	if row.places != nil {
 		leave, ok := row.places.enter(Source(r))
 		if !ok {
 			w.Header().Set("Retry-After", "1")
-			return fault.Coded(fault.Limited, "request.busy", "Too many requests at once from this address").
+			return r, fault.Coded(fault.Limited, "request.busy", "Too many requests at once from this address").
 				WithMend("wait a moment, then try again")
 		}
 		defer leave()
 	}
 	if !row.CrossSite {
 		if err := row.site.origin.Check(r); err != nil {
-			return fault.Coded(fault.Denied, "request.cross-site", "Another site sent this request in your name").
+			return r, fault.Coded(fault.Denied, "request.cross-site", "Another site sent this request in your name").
 				WithMend("start from a page of this server").WithCause(err)
 		}
 	}
 	caller, err := row.admit(r)
-	if err != nil {
-		return err
-	}
 	if rec, ok := w.(*recorder); ok {
 		rec.session = caller.Session.ID
 	}
@@ -84,8 +82,11 @@ func (row *row) serve(w http.ResponseWriter, r *http.Request) error {
 		ctx = identity.WithActor(ctx, identity.Actor{Person: s.Person.ID, UserName: s.Person.UserName, LoginSession: s.ID})
 	}
 	r = r.WithContext(ctx)
+	if err != nil {
+		return r, err
+	}
 	r.Body = http.MaxBytesReader(w, r.Body, row.MaxBody)
-	return row.Handler(w, r)
+	return r, row.Handler(w, r)
 }
 
 // Caller is who stands behind a request, once its row has admitted it. The
@@ -105,7 +106,8 @@ func CallerOf(r *http.Request) Caller {
 	return c
 }
 
-// admit applies the access rule.
+// admit applies the access rule. Beside a refusal it gives the caller who was
+// proven all the same.
 func (row *row) admit(r *http.Request) (Caller, error) {
 	if row.Access == Open || row.Access == Setup {
 		return Caller{}, nil
@@ -127,10 +129,10 @@ func (row *row) admit(r *http.Request) (Caller, error) {
 	case err != nil:
 		return Caller{}, err
 	case row.Access == Administrator && !c.Session.Administrator:
-		return Caller{}, fault.Coded(fault.Denied, "login.not-administrator", "This is for administrators of Carnet").
+		return c, fault.Coded(fault.Denied, "login.not-administrator", "This is for administrators of Carnet").
 			WithMend("ask an administrator, or sign in as one")
 	case waiting && !c.Session.Administrator:
-		return Caller{}, waitingForSetup()
+		return c, waitingForSetup()
 	}
 	return c, nil
 }

@@ -315,7 +315,7 @@ func TestNoRoles(t *testing.T) {
 	if p = b.get(w.base + "/admin/sso"); p.status != 403 {
 		t.Errorf("dave at the administrator's page: status %d", p.status)
 	}
-	contains(t, p, "You may not do this", "login.not-administrator")
+	contains(t, p, "You may not do this", "Sign out", "Dave Example", "login.not-administrator")
 }
 
 func TestPeoplesTextIsEscaped(t *testing.T) {
