@@ -14,6 +14,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"carnet.dev/carnet/internal/core/ascii"
 )
 
 // Config is a valid configuration: every path absolute, every default filled.
@@ -229,35 +231,11 @@ func (c *Config) Upstream(name string) (Upstream, bool) {
 // file that covers it. A name that no rule covers does not exist here.
 func (c *Config) BucketRule(name string) (Bucket, bool) {
 	for _, b := range c.Buckets {
-		if covers(b.Match, name) {
+		if ascii.Glob(b.Match, name) {
 			return b, true
 		}
 	}
 	return Bucket{}, false
-}
-
-// covers reports whether pattern, in which * stands for any run of
-// characters, matches all of name.
-func covers(pattern, name string) bool {
-	first, rest, star := strings.Cut(pattern, "*")
-	if !star {
-		return pattern == name
-	}
-	name, ok := strings.CutPrefix(name, first)
-	if !ok {
-		return false
-	}
-	for {
-		part, after, more := strings.Cut(rest, "*")
-		if !more {
-			return strings.HasSuffix(name, part)
-		}
-		i := strings.Index(name, part)
-		if i < 0 {
-			return false
-		}
-		name, rest = name[i+len(part):], after
-	}
 }
 
 func hostname(raw string) string {

@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+
+	"carnet.dev/carnet/internal/core/ascii"
 )
 
 func (v *validator) upstreams(list []Upstream) {
@@ -102,7 +104,7 @@ func (v *validator) buckets(c *Config) {
 // shadowed refuses a rule that an earlier one makes unreachable.
 func (v *validator) shadowed(path string, b Bucket, earlier []Bucket) {
 	for _, e := range earlier {
-		if b.Match != "" && covers(e.Match, b.Match) {
+		if b.Match != "" && ascii.Glob(e.Match, b.Match) {
 			v.bad(path+".match", "%q is never reached: %q above covers it", b.Match, e.Match)
 			return
 		}

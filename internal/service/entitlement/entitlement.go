@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"carnet.dev/carnet/internal/core/arn"
+	"carnet.dev/carnet/internal/core/ascii"
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/protocol/saml"
@@ -125,7 +126,7 @@ func sessionName(a *saml.Assertion, userName string) (string, *fault.Fault) {
 	case !identity.ValidSessionName(values[0]):
 		return "", fault.Coded(fault.Denied, "InvalidIdentityToken",
 			"RoleSessionName in AuthnResponse must match [a-zA-Z_0-9+=,.@-]{2,64}").WithMend(mend)
-	case !equalFold(values[0], userName):
+	case ascii.Lower(values[0]) != ascii.Lower(userName):
 		return "", fault.Coded(fault.Denied, "InvalidIdentityToken",
 			fmt.Sprintf("RoleSessionName %s is not the signed-in user name %s", values[0], clip(userName))).WithMend(mend)
 	}
@@ -140,27 +141,6 @@ func (e *Entitlements) note(format string, args ...any) {
 	case len(e.Notes) == most:
 		e.Notes = append(e.Notes, "more remarks were left out")
 	}
-}
-
-// equalFold compares letter case aside for ASCII letters alone: Unicode
-// folding would let the Kelvin sign pass for k and so one person for another.
-func equalFold(a, b string) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range len(a) {
-		if lower(a[i]) != lower(b[i]) {
-			return false
-		}
-	}
-	return true
-}
-
-func lower(c byte) byte {
-	if c >= 'A' && c <= 'Z' {
-		return c + 'a' - 'A'
-	}
-	return c
 }
 
 func clip(s string) string {

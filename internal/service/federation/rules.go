@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"carnet.dev/carnet/internal/core/arn"
+	"carnet.dev/carnet/internal/core/ascii"
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/protocol/saml"
 )
@@ -149,7 +150,7 @@ func domain(e string) (string, error) {
 	if e == Any {
 		return e, nil
 	}
-	d := asciiLower(strings.TrimPrefix(e, "@"))
+	d := ascii.Lower(strings.TrimPrefix(e, "@"))
 	if d == "" || len(d) > 253 || strings.ContainsAny(d, "*@/: ") || !printable(d) {
 		return "", fmt.Errorf(`want a domain such as example.com, or "*" for no restriction`)
 	}

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"carnet.dev/carnet/internal/core/arn"
+	"carnet.dev/carnet/internal/core/ascii"
 	"carnet.dev/carnet/internal/protocol/saml"
 )
 
@@ -25,9 +26,9 @@ func (s *Speaker) MayAssertRole(r arn.Role) Bound {
 	if !slices.Contains(s.IdP.Accounts, r.Account) {
 		return Bound("account " + r.Account + " is not on the list of identity provider " + s.IdP.Name)
 	}
-	text := r.String()
+	role := r.String()
 	for _, p := range s.IdP.RolePatterns {
-		if matches(p, text) {
+		if ascii.Glob(p, role) {
 			return ""
 		}
 	}
@@ -40,7 +41,7 @@ func (s *Speaker) MayAssertRole(r arn.Role) Bound {
 func (s *Speaker) MayAssertUser(userName string) Bound {
 	i := strings.LastIndexByte(userName, '@')
 	for _, d := range s.IdP.UserNameDomains {
-		if d == Any || (i >= 0 && asciiLower(userName[i+1:]) == d) {
+		if d == Any || (i >= 0 && ascii.Lower(userName[i+1:]) == d) {
 			return ""
 		}
 	}
@@ -61,38 +62,6 @@ func (s *Speaker) MakesAdministrator(groups []string) bool {
 	return slices.ContainsFunc(groups, func(g string) bool {
 		return slices.Contains(s.IdP.AdministratorGroups, g)
 	})
-}
-
-// matches reports whether pattern covers the whole of text; "*" stands for any
-// run of bytes, everything else for itself. Linear in pattern × text at most.
-func matches(pattern, text string) bool {
-	first, rest, star := strings.Cut(pattern, "*")
-	if !star {
-		return pattern == text
-	}
-	text, ok := strings.CutPrefix(text, first)
-	if !ok {
-		return false
-	}
-	parts := strings.Split(rest, "*")
-	for _, part := range parts[:len(parts)-1] {
-		i := strings.Index(text, part)
-		if i < 0 {
-			return false
-		}
-		text = text[i+len(part):]
-	}
-	return strings.HasSuffix(text, parts[len(parts)-1])
-}
-
-// asciiLower folds A-Z only: Unicode folding would let K (Kelvin) pass for k.
-func asciiLower(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r >= 'A' && r <= 'Z' {
-			return r + 'a' - 'A'
-		}
-		return r
-	}, s)
 }
 
 func clip(s string) string {
