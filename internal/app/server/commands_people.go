@@ -31,7 +31,8 @@ func (h *host) listPeople() *cobra.Command {
 		Use: "list", Short: "List people, by user name", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return h.withState(cmd, func(ctx context.Context, s *state) error {
-				names, n := map[identity.IdPID]string{}, 0
+				all, names := []personLine{}, map[identity.IdPID]string{}
+				var text strings.Builder
 				for after := (directory.Person{}); ; {
 					people, err := s.directory.People.People(ctx, after, page)
 					if err != nil {
@@ -41,26 +42,25 @@ func (h *host) listPeople() *cobra.Command {
 						if _, ok := names[p.IdP]; !ok {
 							names[p.IdP] = s.idpName(p.IdP)
 						}
-						if err := listed(cmd, p, names[p.IdP]); err != nil {
-							return err
-						}
-						n++
+						line := lineOf(p, names[p.IdP])
+						all = append(all, line)
+						text.WriteString(line.String())
 					}
 					if len(people) < page {
 						break
 					}
 					after = people[len(people)-1]
 				}
-				if n == 0 {
-					fmt.Fprintln(cmd.ErrOrStderr(), "Nobody is known yet: people appear at their first sign-in.")
+				if len(all) == 0 {
+					text.WriteString("Nobody is known yet: people appear at their first sign-in.")
 				}
-				return nil
+				return say(cmd, map[string]any{"people": all}, text.String())
 			})
 		},
 	}
 }
 
-// personLine is one person as --output json lists them, one per line.
+// personLine is one person as they are listed.
 type personLine struct {
 	ID            identity.PersonID `json:"id"`
 	UserName      string            `json:"user_name"`
@@ -79,12 +79,13 @@ func lineOf(p directory.Person, idp string) personLine {
 		ExternalID: p.ExternalID, Active: p.Active, Administrator: p.Administrator, Created: p.Created}
 }
 
-func listed(cmd *cobra.Command, p directory.Person, idp string) error {
-	text := fmt.Sprintf("%s  %-30s  %s", p.ID, p.UserName, idp)
-	if !p.Active {
+// String tells it as a line of text.
+func (l personLine) String() string {
+	text := fmt.Sprintf("%s  %-30s  %s", l.ID, l.UserName, l.IdPName)
+	if !l.Active {
 		text += "  (switched off)"
 	}
-	return say(cmd, lineOf(p, idp), text)
+	return text + "\n"
 }
 
 func (h *host) showPerson() *cobra.Command {
@@ -263,23 +264,18 @@ func (h *host) activate() *cobra.Command {
 
 func (h *host) groups() *cobra.Command {
 	parent := &cobra.Command{Use: "group", Short: "Groups of people, service principals and groups", Args: cobra.NoArgs}
-	list := &cobra.Command{Use: "list", Short: "List groups, by name", Args: cobra.NoArgs}
-	list.RunE = func(cmd *cobra.Command, _ []string) error {
-		return h.withState(cmd, func(ctx context.Context, s *state) error {
-			for after := (directory.Group{}); ; {
-				groups, err := s.directory.Lists.ListGroups(ctx, after, page)
-				if err != nil || len(groups) == 0 {
-					return err
-				}
-				for _, g := range groups {
-					if err := say(cmd, aGroup(g), fmt.Sprintf("%s  %s", g.ID, g.Name)); err != nil {
-						return err
-					}
-				}
-				after = groups[len(groups)-1]
+	list := h.list("groups", "List groups, by name", func(ctx context.Context, s *state) (all []subject, err error) {
+		for after := (directory.Group{}); ; {
+			groups, err := s.directory.Lists.ListGroups(ctx, after, page)
+			if err != nil || len(groups) == 0 {
+				return all, err
 			}
-		})
-	}
+			for _, g := range groups {
+				all = append(all, aGroup(g))
+			}
+			after = groups[len(groups)-1]
+		}
+	})
 	add := h.make("add NAME", "Make a group", "group.add", func(ctx context.Context, s *state, name string) (string, error) {
 		g, err := s.directory.NewGroup(ctx, name, "")
 		return string(g.ID), err
@@ -315,24 +311,39 @@ func (s *state) membership(ctx context.Context, action, text string, group subje
 
 func (h *host) servicePrincipals() *cobra.Command {
 	parent := &cobra.Command{Use: "service-principal", Short: "Machine identities", Args: cobra.NoArgs}
-	list := &cobra.Command{Use: "list", Short: "List service principals, by name", Args: cobra.NoArgs}
-	list.RunE = func(cmd *cobra.Command, _ []string) error {
-		return h.withState(cmd, func(ctx context.Context, s *state) error {
-			all, err := s.directory.ServicePrincipals.ServicePrincipals(ctx)
-			for _, p := range all {
-				if err := say(cmd, aServicePrincipal(p), fmt.Sprintf("%s  %s", p.ID, p.Name)); err != nil {
-					return err
-				}
-			}
-			return err
-		})
-	}
+	list := h.list("service_principals", "List service principals, by name", func(ctx context.Context, s *state) (all []subject, err error) {
+		principals, err := s.directory.ServicePrincipals.ServicePrincipals(ctx)
+		for _, p := range principals {
+			all = append(all, aServicePrincipal(p))
+		}
+		return all, err
+	})
 	add := h.make("add NAME", "Make a service principal", "service-principal.add", func(ctx context.Context, s *state, name string) (string, error) {
 		p, err := s.directory.NewServicePrincipal(ctx, name, "")
 		return string(p.ID), err
 	})
 	parent.AddCommand(list, add)
 	return parent
+}
+
+// list makes a command that lists; key names the list in JSON.
+func (h *host) list(key, short string, all func(context.Context, *state) ([]subject, error)) *cobra.Command {
+	return &cobra.Command{Use: "list", Short: short, Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		return h.withState(cmd, func(ctx context.Context, s *state) error {
+			found, err := all(ctx, s)
+			if err != nil {
+				return err
+			}
+			var text strings.Builder
+			for _, x := range found {
+				fmt.Fprintf(&text, "%s  %s\n", x.ID, x.Name)
+			}
+			if len(found) == 0 {
+				text.WriteString("There is none yet.")
+			}
+			return say(cmd, map[string]any{key: append([]subject{}, found...)}, text.String())
+		})
+	}}
 }
 
 // make makes a command that gives a new name an id; the act and its record are
