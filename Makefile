@@ -42,6 +42,7 @@ fmt: ## fail where gofmt would change a file
 vet: ## go vet, with every build tag
 	go vet ./...
 	go vet -tags 'interop vectors' ./...
+	go -C bench vet ./...
 
 .PHONY: staticcheck
 staticcheck: $(TOOLS)/staticcheck ## staticcheck, with every build tag
@@ -106,9 +107,6 @@ state-suites: build ## conformance, crash and several-server suites on SQLite an
 	CARNET_BINARY=$(abspath $(BIN)) go test -count=1 -tags interop -timeout 15m ./internal/edge/sql/... \
 	  ./internal/service/keyring ./internal/service/onceonly ./internal/service/audit ./internal/service/revocation ./test/servers
 
-.PHONY: postgres
-postgres: state-suites ## the same, by its older name
-
 .PHONY: bench-directory
 bench-directory: ## 100,000 people, 20,000 groups, 500,000 mappings on both engines; fails over the bounds
 	@.ci/need postgres
@@ -121,7 +119,8 @@ check-dev: build ## the walk from sign-in to S3 with the built binary
 .PHONY: full
 full: ci ## every matrix and long run
 	$(MAKE) fuzz-smoke FUZZTIME=5m FUZZOTHERS=5m
-	$(MAKE) bench
+	go test -count=1 ./internal/protocol/saml -run TestMutants -mutants 100000
+	$(MAKE) bench bench-rivals bench-directory
 
 .PHONY: ci
 ci: ## what .ci/run does
