@@ -16,7 +16,6 @@ import (
 
 	"carnet.dev/carnet/internal/app/cli"
 	"carnet.dev/carnet/internal/app/config"
-	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/edge/storeproc"
 	"carnet.dev/carnet/internal/service/federation"
@@ -149,12 +148,12 @@ func (h *host) sso() *cobra.Command {
 			"    --roles 'arn:aws:iam::111122223333:role/data-*' --domains example.com --administrators carnet-admins",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			xml, err := os.ReadFile(metadata)
-			if err != nil {
-				return fault.Wrap(err, fault.Invalid, "cannot read the metadata file").WithMend("name it with --metadata")
-			}
-			p.Metadata = xml
 			return h.withState(cmd, func(ctx context.Context, s *state) error {
+				xml, err := identityMetadata(ctx, s.config, metadata)
+				if err != nil {
+					return err
+				}
+				p.Metadata = xml
 				added, err := s.federation.Add(ctx, p)
 				if err != nil {
 					return err
@@ -166,7 +165,7 @@ func (h *host) sso() *cobra.Command {
 	}
 	f := add.Flags()
 	f.StringVar(&p.Name, "name", "", "the name that people see")
-	f.StringVar(&metadata, "metadata", "", "the identity provider's SAML metadata file")
+	f.StringVar(&metadata, "metadata", "", "the identity provider's SAML metadata: a file, or an https address")
 	f.StringSliceVar(&p.Accounts, "accounts", nil, "AWS accounts whose roles it may assert")
 	f.StringSliceVar(&p.RolePatterns, "roles", nil, "patterns of the role ARNs that it may assert; * stands for any run of characters")
 	f.StringSliceVar(&p.UserNameDomains, "domains", nil, "domains of the user names that it may assert; * for all")

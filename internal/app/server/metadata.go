@@ -1,0 +1,32 @@
+package server
+
+import (
+	"context"
+	"os"
+	"strings"
+
+	"carnet.dev/carnet/internal/app/config"
+	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/edge/egress"
+)
+
+// identityMetadata reads an identity provider's metadata from a file or, by the
+// guarded client, from an address that an administrator has typed.
+func identityMetadata(ctx context.Context, c *config.Config, place string) ([]byte, error) {
+	if !strings.HasPrefix(place, "https://") && !strings.HasPrefix(place, "http://") {
+		xml, err := os.ReadFile(place)
+		if err != nil {
+			return nil, fault.Wrap(err, fault.Invalid, "cannot read the metadata file "+place).WithMend("name a file or an https address with --metadata")
+		}
+		return xml, nil
+	}
+	var entries []string
+	for _, n := range c.Egress.Allow {
+		entries = append(entries, n.String())
+	}
+	allow, err := egress.ParseAllow(entries)
+	if err != nil {
+		return nil, err
+	}
+	return egress.New(egress.Config{Allow: allow}).Get(ctx, place)
+}
