@@ -40,7 +40,7 @@ func TestBrowserSignInAndOut(t *testing.T) {
 	}
 	b.click(".card summary")
 	b.await(".card .snippets")
-	b.reads(".card .snippets", "AWS CLI", "carnet exec --role analyst -- aws s3 ls --endpoint-url http://127.0.0.1:")
+	b.reads(".card .snippets", "AWS CLI", "carnet exec --role analyst -- aws s3 ls s3://BUCKET/ --endpoint-url http://127.0.0.1:")
 
 	b.signOut()
 	if at := b.at(); at != b.Web+"/signed-out" {

@@ -120,8 +120,8 @@ func (web *Web) snippets(role, account string) []snippet {
 	role = shellWord(role)
 	run := "carnet exec --role " + role + " -- "
 	return []snippet{
-		{"AWS CLI", run + "aws s3 ls" + endpoint},
-		{"Python (boto3)", run + "python3 - <<'EOF'\nimport boto3\nfor bucket in boto3.client(\"s3\").list_buckets()[\"Buckets\"]:\n    print(bucket[\"Name\"])\nEOF"},
+		{"AWS CLI", run + "aws s3 ls s3://BUCKET/" + endpoint},
+		{"Python (boto3)", run + "python3 - <<'EOF'\nimport boto3\nfor item in boto3.client(\"s3\").list_objects_v2(Bucket=\"BUCKET\")[\"Contents\"]:\n    print(item[\"Key\"])\nEOF"},
 		{"DuckDB", run + "duckdb\n\nINSTALL httpfs; LOAD httpfs; INSTALL aws; LOAD aws;\nCREATE SECRET (TYPE s3, PROVIDER credential_chain, CHAIN 'env'" + duck + ");"},
 		{"Any program", "eval \"$(carnet env --role " + role + ")\""},
 	}

@@ -80,7 +80,7 @@ func TestSignIn(t *testing.T) {
 	}
 	p = b.get(w.base + "/")
 	contains(t, p, "My access", "Alice Example", "analyst", "111122223333", "Ready", "59 min left",
-		"carnet exec --role analyst -- aws s3 ls --endpoint-url http://127.0.0.1:8481", "ENDPOINT &#39;127.0.0.1:8481&#39;", "USE_SSL false",
+		"carnet exec --role analyst -- aws s3 ls s3://BUCKET/ --endpoint-url http://127.0.0.1:8481", "ENDPOINT &#39;127.0.0.1:8481&#39;", "USE_SSL false",
 		"carnet login --server "+w.base, "You have one usable role")
 	if strings.Contains(p.body, "Single sign-on") {
 		t.Error("a person sees the administrator's page")
