@@ -139,12 +139,12 @@ func setenv(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Fatalf("the output has nothing that begins with %q", args[1])
 }
 
-// edit replaces text in a file: edit FILE OLD NEW.
+// edit replaces text in a file: edit FILE OLD NEW; \n in NEW is a line's end.
 func edit(ts *testscript.TestScript, _ bool, args []string) {
 	path := ts.MkAbs(args[0])
 	text, err := os.ReadFile(path)
 	ts.Check(err)
-	changed := strings.Replace(string(text), args[1], args[2], 1)
+	changed := strings.Replace(string(text), args[1], strings.ReplaceAll(args[2], `\n`, "\n"), 1)
 	if changed == string(text) {
 		ts.Fatalf("%s does not hold %q", args[0], args[1])
 	}

@@ -36,6 +36,7 @@ type Config struct {
 	Egress       Egress       `yaml:"egress"`
 	IAM          IAM          `yaml:"iam"`
 	LoginSession LoginSession `yaml:"login_session"`
+	Audit        Audit        `yaml:"audit"`
 	Accounts     []Account    `yaml:"accounts"`
 	// Buckets are rules in order; the first whose Match covers a name decides.
 	Buckets   []Bucket   `yaml:"buckets"`
@@ -96,6 +97,13 @@ type Database struct {
 // Secrets names the files of the server's own keys.
 type Secrets struct {
 	KeyEncryptionKey string `yaml:"key_encryption_key"`
+}
+
+// Audit says what becomes of the trail outside the database.
+type Audit struct {
+	// Checkpoints is a file to which every signed checkpoint is appended: on
+	// another disk or a write-once mount. Empty: none.
+	Checkpoints string `yaml:"checkpoints"`
 }
 
 // Egress bounds the guarded HTTP client.

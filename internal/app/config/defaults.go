@@ -60,7 +60,7 @@ func plainOrigin(raw string) string {
 
 func (c *Config) paths(dir string) {
 	list := []*string{
-		&c.Data, &c.Database.SQLite, &c.Database.PostgreSQLDSNFile, &c.Secrets.KeyEncryptionKey,
+		&c.Data, &c.Database.SQLite, &c.Database.PostgreSQLDSNFile, &c.Secrets.KeyEncryptionKey, &c.Audit.Checkpoints,
 		&c.Listen.Web.TLS.Certificate, &c.Listen.Web.TLS.Key,
 		&c.Listen.AWS.TLS.Certificate, &c.Listen.AWS.TLS.Key,
 	}

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -23,17 +24,15 @@ func (h *host) audit() *cobra.Command {
 			"and that you noted elsewhere: without it the database's own word is taken for the key. Records of a process that\n" +
 			"was killed may lack their signature, at most a second's worth: they are counted, and are no failure.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			for _, path := range files {
-				kept, damaged, err := auditfile.Read(path)
+			return h.withStill(cmd, func(ctx context.Context, db still) error {
+				if path := db.config.Audit.Checkpoints; path != "" {
+					files = append(files, path)
+				}
+				outside, err := checkpointsIn(files, cmd.ErrOrStderr())
 				if err != nil {
 					return err
 				}
-				if damaged > 0 {
-					fmt.Fprintf(cmd.ErrOrStderr(), "%s: %d damaged lines were left out\n", path, damaged)
-				}
-				x.Outside = append(x.Outside, kept...)
-			}
-			return h.withStill(cmd, func(ctx context.Context, db still) error {
+				x.Outside = outside
 				store := sqlaudit.Store{DB: db.DB}
 				signers, err := store.Signers(ctx, nil)
 				if err != nil {
@@ -56,9 +55,25 @@ func (h *host) audit() *cobra.Command {
 		},
 	}
 	verify.Flags().StringSliceVar(&x.Signers, "signer", nil, "id of a signing key that is trusted")
-	verify.Flags().StringSliceVar(&files, "checkpoints", nil, "file with checkpoints that was kept outside the database")
+	verify.Flags().StringSliceVar(&files, "checkpoints", nil, "file with checkpoints that was kept outside the database, besides that of audit.checkpoints")
 	parent.AddCommand(verify)
 	return parent
+}
+
+// checkpointsIn reads files of checkpoints. A line that a power cut left
+// unfinished is told of and left out.
+func checkpointsIn(files []string, notes io.Writer) (all []audit.Checkpoint, err error) {
+	for _, path := range files {
+		kept, damaged, err := auditfile.Read(path)
+		if err != nil {
+			return nil, err
+		}
+		if damaged > 0 {
+			fmt.Fprintf(notes, "%s: %d damaged lines were left out\n", path, damaged)
+		}
+		all = append(all, kept...)
+	}
+	return all, nil
 }
 
 // verdict is a report as it is shown.

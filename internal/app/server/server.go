@@ -61,11 +61,17 @@ type Server struct {
 }
 
 // New builds every part, from the database up, and starts what runs in the
-// background. Close ends it.
-func New(ctx context.Context, o Options) (_ *Server, err error) {
-	ctx, stop := context.WithCancel(ctx)
+// background: the end of starting ends New, but what runs ends with Close alone.
+// Requests are still under way when a program is told to end, and what is
+// revoked then has to reach them too.
+func New(starting context.Context, o Options) (_ *Server, err error) {
+	ctx, stop := context.WithCancel(context.WithoutCancel(starting))
+	detach := context.AfterFunc(starting, stop)
 	srv := &Server{stop: stop, inner: newInner(), stores: &stores{}}
 	defer func() {
+		if !detach() {
+			err = errors.Join(err, starting.Err())
+		}
 		if err != nil {
 			err = errors.Join(err, srv.Close())
 		}

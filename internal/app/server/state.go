@@ -14,6 +14,7 @@ import (
 
 	"carnet.dev/carnet/internal/app/config"
 	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/edge/auditfile"
 	"carnet.dev/carnet/internal/edge/keyfile"
 	"carnet.dev/carnet/internal/edge/sql"
 	sqlaudit "carnet.dev/carnet/internal/edge/sql/audit"
@@ -51,6 +52,8 @@ type state struct {
 	feed       *revocation.Feed
 	trail      *audit.Writer
 	iam        *iam.Service
+
+	checkpoints *auditfile.File // nil: none outside the database
 }
 
 // openState opens the database and its services. A new database gets its
@@ -68,7 +71,7 @@ func openState(ctx context.Context, o Options, id string) (*state, error) {
 	}
 	s := &state{config: c, log: o.Logger, now: o.Now, db: db}
 	if err := s.open(ctx, o.Development, id); err != nil {
-		return nil, errors.Join(err, db.Close())
+		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
 }
@@ -98,8 +101,14 @@ func (s *state) open(ctx context.Context, development bool, id string) error {
 	if err != nil {
 		return err
 	}
-	s.trail, err = audit.Open(ctx, audit.Config{Store: sqlaudit.Store{DB: s.db}, Sealer: s.ring, Now: s.now, Logger: s.log})
-	if err != nil {
+	trail := audit.Config{Store: sqlaudit.Store{DB: s.db}, Sealer: s.ring, Now: s.now, Logger: s.log}
+	if path := s.config.Audit.Checkpoints; path != "" {
+		if s.checkpoints, err = auditfile.Open(path); err != nil {
+			return err
+		}
+		trail.Outside = s.checkpoints
+	}
+	if s.trail, err = audit.Open(ctx, trail); err != nil {
 		return err
 	}
 	s.once = onceonly.New(sqlonceonly.Store{DB: s.db}, mostOnceIDs, s.now)
@@ -229,4 +238,10 @@ func (s *state) changes(ctx context.Context, topic string) (<-chan struct{}, err
 }
 
 // close ends what stands on the database, then the database.
-func (s *state) close() error { return s.db.Close() }
+func (s *state) close() error {
+	var err error
+	if s.checkpoints != nil {
+		err = s.checkpoints.Close()
+	}
+	return errors.Join(err, s.db.Close())
+}

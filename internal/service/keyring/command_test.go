@@ -1,6 +1,7 @@
 package keyring_test
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -99,4 +100,23 @@ func TestCheckWritesNothing(t *testing.T) {
 	if dump(t, db) != before {
 		t.Error("a check wrote")
 	}
+}
+
+func TestNobodyWaitsForAServerThatEnded(t *testing.T) {
+	sqltest.Each(t, func(t *testing.T, c sql.Config) {
+		k := keks(t, 1)
+		ends := open(t, sqltest.OpenWith(t, c), k, "ends", time.Now)
+		stays := open(t, sqltest.OpenWith(t, c), k, "stays", time.Now)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); ends.Run(ctx, nil) }()
+		cancel()
+		<-done
+		if err := stays.Rotate(t.Context(), keyring.SessionToken); err != nil {
+			t.Fatal(err)
+		}
+		if stays.OnItsWay(keyring.SessionToken) || len(stays.Servers()) != 0 {
+			t.Errorf("waiting for %+v", stays.Waiting())
+		}
+	})
 }

@@ -126,13 +126,28 @@ func (k *Keyring) confirm(ctx context.Context) error {
 // TendEvery is how often Run tends the ring: well within ServerStale.
 const TendEvery = 10 * time.Second
 
-// Run tends the ring until ctx ends, and at once when changed fires.
+// leave says that this server uses no key any more: no rotation waits for it.
+func (k *Keyring) leave(ctx context.Context) {
+	if k.server == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	gone := ServerView{Server: k.server, Generation: k.loaded.Load().generation, Seen: time.UnixMilli(0)}
+	if err := k.store.Confirm(ctx, gone); err != nil {
+		k.log.Warn("the other servers can't be told that this one ends", "error", err)
+	}
+}
+
+// Run tends the ring until ctx ends, and at once when changed fires. This
+// server must seal nothing after that.
 func (k *Keyring) Run(ctx context.Context, changed <-chan struct{}) {
 	tick := time.NewTicker(TendEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
+			k.leave(ctx)
 			return
 		case <-tick.C:
 		case <-changed:

@@ -214,8 +214,25 @@ func (f *Feed) Confirm(ctx context.Context) error {
 	return nil
 }
 
+// leave says that this server decides nothing any more, so that nobody waits
+// for it. One that can't say so is waited for until the bound.
+func (f *Feed) leave(ctx context.Context) {
+	if f.Server == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*Every)
+	defer cancel()
+	f.mu.RLock()
+	gone := View{Server: f.Server, Epoch: f.head, Seen: time.UnixMilli(0)}
+	f.mu.RUnlock()
+	now := f.Now()
+	if err := f.Store.Applied(ctx, gone, now.Add(-f.Bound), now.Add(-Keep)); err != nil {
+		f.Logger.Warn("the other servers can't be told that this one ends", "error", err)
+	}
+}
+
 // Run confirms the view every second, and at once when changed fires, until
-// ctx ends.
+// ctx ends: this server must decide nothing after that.
 func (f *Feed) Run(ctx context.Context, changed <-chan struct{}) {
 	tick := time.NewTicker(Every)
 	defer tick.Stop()
@@ -223,6 +240,7 @@ func (f *Feed) Run(ctx context.Context, changed <-chan struct{}) {
 	for {
 		select {
 		case <-ctx.Done():
+			f.leave(ctx)
 			return
 		case <-tick.C:
 		case <-changed:
@@ -232,7 +250,7 @@ func (f *Feed) Run(ctx context.Context, changed <-chan struct{}) {
 		cancel()
 		switch {
 		case ctx.Err() != nil:
-			return
+			continue
 		case err != nil && !away:
 			f.Logger.Warn("the revocation feed can't be read", "error", err, "refusing_after", f.Bound)
 		case err == nil && away:

@@ -262,3 +262,20 @@ func TestCommandsAreNoServers(t *testing.T) {
 		t.Errorf("a server that decides nothing any more is waited for: %+v", v)
 	}
 }
+
+// TestAServerThatEndsIsNotWaitedFor: it says so itself, so neither a
+// revocation nor a rotation waits a minute for it.
+func TestAServerThatEndsIsNotWaitedFor(t *testing.T) {
+	sqltest.Each(t, func(t *testing.T, c sql.Config) {
+		ends := open(t, sqltest.OpenWith(t, c), "ends", time.Now)
+		stays := open(t, sqltest.OpenWith(t, c), "stays", time.Now)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); ends.Run(ctx, nil) }()
+		cancel()
+		<-done
+		if views, err := stays.Who(t.Context()); err != nil || len(views) != 1 || views[0].Server != "stays" {
+			t.Errorf("%+v, %v", views, err)
+		}
+	})
+}

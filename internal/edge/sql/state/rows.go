@@ -40,6 +40,7 @@ func (v value) MarshalJSON() ([]byte, error) {
 		}
 		return json.Marshal(tagged{Int: &x})
 	case []byte:
+		x = append([]byte{}, x...) // SQLite gives a nil slice for an empty one; NULL has no type
 		return json.Marshal(tagged{Bytes: &x})
 	}
 	return nil, fmt.Errorf("a column of type %T can't be taken out", v.v)

@@ -80,6 +80,11 @@ func live(t testing.TB, db *sql.DB, k keyring.KEKs) {
 	must(t, d.MapRole(t.Context(), string(g.ID), role, directory.FromAdmin, ""))
 	w, err := audit.Open(t.Context(), audit.Config{Store: sqlaudit.Store{DB: db}, Sealer: ring, Now: time.Now})
 	must(t, err)
+	must(t, db.Write(t.Context(), func(tx *sql.Tx) error { // an empty value, as a failed role has
+		_, err := tx.Exec(`INSERT INTO role_session (login_session, role, place, session_name, assumed_role_arn, access_key_id,
+			expiration, sealed, code, message, mend, ends) VALUES ('lgn_a', 'r', 0, '', '', '', 0, $1, 'AccessDenied', '', '', 0)`, []byte{})
+		return err
+	}))
 	for range 3 {
 		must(t, w.Record(t.Context(), event.Event{Action: "sign-in", Person: alice.ID}))
 	}
