@@ -156,7 +156,7 @@ func TestAnswersAreBounded(t *testing.T) {
 	start := time.Now()
 	_, err := c.Get(t.Context(), s.URL+"/slow")
 	wantFault(t, err, fault.Unavailable, "egress.away")
-	if d := time.Since(start); d > 2*time.Second {
+	if d := time.Since(start); d > 15*time.Second {
 		t.Errorf("a silent server held us for %v", d)
 	}
 	_, err = c.Get(t.Context(), s.URL+"/gone")
