@@ -193,9 +193,7 @@ func (b *browser) RoundTrip(r *http.Request) (*http.Response, error) {
 // signIn signs a person in at a server.
 func (m *member) signIn(t *testing.T, user string) *browser {
 	t.Helper()
-	if err := m.tries.Wait(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	m.pause(t)
 	b := newBrowser(m)
 	page, _, err := b.SignIn(t.Context(), m.base+"/sign-in", user, secret.New(password))
 	if err != nil {
@@ -299,9 +297,7 @@ func within(t *testing.T, limit time.Duration, what string, servers []*member, s
 // is to post to Carnet.
 func (b *browser) assertion(t *testing.T, user string) url.Values {
 	t.Helper()
-	if err := b.at.tries.Wait(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	b.at.pause(t)
 	page, err := b.Open(t.Context(), b.at.base+"/sign-in")
 	if err != nil {
 		t.Fatal(err)

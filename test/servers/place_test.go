@@ -40,9 +40,17 @@ func (p place) awsURL(address string) string {
 	return "http://" + address
 }
 
-// newPlace starts an identity provider with two people who hold roles.
-func newPlace(t *testing.T, base string) place {
+// newPlace starts an identity provider with its people; none: two who hold
+// roles, and an administrator.
+func newPlace(t *testing.T, base string, people ...devidp.User) place {
 	t.Helper()
+	if len(people) == 0 {
+		people = []devidp.User{
+			{Name: "alice@example.com", DisplayName: "Alice", Mail: "alice@example.com", Roles: []string{pair(account, "analyst")}},
+			{Name: "bob@example.com", Roles: []string{pair(account, "analyst"), pair(account, "engineer")}},
+			{Name: "root@example.com", Groups: []string{"carnet-admins"}},
+		}
+	}
 	now := time.Now()
 	keyPEM, certPEM, err := devidp.NewKey(now)
 	if err != nil {
@@ -55,15 +63,10 @@ func newPlace(t *testing.T, base string) place {
 	s := httptest.NewUnstartedServer(nil)
 	own := "http://localhost:" + strconv.Itoa(s.Listener.Addr().(*net.TCPAddr).Port)
 	samlURL := base + "/saml/consume"
-	pair := func(role string) string { return "arn:aws:iam::" + account + ":role/" + role + "," + provider }
 	idp, err := devidp.New(devidp.Config{
 		BaseURL: own, EntityID: own + "/metadata", Key: key, Certificate: cert, Password: secret.New(password), Now: time.Now,
 		ServiceProviders: []devidp.SP{{EntityID: samlURL, ACS: samlURL}},
-		Users: []devidp.User{
-			{Name: "alice@example.com", DisplayName: "Alice", Mail: "alice@example.com", Roles: []string{pair("analyst")}},
-			{Name: "bob@example.com", Roles: []string{pair("analyst"), pair("engineer")}},
-			{Name: "root@example.com", Groups: []string{"carnet-admins"}},
-		},
+		Users:            people,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -72,6 +75,19 @@ func newPlace(t *testing.T, base string) place {
 	s.Start()
 	t.Cleanup(s.Close)
 	return place{base: base, metadata: idp.Metadata(), tries: rate.NewLimiter(rate.Every(1100*time.Millisecond), 9)}
+}
+
+// pause waits until the identity provider allows one more try.
+func (p place) pause(t *testing.T) {
+	t.Helper()
+	if err := p.tries.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// pair is a role with the provider corp of its account, as AWS wants it.
+func pair(account, role string) string {
+	return "arn:aws:iam::" + account + ":role/" + role + ",arn:aws:iam::" + account + ":saml-provider/corp"
 }
 
 // authority is an authority file: two roles that may do action on everything.

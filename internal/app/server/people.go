@@ -12,7 +12,9 @@ import (
 	"carnet.dev/carnet/internal/service/broker"
 	"carnet.dev/carnet/internal/service/directory"
 	"carnet.dev/carnet/internal/service/entitlement"
+	"carnet.dev/carnet/internal/service/federation"
 	"carnet.dev/carnet/internal/service/login"
+	"carnet.dev/carnet/internal/service/sts"
 )
 
 // newLogin wires the first walk: sign-in, entitlement, broker, STS. in is the
@@ -88,19 +90,27 @@ func (p people) Ensure(ctx context.Context, who login.Subject, create bool) (ide
 	return person.ID, err
 }
 
-// subjects is the directory as STS asks it: by entity id and NameID.
+// subjects are directory and federation as STS asks them.
 type subjects struct{ *state }
 
-// Subject gives the person behind a NameID; empty where people do not sign in
-// at Carnet by that identity provider.
-func (s subjects) Subject(ctx context.Context, entityID, nameID string) (identity.PersonID, error) {
-	idp, known, err := s.federation.ByEntityID(entityID)
+// Subject gives the person behind a claim, within what the identity provider
+// may say; empty where people do not sign in at Carnet by it.
+func (s subjects) Subject(ctx context.Context, c sts.Claim) (identity.PersonID, error) {
+	idp, known, err := s.federation.ByEntityID(c.EntityID)
 	if err != nil || !known {
 		return "", err
 	}
-	if !idp.Enabled {
+	list := federation.Speaker{IdP: idp}
+	switch user, role := list.MayAssertUser(c.NameID), list.MayAssertRole(c.Role); {
+	case !idp.Enabled:
 		return "", fault.New(fault.Denied, "identity provider "+idp.Name+" is switched off")
+	case user != "":
+		return "", fault.New(fault.Denied, string(user))
+	case role != "":
+		return "", fault.New(fault.Denied, string(role))
+	case !entitlement.OwnName(c.SessionName, c.NameID):
+		return "", fault.New(fault.Denied, "the RoleSessionName is not the person's own")
 	}
-	person, err := s.directory.Subject(ctx, idp.ID, nameID, idp.AllowAutoCreate)
+	person, err := s.directory.Subject(ctx, idp.ID, c.NameID, idp.AllowAutoCreate)
 	return person.ID, err
 }

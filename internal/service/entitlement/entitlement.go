@@ -112,6 +112,12 @@ func admit(p saml.RolePair, sp *federation.Speaker, accounts Accounts) (account 
 	return account, ""
 }
 
+// OwnName reports whether a RoleSessionName is a person's own: their user name,
+// letter case aside. Else one could act under another's name.
+func OwnName(sessionName, userName string) bool {
+	return ascii.Lower(sessionName) == ascii.Lower(userName)
+}
+
 // sessionName holds the rule that a RoleSessionName is the signed-in person's
 // own (design 4.4): the trail at AWS carries it as the person's name.
 func sessionName(a *saml.Assertion, userName string) (string, *fault.Fault) {
@@ -126,7 +132,7 @@ func sessionName(a *saml.Assertion, userName string) (string, *fault.Fault) {
 	case !identity.ValidSessionName(values[0]):
 		return "", fault.Coded(fault.Denied, "InvalidIdentityToken",
 			"RoleSessionName in AuthnResponse must match [a-zA-Z_0-9+=,.@-]{2,64}").WithMend(mend)
-	case ascii.Lower(values[0]) != ascii.Lower(userName):
+	case !OwnName(values[0], userName):
 		return "", fault.Coded(fault.Denied, "InvalidIdentityToken",
 			fmt.Sprintf("RoleSessionName %s is not the signed-in user name %s", values[0], clip(userName))).WithMend(mend)
 	}

@@ -69,7 +69,7 @@ func (s *Service) AssumeRoleWithSAML(ctx context.Context, r SAMLRequest) (*SAMLA
 	if err != nil {
 		return nil, err
 	}
-	if err := s.identify(ctx, &r.Caller, a); err != nil {
+	if err := s.identify(ctx, &r.Caller, Claim{EntityID: a.Issuer, NameID: a.NameID, SessionName: facts.sessionName, Role: target.ARN}); err != nil {
 		return nil, err
 	}
 	return s.issue(ctx, &r, target, a, facts, epoch, now, expires)
@@ -77,11 +77,11 @@ func (s *Service) AssumeRoleWithSAML(ctx context.Context, r SAMLRequest) (*SAMLA
 
 // identify puts the person behind the assertion into the claims to come,
 // whoever sent it. What the broker says must agree.
-func (s *Service) identify(ctx context.Context, c *Caller, a *saml.Assertion) error {
+func (s *Service) identify(ctx context.Context, c *Caller, said Claim) error {
 	if s.Subjects == nil {
 		return nil
 	}
-	person, err := s.Subjects.Subject(ctx, a.Issuer, a.NameID)
+	person, err := s.Subjects.Subject(ctx, said)
 	if errors.Is(err, fault.New(fault.Denied, "")) {
 		return fault.Coded(fault.Denied, "AccessDenied", "Not authorized to perform sts:AssumeRoleWithSAML").WithCause(err)
 	}

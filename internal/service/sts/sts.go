@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"time"
 
+	"carnet.dev/carnet/internal/core/arn"
 	"carnet.dev/carnet/internal/core/credential"
 	"carnet.dev/carnet/internal/core/event"
 	"carnet.dev/carnet/internal/core/identity"
@@ -43,13 +44,23 @@ type Revocations interface {
 	Epoch() (uint64, error)
 }
 
+// Claim is what an identity provider says by an assertion that verified.
+type Claim struct {
+	EntityID    string
+	NameID      string
+	SessionName string
+	Role        arn.Role // the one that is asked for
+}
+
 // Subjects says who at Carnet an assertion speaks of, so that revoking or
-// switching off a person reaches keys that were traded here directly.
+// switching off a person reaches keys that were traded here directly, and holds
+// an identity provider to its list here as at sign-in.
 type Subjects interface {
-	// Subject gives the person behind a NameID of the identity provider with
-	// this entity id; empty where nobody signs in at Carnet by that provider.
-	// A fault Denied refuses: switched off, or not known and not to be made.
-	Subject(ctx context.Context, entityID, nameID string) (identity.PersonID, error)
+	// Subject gives the person of a claim; empty where nobody signs in at
+	// Carnet by that provider: then the trust policies alone decide. A fault
+	// Denied refuses: switched off, not known and not to be made, or beyond
+	// what the provider may say.
+	Subject(ctx context.Context, c Claim) (identity.PersonID, error)
 }
 
 // Trail records an exchange; one that can't be recorded fails.

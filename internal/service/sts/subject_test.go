@@ -2,6 +2,7 @@ package sts_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,8 +20,8 @@ type known struct {
 	asked  string
 }
 
-func (k *known) Subject(_ context.Context, entityID, nameID string) (identity.PersonID, error) {
-	k.asked = entityID + " " + nameID
+func (k *known) Subject(_ context.Context, c sts.Claim) (identity.PersonID, error) {
+	k.asked = strings.Join([]string{c.EntityID, c.NameID, c.SessionName, c.Role.String()}, " ")
 	return k.person, k.err
 }
 
@@ -38,7 +39,7 @@ func TestKeysTradedDirectlyBelongToThePerson(t *testing.T) {
 		t.Fatal(err)
 	}
 	claims, err := sessiontoken.Open(ring{}, a.Credentials.AccessKeyID, a.Credentials.SessionToken, w.now)
-	if err != nil || claims.Person != "psn_alice" || people.asked != forge.EntityID+" "+forge.Subject {
+	if err != nil || claims.Person != "psn_alice" || people.asked != strings.Join([]string{forge.EntityID, forge.Subject, forge.Subject, forge.Role}, " ") {
 		t.Errorf("claims of %q after asking for %q: %v", claims.Person, people.asked, err)
 	}
 
