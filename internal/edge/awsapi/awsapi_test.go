@@ -100,8 +100,8 @@ func TestSDKReadsRefusals(t *testing.T) {
 		code   string
 	}{
 		"wrong secret key":     {func(c *aws.Credentials) { c.SecretAccessKey = "x" }, "SignatureDoesNotMatch"},
-		"unknown access key":   {func(c *aws.Credentials) { c.AccessKeyID = "ASIAXXXXXXXXXXXXXXXX" }, "InvalidClientTokenId"},
-		"long-lived key":       {func(c *aws.Credentials) { c.AccessKeyID, c.SessionToken = "AKIAXXXXXXXXXXXXXXXX", "" }, "InvalidClientTokenId"},
+		"unknown access key":   {func(c *aws.Credentials) { c.AccessKeyID = "ASIA7777777777777777" }, "InvalidClientTokenId"},
+		"long-lived key":       {func(c *aws.Credentials) { c.AccessKeyID, c.SessionToken = "AKIA7777777777777777", "" }, "InvalidClientTokenId"},
 		"no session token":     {func(c *aws.Credentials) { c.SessionToken = "" }, "InvalidClientTokenId"},
 		"another token":        {func(c *aws.Credentials) { c.SessionToken = c.SessionToken[:len(c.SessionToken)-4] + "AAAA" }, "InvalidClientTokenId"},
 		"a token from AWS STS": {func(c *aws.Credentials) { c.SessionToken = "IQoJb3JpZ2luX2VjEA==" }, "InvalidClientTokenId"},
@@ -259,11 +259,11 @@ func TestTheScopeDecides(t *testing.T) {
 		return http.Header{
 			"Content-Type":  formHeader["Content-Type"],
 			"X-Amz-Date":    {time.Now().UTC().Format("20060102T150405Z")},
-			"Authorization": {"AWS4-HMAC-SHA256 Credential=ASIAXXXXXXXXXXXXXXXX/" + time.Now().UTC().Format("20060102") + "/us-east-1/" + service + "/aws4_request, SignedHeaders=host;x-amz-date, Signature=" + strings.Repeat("0", 64)},
+			"Authorization": {"AWS4-HMAC-SHA256 Credential=ASIA7777777777777777/" + time.Now().UTC().Format("20060102") + "/us-east-1/" + service + "/aws4_request, SignedHeaders=host;x-amz-date, Signature=" + strings.Repeat("0", 64)},
 		}
 	}
 	query := func(service string) string {
-		return form("X-Amz-Algorithm", "AWS4-HMAC-SHA256", "X-Amz-Credential", "ASIAXXXXXXXXXXXXXXXX/"+time.Now().UTC().Format("20060102")+"/us-east-1/"+service+"/aws4_request",
+		return form("X-Amz-Algorithm", "AWS4-HMAC-SHA256", "X-Amz-Credential", "ASIA7777777777777777/"+time.Now().UTC().Format("20060102")+"/us-east-1/"+service+"/aws4_request",
 			"X-Amz-Date", time.Now().UTC().Format("20060102T150405Z"), "X-Amz-Expires", "60", "X-Amz-SignedHeaders", "host", "X-Amz-Signature", strings.Repeat("0", 64))
 	}
 	for name, tc := range map[string]struct {
