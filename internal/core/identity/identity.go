@@ -18,6 +18,7 @@ type (
 	IdPID          string // idp_…
 	LoginSessionID string // lgn_…
 	RoleID         string // AROA…, shaped as on AWS
+	UserID         string // AIDA…, shaped as on AWS
 	RequestID      string // 16 upper-case letters and digits, shaped as on AWS
 )
 
@@ -43,6 +44,9 @@ func NewLoginSessionID() LoginSessionID {
 
 // NewRoleID makes a role id shaped as AWS's: AROA and 17 letters or digits.
 func NewRoleID() RoleID { return RoleID("AROA" + upper.EncodeToString(random(16))[:17]) }
+
+// NewUserID makes a user id shaped as AWS's: AIDA and 17 letters or digits.
+func NewUserID() UserID { return UserID("AIDA" + upper.EncodeToString(random(16))[:17]) }
 
 // NewAccessKeyID makes the id of temporary keys, shaped as AWS's: ASIA and 16
 // letters or digits.

@@ -25,11 +25,13 @@ import (
 	"carnet.dev/carnet/internal/protocol/sigv4"
 )
 
-// Front sends requests to faces. STS and S3 may be nil where a listener does
-// not serve them.
+// Front sends requests to faces. Each may be nil where a listener does not
+// serve it.
 type Front struct {
 	STS http.Handler
 	S3  http.Handler
+	// IAM takes what is signed for the service iam, and nothing else.
+	IAM http.Handler
 	// Domains are the hosts under which BUCKET.domain names a bucket. Such a
 	// host is S3's: unsigned calls go to STS on any other host only.
 	Domains []string
@@ -90,6 +92,8 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.S3.ServeHTTP(w, r)
 	case service == "sts" && f.STS != nil:
 		f.STS.ServeHTTP(w, r)
+	case service == "iam" && f.IAM != nil:
+		f.IAM.ServeHTTP(w, r)
 	default:
 		refuse(w, service)
 	}

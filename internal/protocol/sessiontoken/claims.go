@@ -1,4 +1,5 @@
-// Package sessiontoken seals and opens the session token of a role session.
+// Package sessiontoken seals and opens the session token of temporary keys: of a
+// role session, of an IAM user's session or of a federated user.
 //
 // A session token is AES-256-GCM over the claims, with the id of its key in
 // clear and the access key id as additional data, so a token serves one access
@@ -28,14 +29,38 @@ type Keys interface {
 	ByID(id string) (key [32]byte, ok bool)
 }
 
+// Kind says whose keys a session token makes temporary.
+type Kind uint8
+
+// The kinds. Tokens of the first have no mark of their own, so those sealed
+// before there were others still open.
+const (
+	RoleSession   Kind = iota // AssumeRole and its federated forms
+	UserSession               // GetSessionToken: an IAM user's own rights
+	FederatedUser             // GetFederationToken: a part of an IAM user's rights
+	kinds
+)
+
 // Claims is what a session token carries. Times have whole seconds.
 type Claims struct {
+	Kind Kind
+
+	// Of a role session.
 	Role        arn.Role
 	RoleID      identity.RoleID // stable; a re-made role has another one
 	SessionName string
-	SecretKey   secret.Text // the secret access key of this access key id
-	IssuedAt    time.Time
-	Expires     time.Time
+	// Chained marks a role session that another role session assumed.
+	Chained bool
+
+	// Of the other kinds: the IAM user whose keys asked.
+	User   arn.User
+	UserID identity.UserID // stable; a re-made user has another one
+	// FederatedName is the name that GetFederationToken was given.
+	FederatedName string
+
+	SecretKey secret.Text // the secret access key of this access key id
+	IssuedAt  time.Time
+	Expires   time.Time
 	// Epoch is the revocation epoch at issue: a revocation with an equal or
 	// higher epoch refuses the token (design 7.5).
 	Epoch uint64
@@ -51,7 +76,7 @@ type Claims struct {
 	Tags              []Tag    // session tags, each key once
 	TransitiveTagKeys []string // a subset of the keys of Tags
 
-	// Provider is the ARN of the federated provider.
+	// Provider is the ARN of the federated provider; empty where none spoke.
 	Provider      string
 	Subject       string // saml:sub
 	SubjectType   string // saml:sub_type

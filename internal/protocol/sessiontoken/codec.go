@@ -35,6 +35,12 @@ const (
 	fNameQualifier
 	fSessionPolicy
 	fSessionPolicyARN
+	fKind // absent for a role session
+	fChained
+	fUser
+	fUserID
+	fFederatedName
+	fLast = fFederatedName
 )
 
 var errCodec = errors.New("sessiontoken: malformed claims")
@@ -76,6 +82,15 @@ func encode(c Claims) []byte {
 	for _, a := range c.SessionPolicyARNs {
 		b = field(b, fSessionPolicyARN, a)
 	}
+	if c.Kind != RoleSession {
+		number(fKind, uint64(c.Kind))
+	}
+	if c.Chained {
+		number(fChained, 1)
+	}
+	text(fUser, c.User.String())
+	text(fUserID, string(c.UserID))
+	text(fFederatedName, c.FederatedName)
 	return b
 }
 
@@ -96,7 +111,7 @@ func decode(b []byte) (Claims, error) {
 		}
 		b = rest
 		repeats := n == fTagKey || n == fTagValue || n == fTransitiveTagKey || n == fSessionPolicyARN
-		if n > fSessionPolicyARN || !repeats && seen&(1<<n) != 0 || pendingTag != (n == fTagValue) {
+		if n > fLast || !repeats && seen&(1<<n) != 0 || pendingTag != (n == fTagValue) {
 			return Claims{}, errCodec
 		}
 		seen |= 1 << n
@@ -105,11 +120,33 @@ func decode(b []byte) (Claims, error) {
 			return Claims{}, err
 		}
 	}
-	const need = 1<<fRole | 1<<fSecretKey | 1<<fIssuedAt | 1<<fExpires | 1<<fEpoch
-	if pendingTag || seen&need != need {
+	if pendingTag || !c.Kind.fits(seen) {
 		return Claims{}, errCodec
 	}
 	return c, nil
+}
+
+// fits reports whether a kind has the fields that it needs, and none that
+// another kind is told by.
+func (k Kind) fits(seen uint64) bool {
+	const (
+		all  = 1<<fSecretKey | 1<<fIssuedAt | 1<<fExpires | 1<<fEpoch
+		role = 1<<fRole | 1<<fRoleID | 1<<fSessionName | 1<<fChained
+		user = 1<<fUser | 1<<fUserID
+		name = 1 << fFederatedName
+	)
+	need, never := uint64(all), uint64(0)
+	switch k {
+	case RoleSession:
+		need, never = all|1<<fRole, user|name
+	case UserSession:
+		need, never = all|user, role|name
+	case FederatedUser:
+		need, never = all|user|name, role
+	default:
+		return false
+	}
+	return seen&need == need && seen&never == 0
 }
 
 func next(b []byte) (n uint64, content string, rest []byte, err error) {
@@ -137,7 +174,7 @@ func (c *Claims) set(n uint64, s string) error {
 		c.SessionName = s
 	case fSecretKey:
 		c.SecretKey = secret.New(s)
-	case fIssuedAt, fExpires, fEpoch:
+	case fIssuedAt, fExpires, fEpoch, fKind, fChained:
 		return c.setNumber(n, s)
 	case fPerson:
 		c.Person = identity.PersonID(s)
@@ -167,6 +204,14 @@ func (c *Claims) set(n uint64, s string) error {
 		c.SessionPolicy = s
 	case fSessionPolicyARN:
 		c.SessionPolicyARNs = append(c.SessionPolicyARNs, s)
+	case fUser:
+		user, err := arn.ParseUser(s)
+		c.User = user
+		return err
+	case fUserID:
+		c.UserID = identity.UserID(s)
+	case fFederatedName:
+		c.FederatedName = s
 	default:
 		return errCodec
 	}
@@ -183,6 +228,16 @@ func (c *Claims) setNumber(n uint64, s string) error {
 		c.IssuedAt = time.Unix(int64(v), 0).UTC()
 	case fExpires:
 		c.Expires = time.Unix(int64(v), 0).UTC()
+	case fKind:
+		if v == 0 || v >= uint64(kinds) {
+			return errCodec
+		}
+		c.Kind = Kind(v)
+	case fChained:
+		if v != 1 {
+			return errCodec
+		}
+		c.Chained = true
 	default:
 		c.Epoch = v
 	}
