@@ -179,6 +179,10 @@ func (r *run) table(current string, roles []client.Role) string {
 	}
 	w.Flush()
 	for _, x := range roles {
+		if x.Warning != nil {
+			fmt.Fprintf(&b, "%s: %s\n", roleName(x.ARN), x.Warning.Message)
+			fmt.Fprintf(&b, "  an administrator of account %s mends it: %s\n", x.Account, x.Warning.Command)
+		}
 		if x.Error != nil {
 			fmt.Fprintf(&b, "%s can't be had: %s: %s\n", roleName(x.ARN), x.Error.Code, x.Error.Message)
 			if x.Error.Mend != "" {

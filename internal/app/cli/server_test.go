@@ -54,6 +54,8 @@ func roleSets() map[string][]login.RoleStatus {
 	failed := ready("444455556666", "pipeline")
 	failed.State, failed.Expiration = login.RoleFailed, time.Time{}
 	failed.Error = &login.RoleError{Code: "AccessDenied", Message: "the trust policy of the role refuses", Mend: "name the provider in the trust policy"}
+	short := ready("111122223333", "analyst")
+	short.Warning = login.RoleWarning{Message: "the keys of this role last 1 hour at most", Command: "aws iam update-role --role-name analyst"}
 	ended := ready("111122223333", "analyst")
 	ended.State = login.RoleExpired
 	return map[string][]login.RoleStatus{
@@ -64,6 +66,7 @@ func roleSets() map[string][]login.RoleStatus {
 		"failed":  {ready("111122223333", "analyst"), failed},
 		"broken":  {failed},
 		"expired": {ended},
+		"short":   {short},
 		"cloud":   {ready("111122223333", "analyst"), ready("777788889999", "reader")},
 	}
 }

@@ -154,6 +154,20 @@ type Account struct {
 	Deliver   Deliver     `yaml:"deliver"`
 	Region    string      `yaml:"region"`    // of its STS; default Config.Region
 	Partition string      `yaml:"partition"` // default from Region
+	STS       STS         `yaml:"sts"`       // how AWS STS is reached; accounts at AWS only
+}
+
+// STS says how the STS of an account at AWS is reached. HTTPS_PROXY and
+// NO_PROXY of the environment hold as well.
+type STS struct {
+	// Endpoint is an https address such as that of a VPC endpoint, without a
+	// path; empty means AWS's own endpoint of the region.
+	Endpoint string `yaml:"endpoint"`
+	// CA is a PEM file of authorities believed beside the system's, such as
+	// that of a proxy that opens TLS.
+	CA string `yaml:"ca"`
+	// Parallel bounds the calls under way for one sign-in; default 32.
+	Parallel int `yaml:"parallel"`
 }
 
 // Bucket is one rule: which account owns the buckets it covers, and which
@@ -194,6 +208,17 @@ type Upstream struct {
 	CA            string       `yaml:"ca"`              // s3; PEM file, default the system's
 	PlainHTTP     Acceptance   `yaml:"plain_http"`      // s3; accept http beyond loopback
 	Keys          KeyRule      `yaml:"keys"`
+}
+
+// Parallel bounds the calls to an account's STS that are under way for one
+// sign-in; 0 where the account states none.
+func (c *Config) Parallel(account string) int {
+	for _, a := range c.Accounts {
+		if a.ID == account {
+			return a.STS.Parallel
+		}
+	}
+	return 0
 }
 
 // AWSHost gives the host name of the AWS face, without port.

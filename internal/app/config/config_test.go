@@ -101,7 +101,7 @@ upstreams: [{name: disk, kind: embedded}]
 		LoginSession: config.LoginSession{Lifetime: 12 * time.Hour},
 		Accounts: []config.Account{{
 			ID: "012345678901", Name: "cn", Kind: config.AccountAWS, Exchanges: []config.Exchange{config.ExchangeSAML},
-			Deliver: config.DeliverDirect, Region: "cn-north-1", Partition: "aws-cn",
+			Deliver: config.DeliverDirect, Region: "cn-north-1", Partition: "aws-cn", STS: config.STS{Parallel: 32},
 		}},
 		Upstreams: []config.Upstream{{
 			Name: "disk", Kind: config.UpstreamEmbedded, Folder: "/srv/carnet/store/disk", Keys: config.KeysFilesystem,
@@ -167,6 +167,10 @@ func TestProblems(t *testing.T) {
 		"not a mapping":       {minimal + "listen: here\n", "line 6: listen: want keys and values (web, aws)"},
 		"not a list":          {minimal + "accounts: a\n", "line 6: accounts: want a list"},
 		"not one value":       {minimal + "region: [a]\n", "line 6: region: want one value"},
+		"not a number":        {minimal + "accounts: [{id: 012345678901, name: a, kind: aws, sts: {parallel: many}}]\n", `"many" is not a whole number`},
+		"too parallel":        {minimal + "accounts: [{id: 012345678901, name: a, kind: aws, sts: {parallel: 1000}}]\n", "accounts[0].sts.parallel: 1000: want 1 to 128"},
+		"assertions in clear": {minimal + "accounts: [{id: 012345678901, name: a, kind: aws, sts: {endpoint: \"http://sts.example.com\"}}]\n", "is not an address such as https://sts"},
+		"local STS elsewhere": {minimal + "accounts: [{id: 012345678901, name: a, kind: local, sts: {endpoint: \"https://sts.example.com\"}}]\n", "accounts[0].sts: is for kind: aws"},
 		"not a duration":      {minimal + "login_session: {lifetime: long}\n", `line 6: login_session.lifetime: "long" is not a duration`},
 		"no duration":         {minimal + "login_session: {lifetime: 0s}\n", `"0s" is not more than nothing`},
 		"too long":            {minimal + "login_session: {lifetime: 48h}\n", "48h0m0s: want 5m to 24h"},

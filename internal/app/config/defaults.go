@@ -14,6 +14,7 @@ const (
 	DefaultAWSAddress      = "127.0.0.1:8481"
 	DefaultLoginSession    = 12 * time.Hour
 	DefaultMinimumDuration = 15 * time.Minute
+	DefaultParallel        = 32
 )
 
 // complete fills what the file leaves out and makes every path absolute.
@@ -68,6 +69,9 @@ func (c *Config) paths(dir string) {
 		u := &c.Upstreams[i]
 		list = append(list, &u.Folder, &u.AccessKeyFile, &u.SecretKeyFile, &u.CA)
 	}
+	for i := range c.Accounts {
+		list = append(list, &c.Accounts[i].STS.CA)
+	}
 	for _, p := range list {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)
@@ -85,6 +89,10 @@ func (a *Account) complete(region string) {
 	}
 	if a.Deliver == "" {
 		a.Deliver = DeliverDirect
+	}
+	a.STS.Endpoint = strings.TrimSuffix(a.STS.Endpoint, "/")
+	if a.Kind == AccountAWS && a.STS.Parallel == 0 {
+		a.STS.Parallel = DefaultParallel
 	}
 }
 

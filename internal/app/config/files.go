@@ -25,6 +25,9 @@ func (c *Config) CheckFiles() error {
 		plain = append(plain, u.CA)
 		private = append(private, u.AccessKeyFile, u.SecretKeyFile)
 	}
+	for _, a := range c.Accounts {
+		plain = append(plain, a.STS.CA)
+	}
 	for _, p := range plain {
 		if p == "" {
 			continue

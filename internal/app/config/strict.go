@@ -8,6 +8,7 @@ import (
 	"io"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -113,6 +114,18 @@ func (r *reader) scalar(n *yaml.Node, out reflect.Value, path string) {
 			r.add(n.Line, path, "%q is not more than nothing", n.Value)
 		}
 		*p = d
+	case *int:
+		i, err := strconv.Atoi(n.Value)
+		if err != nil {
+			r.add(n.Line, path, "%q is not a whole number", n.Value)
+		}
+		*p = i
+	case *bool:
+		// YAML's other words for it (yes, on) mean text elsewhere.
+		if n.Value != "true" && n.Value != "false" {
+			r.add(n.Line, path, "%q: want true or false", n.Value)
+		}
+		*p = n.Value == "true"
 	default:
 		// The text as written: an account number stays twelve digits even
 		// where YAML would see a number.

@@ -202,10 +202,33 @@ func (v *validator) account(path string, a Account) {
 		v.bad(path+".deliver", "%q: this release offers direct", a.Deliver)
 	}
 	v.region(path+".region", a.Region)
+	v.sts(path+".sts", a)
 	switch a.Partition {
 	case "aws", "aws-cn", "aws-us-gov":
 	default:
 		v.bad(path+".partition", "%q: want aws, aws-cn or aws-us-gov", a.Partition)
+	}
+}
+
+// sts holds assertions, which are credentials, to encrypted ways.
+func (v *validator) sts(path string, a Account) {
+	if a.Kind == AccountLocal {
+		if a.STS != (STS{}) {
+			v.bad(path, "is for kind: aws; the STS of a local account is in this process")
+		}
+		return
+	}
+	if n := a.STS.Parallel; n < 1 || n > 128 {
+		v.bad(path+".parallel", "%d: want 1 to 128", n)
+	}
+	if a.STS.Endpoint == "" {
+		return
+	}
+	switch e, err := url.Parse(a.STS.Endpoint); {
+	case err != nil, e.Scheme != "https", e.Hostname() == "":
+		v.bad(path+".endpoint", "%q is not an address such as https://sts.eu-central-1.amazonaws.com", a.STS.Endpoint)
+	case e.User != nil, e.Path != "", e.RawQuery != "", e.ForceQuery, e.Fragment != "":
+		v.bad(path+".endpoint", "%q: want scheme, host and port only", a.STS.Endpoint)
 	}
 }
 

@@ -2,6 +2,8 @@ package server
 
 import (
 	"context"
+	"crypto/x509"
+	"os"
 
 	"carnet.dev/carnet/internal/app/config"
 	"carnet.dev/carnet/internal/core/fault"
@@ -21,7 +23,11 @@ import (
 // internal listener of the local authority; nil for the host's own commands,
 // which exchange nothing.
 func newLogin(ctx context.Context, s *state, o Options, in *inner) (*login.Service, error) {
-	b := broker.Config{STS: stsclient.New(stsAccounts(s.config, in)), Store: sqlbroker.Store{DB: s.db}, Sealer: s.ring, Now: s.now}
+	accounts, err := stsAccounts(s.config, in)
+	if err != nil {
+		return nil, err
+	}
+	b := broker.Config{STS: stsclient.New(accounts), Store: sqlbroker.Store{DB: s.db}, Sealer: s.ring, Parallel: s.config.Parallel, Now: s.now}
 	if o.KeyLifetime > 0 {
 		b.Durations = append(b.Durations, o.KeyLifetime)
 	}
@@ -48,19 +54,41 @@ func newLogin(ctx context.Context, s *state, o Options, in *inner) (*login.Servi
 
 // stsAccounts says where assertions go: those for a local account to the
 // internal listener and never to AWS, so without a listener there is nowhere.
-func stsAccounts(c *config.Config, in *inner) []stsclient.Account {
+func stsAccounts(c *config.Config, in *inner) ([]stsclient.Account, error) {
 	if in == nil {
-		return nil
+		return nil, nil
 	}
 	var all []stsclient.Account
 	for _, a := range c.Accounts {
-		s := stsclient.Account{ID: a.ID, Region: a.Region}
+		s := stsclient.Account{ID: a.ID, Region: a.Region, Endpoint: a.STS.Endpoint}
 		if a.Kind == config.AccountLocal {
 			s.Endpoint, s.HTTP, s.Internal = "http://sts.inner", in.client(), true
 		}
+		if a.STS.CA != "" {
+			var err error
+			if s.RootCAs, err = believed(a.STS.CA); err != nil {
+				return nil, err
+			}
+		}
 		all = append(all, s)
 	}
-	return all
+	return all, nil
+}
+
+// believed gives the system's authorities and those of a PEM file.
+func believed(file string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Misconfigured, "cannot read the ca file")
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fault.New(fault.Misconfigured, file+" holds no PEM certificate")
+	}
+	return pool, nil
 }
 
 func entitledAccounts(c *config.Config) entitlement.Accounts {

@@ -56,6 +56,8 @@ type Role struct {
 	Expiration     *time.Time `json:"expiration"`
 	Deliver        string     `json:"deliver"`
 	Error          *RoleError `json:"error"`
+	// Warning is absent for most: the keys came, but not as they might.
+	Warning *RoleWarning `json:"warning"`
 }
 
 // RoleError says why a role can't be had.
@@ -63,6 +65,12 @@ type RoleError struct {
 	Code    string `json:"code"`
 	Message string `json:"message"`
 	Mend    string `json:"mend"`
+}
+
+// RoleWarning is said of a role whose keys came, but not as they might.
+type RoleWarning struct {
+	Message string `json:"message"`
+	Command string `json:"command"`
 }
 
 // CredentialsRequest names a role by ARN, or by a name unique among one's own.
@@ -154,6 +162,9 @@ func roleDocument(s login.RoleStatus) Role {
 	if !s.Expiration.IsZero() {
 		t := seconds(s.Expiration)
 		out.Expiration = &t
+	}
+	if s.Warning != (login.RoleWarning{}) {
+		out.Warning = &RoleWarning{Message: s.Warning.Message, Command: s.Warning.Command}
 	}
 	if s.Error != nil {
 		out.Error = &RoleError{Code: s.Error.Code, Message: s.Error.Message, Mend: s.Error.Mend}

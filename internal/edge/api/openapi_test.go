@@ -112,10 +112,10 @@ func TestDocumentHasExactlyTheFields(t *testing.T) {
 	d := readDocument(t, base)
 	held := map[string]bool{}
 	for _, v := range []any{
-		api.Session{}, api.Person{}, api.LoginSession{}, api.Endpoints{}, api.Roles{}, api.Role{}, api.RoleError{},
+		api.Session{}, api.Person{}, api.LoginSession{}, api.Endpoints{}, api.Roles{}, api.Role{}, api.RoleError{}, api.RoleWarning{},
 		api.CredentialsRequest{}, api.Credentials{}, api.PlaceEndpoints{}, api.CLITokenRequest{}, api.CLIToken{},
 		api.IdentityProviders{}, api.IdentityProvider{}, api.NewIdentityProvider{},
-		client.Session{}, client.Person{}, client.LoginSession{}, client.Endpoints{}, client.Role{}, client.RoleError{},
+		client.Session{}, client.Person{}, client.LoginSession{}, client.Endpoints{}, client.Role{}, client.RoleError{}, client.RoleWarning{},
 		client.IdentityProvider{}, client.NewIdentityProvider{},
 	} {
 		ty := reflect.TypeOf(v)

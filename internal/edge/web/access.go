@@ -45,6 +45,7 @@ type role struct {
 	StateText                                    string
 	Ends                                         clock
 	Error                                        *login.RoleError
+	Warning                                      login.RoleWarning
 	Use                                          []snippet
 }
 
@@ -75,7 +76,7 @@ func (web *Web) access(w http.ResponseWriter, r *http.Request) error {
 func (web *Web) role(st login.RoleStatus, name string, now time.Time) role {
 	v := role{
 		Name: st.Role.Name, ARN: st.Role.String(), Account: st.Account, AccountName: st.AccountName,
-		SessionName: st.SessionName, State: st.State, Error: st.Error,
+		SessionName: st.SessionName, State: st.State, Error: st.Error, Warning: st.Warning,
 	}
 	switch st.State {
 	case login.RoleReady:

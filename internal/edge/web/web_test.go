@@ -279,6 +279,7 @@ func TestRolesThatCantBeHadAreExplained(t *testing.T) {
 	b := newBrowser(t)
 	b.signIn(w, "/")
 	p := b.get(w.base + "/")
+	contains(t, p, "The keys of this role last 1 hour at most.", "--role-name analyst --max-session-duration 14400")
 	contains(t, p, "pipeline", "Not available", "AccessDenied", "Not authorized to perform sts:AssumeRoleWithSAML.",
 		"Let the trust policy", "nightly", "Expired", "Sign in again", "role/other was dropped", "several usable roles")
 	if strings.Contains(p.body, "exec --role pipeline") || strings.Contains(p.body, "exec --role nightly") {

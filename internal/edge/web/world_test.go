@@ -67,8 +67,10 @@ func people(name string, now time.Time) login.LoginSession {
 	case "bob":
 		expired := ready("444455556666", "engineering", "nightly", "bob@example.com")
 		expired.State, expired.Expiration = login.RoleExpired, now.Add(-time.Minute)
+		short := ready("111122223333", "analytics", "analyst", "bob@example.com")
+		short.Warning = login.RoleWarning{Message: "the keys of this role last 1 hour at most", Command: "aws iam update-role --role-name analyst --max-session-duration 14400"}
 		s.Roles = []login.RoleStatus{
-			ready("111122223333", "analytics", "analyst", "bob@example.com"),
+			short,
 			ready("111122223333", "analytics", "engineer", "bob@example.com"),
 			{Role: role("444455556666", "pipeline"), Account: "444455556666", AccountName: "engineering", State: login.RoleFailed, Deliver: "direct",
 				Error: &login.RoleError{Code: "AccessDenied", Message: "Not authorized to perform sts:AssumeRoleWithSAML",

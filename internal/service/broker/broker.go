@@ -70,6 +70,7 @@ type Row struct {
 	Expiration     time.Time // zero for a failure
 	Sealed         []byte    // secret access key and session token; nil for a failure
 	Failure        Failure   // zero for success
+	Warning        Warning   // zero for none
 	Ends           time.Time // when the row may be deleted
 }
 
@@ -92,8 +93,10 @@ type Config struct {
 	Store  Store
 	Sealer Sealer
 	Now    func() time.Time
-	// Parallel bounds the calls of one exchange that are under way; 0 means 32.
-	Parallel int
+	// Parallel bounds the calls to one account that are under way in one
+	// exchange: an account that is slow or throttles holds up no other. nil,
+	// or an answer of 0, means 32.
+	Parallel func(account string) int
 	// Patience bounds one exchange: a person waits for it; 0 means 30 s.
 	Patience time.Duration
 	// Durations are asked for in turn, longest first, while STS says that one
@@ -108,14 +111,17 @@ type Broker struct{ Config }
 // (facts: ExpiredTokenException "Token must be redeemed within 5 minutes").
 const redeemable = 5 * time.Minute
 
+// defaultParallel is how many calls to one account are made at once.
+const defaultParallel = 32
+
 // relearn is how long a learned duration is believed: an administrator may
 // raise a role's maximum.
 const relearn = 24 * time.Hour
 
 // New makes a Broker.
 func New(c Config) *Broker {
-	if c.Parallel == 0 {
-		c.Parallel = 32
+	if c.Parallel == nil {
+		c.Parallel = func(string) int { return 0 }
 	}
 	if c.Patience == 0 {
 		c.Patience = 30 * time.Second
@@ -143,6 +149,7 @@ type Outcome struct {
 	Index   int // place among the assertion's Role values
 	Session credential.RoleSession
 	Failure *Failure // nil for success
+	Warning Warning  // the zero value for none
 	longest time.Duration
 }
 
@@ -163,17 +170,33 @@ func (b *Broker) Exchange(ctx context.Context, r Request) ([]Outcome, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, min(b.Patience, max(0, r.IssueInstant.Add(redeemable).Sub(b.Now()))+time.Second))
 	defer cancel()
-	slots := make(chan struct{}, b.Parallel)
+	slots := b.slots(r.Entitlements.Candidates)
 	var calls sync.WaitGroup
 	for i, c := range r.Entitlements.Candidates {
-		slots <- struct{}{}
 		calls.Go(func() {
-			defer func() { <-slots }()
+			slot := slots[c.Role.Account]
+			slot <- struct{}{}
+			defer func() { <-slot }()
 			out[i] = b.one(ctx, r, c, longest[c.Role.String()])
 		})
 	}
 	calls.Wait()
 	return out, nil
+}
+
+// slots gives each account its own bound.
+func (b *Broker) slots(candidates []entitlement.Candidate) map[string]chan struct{} {
+	slots := map[string]chan struct{}{}
+	for _, c := range candidates {
+		if slots[c.Role.Account] == nil {
+			n := b.Parallel(c.Role.Account)
+			if n <= 0 {
+				n = defaultParallel
+			}
+			slots[c.Role.Account] = make(chan struct{}, n)
+		}
+	}
+	return slots
 }
 
 // refusedWhole gives the failure that holds for every role, before any call.
@@ -221,6 +244,9 @@ func (b *Broker) one(ctx context.Context, r Request, c entitlement.Candidate, kn
 				AssumedRoleARN: got.AssumedRoleARN, Credentials: got.Credentials}
 			if i > 0 {
 				o.longest = d
+			}
+			if i > 0 || d == known {
+				o.Warning = shortLived(c.Role, d, r.Ends.Sub(b.Now()))
 			}
 			return o
 		}

@@ -180,7 +180,21 @@ func TestDurationFallsBackAndIsLearned(t *testing.T) {
 		if f := out[3].Failure; f == nil || f.Code != "ValidationError" || !strings.Contains(f.Mend, "maximum session duration") {
 			t.Errorf("a role that grants nothing: %+v", f)
 		}
-		exchange()
+		warned := func(out []broker.Outcome) {
+			t.Helper()
+			want := broker.Warning{Message: "the keys of this role last 1 hour at most, so you have to sign in again after that",
+				Command: "aws iam update-role --role-name hour --max-session-duration 14400"}
+			for i, want := range []broker.Warning{{}, {}, want, {}} {
+				if out[i].Warning != want {
+					t.Errorf("role %s: warning %+v, want %+v", out[i].Role.Name, out[i].Warning, want)
+				}
+			}
+			if kept, err := b.Kept(t.Context(), "lgn_a"); err != nil || kept[2].Warning != want {
+				t.Errorf("kept: %+v, %v", kept, err)
+			}
+		}
+		warned(out)
+		warned(exchange())
 		check("any", "12h0m0s")
 		check("eight", "8h0m0s")
 		check("hour", "1h0m0s")
@@ -360,6 +374,36 @@ func TestRolesAreTradedTogether(t *testing.T) {
 			if o.Failure != nil || o.Role.Name != names[i] {
 				t.Fatalf("outcome %d: %+v", i, o)
 			}
+		}
+	})
+}
+
+// TestSlowAccountHoldsUpNoOther: each account has its own bound.
+func TestSlowAccountHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := request(t, "a", "b", "c", "d", "e", "f")
+		for i := range 4 {
+			c := &r.Entitlements.Candidates[i]
+			c.Role.Account, c.Account.ID = "444455556666", "444455556666"
+		}
+		began, done := time.Now(), map[string]time.Duration{}
+		var mu sync.Mutex
+		sts := &authority{takes: time.Second, answer: func(c broker.Call) (broker.Assumed, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			done[c.Role.Name] = time.Since(began)
+			return assumed(c, time.Now().Add(c.Duration)), nil
+		}}
+		parallel := func(account string) int { return map[string]int{"444455556666": 1}[account] }
+		if _, err := broker.New(broker.Config{STS: sts, Store: &shelf{}, Now: time.Now, Parallel: parallel}).Exchange(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+		if done["e"] != time.Second || done["f"] != time.Second {
+			t.Errorf("roles of the quick account came after %s and %s", done["e"], done["f"])
+		}
+		if last := max(done["a"], done["b"], done["c"], done["d"]); last != 4*time.Second {
+			t.Errorf("four roles one at a time took %s", last)
 		}
 	})
 }

@@ -3,7 +3,9 @@ package broker
 import (
 	"fmt"
 	"strings"
+	"time"
 
+	"carnet.dev/carnet/internal/core/arn"
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/secret"
 	"carnet.dev/carnet/internal/protocol/saml"
@@ -40,6 +42,43 @@ func (f Failure) Classic() string {
 		return ClassicDenied
 	}
 	return ""
+}
+
+// Warning is said of a role whose keys came, but not as they might: what it
+// is, and the command by which an administrator mends it.
+type Warning struct {
+	Message string
+	Command string
+}
+
+// comfortable is the life of keys below which people lose them in the middle
+// of a day's work.
+const comfortable = 4 * time.Hour
+
+// shortLived warns of a role that grants less than the login session has left
+// and less than is comfortable.
+func shortLived(role arn.Role, granted, left time.Duration) Warning {
+	if granted >= comfortable || granted >= left {
+		return Warning{}
+	}
+	return Warning{
+		Message: fmt.Sprintf("the keys of this role last %s at most, so you have to sign in again after that", inWords(granted)),
+		Command: fmt.Sprintf("aws iam update-role --role-name %s --max-session-duration %d", role.Name, int(comfortable/time.Second)),
+	}
+}
+
+// inWords gives a duration in hours and minutes.
+func inWords(d time.Duration) string {
+	h, m := int(d.Hours()), int(d.Minutes())%60
+	switch {
+	case h == 1 && m == 0:
+		return "1 hour"
+	case m == 0:
+		return fmt.Sprintf("%d hours", h)
+	case h == 0:
+		return fmt.Sprintf("%d minutes", m)
+	}
+	return fmt.Sprintf("%d h %d min", h, m)
 }
 
 // tooLongFor reports whether STS refused the duration and nothing else

@@ -45,7 +45,7 @@ func (b *Broker) Keep(ctx context.Context, id identity.LoginSessionID, ends time
 }
 
 func (b *Broker) row(id identity.LoginSessionID, ends time.Time, o Outcome) (Row, error) {
-	r := Row{Role: o.Role.String(), Index: o.Index, Ends: ends}
+	r := Row{Role: o.Role.String(), Index: o.Index, Warning: o.Warning, Ends: ends}
 	if o.Failure != nil {
 		r.Failure = *o.Failure
 		return r, nil
@@ -83,7 +83,7 @@ func (b *Broker) outcome(id identity.LoginSessionID, r Row) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	o := Outcome{Role: role, Index: r.Index}
+	o := Outcome{Role: role, Index: r.Index, Warning: r.Warning}
 	if r.Failure != (Failure{}) {
 		o.Failure = &r.Failure
 		return o, nil

@@ -103,8 +103,9 @@ type RoleStatus struct {
 	Account        string // 12 digits
 	AccountName    string
 	State          RoleState
-	Error          *RoleError // set exactly when State is RoleFailed
-	Expiration     time.Time  // zero when State is RoleFailed
+	Error          *RoleError  // set exactly when State is RoleFailed
+	Warning        RoleWarning // zero for none
+	Expiration     time.Time   // zero when State is RoleFailed
 	SessionName    string
 	AssumedRoleARN string
 	// Deliver says how the account's keys are to be used: "direct" or "gateway".
@@ -116,6 +117,12 @@ type RoleError struct {
 	Code    string // the AWS error code
 	Message string
 	Mend    string
+}
+
+// RoleWarning is said of a role whose keys came, but not as they might.
+type RoleWarning struct {
+	Message string
+	Command string // what an administrator of the account runs to mend it
 }
 
 // MostPerPerson bounds the open login sessions of one person: one more ends the

@@ -15,7 +15,7 @@ func (s *Service) roles(l *live, now time.Time) []RoleStatus {
 	out := make([]RoleStatus, len(l.outcomes))
 	for i, o := range l.outcomes {
 		account := s.Accounts[o.Role.Account]
-		r := RoleStatus{Role: o.Role, Account: o.Role.Account, AccountName: account.Name, Deliver: account.Deliver}
+		r := RoleStatus{Warning: RoleWarning(o.Warning), Role: o.Role, Account: o.Role.Account, AccountName: account.Name, Deliver: account.Deliver}
 		switch {
 		case o.Failure != nil:
 			r.State = RoleFailed

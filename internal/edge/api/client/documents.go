@@ -48,15 +48,22 @@ const (
 
 // Role is one role of the person, and whether it can be had.
 type Role struct {
-	ARN            string     `json:"arn"`
-	Account        string     `json:"account"`
-	AccountName    string     `json:"account_name"`
-	State          string     `json:"state"` // Ready, Failed or Expired
-	SessionName    string     `json:"session_name"`
-	AssumedRoleARN string     `json:"assumed_role_arn"`
-	Expiration     *time.Time `json:"expiration"` // nil where there are no keys
-	Deliver        string     `json:"deliver"`    // direct or gateway
-	Error          *RoleError `json:"error"`      // nil unless State is Failed
+	ARN            string       `json:"arn"`
+	Account        string       `json:"account"`
+	AccountName    string       `json:"account_name"`
+	State          string       `json:"state"` // Ready, Failed or Expired
+	SessionName    string       `json:"session_name"`
+	AssumedRoleARN string       `json:"assumed_role_arn"`
+	Expiration     *time.Time   `json:"expiration"` // nil where there are no keys
+	Deliver        string       `json:"deliver"`    // direct or gateway
+	Error          *RoleError   `json:"error"`      // nil unless State is Failed
+	Warning        *RoleWarning `json:"warning"`    // nil for most
+}
+
+// RoleWarning is said of a role whose keys came, but not as they might.
+type RoleWarning struct {
+	Message string `json:"message"`
+	Command string `json:"command"` // what an administrator of the account runs to mend it
 }
 
 // RoleError says why a role can't be had.

@@ -27,9 +27,10 @@ func (s Store) Save(ctx context.Context, id identity.LoginSessionID, rows []brok
 				expiration = r.Expiration.UnixMilli()
 			}
 			if _, err := t.Exec(`INSERT INTO role_session (login_session, role, place, session_name, assumed_role_arn, access_key_id,
-				expiration, sealed, code, message, mend, ends) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+				expiration, sealed, code, message, mend, ends, warning, command) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
 				string(id), r.Role, int64(r.Index), r.SessionName, r.AssumedRoleARN, r.AccessKeyID,
-				expiration, append([]byte{}, r.Sealed...), r.Failure.Code, r.Failure.Message, r.Failure.Mend, r.Ends.UnixMilli()); err != nil {
+				expiration, append([]byte{}, r.Sealed...), r.Failure.Code, r.Failure.Message, r.Failure.Mend, r.Ends.UnixMilli(),
+				r.Warning.Message, r.Warning.Command); err != nil {
 				return err
 			}
 		}
@@ -49,13 +50,14 @@ func (s Store) Load(ctx context.Context, id identity.LoginSessionID) ([]broker.R
 	var rows []broker.Row
 	err := s.DB.Read(ctx, func(t *sql.Tx) error {
 		rows = nil
-		return t.Each(`SELECT role, place, session_name, assumed_role_arn, access_key_id, expiration, sealed, code, message, mend, ends
+		return t.Each(`SELECT role, place, session_name, assumed_role_arn, access_key_id, expiration, sealed, code, message, mend, ends, warning, command
 			FROM role_session WHERE login_session = $1 ORDER BY place`, []any{string(id)},
 			func(scan func(...any) error) error {
 				var r broker.Row
 				var place, expiration, ends int64
 				err := scan(&r.Role, &place, &r.SessionName, &r.AssumedRoleARN, &r.AccessKeyID, &expiration, &r.Sealed,
-					&r.Failure.Code, &r.Failure.Message, &r.Failure.Mend, &ends)
+					&r.Failure.Code, &r.Failure.Message, &r.Failure.Mend, &ends,
+					&r.Warning.Message, &r.Warning.Command)
 				if expiration != 0 {
 					r.Expiration = time.UnixMilli(expiration).UTC()
 				}

@@ -32,7 +32,7 @@ func TestStore(t *testing.T) {
 		s := sqlbroker.Store{DB: db}
 		at := time.UnixMilli(1_700_000_000_000).UTC()
 		rows := []broker.Row{
-			{Role: "arn:z", Index: 0, SessionName: "ann", AssumedRoleARN: "arn:s", AccessKeyID: "ASIA", Expiration: at.Add(time.Hour), Sealed: []byte{0, 1, 255}, Ends: at.Add(2 * time.Hour)},
+			{Role: "arn:z", Index: 0, SessionName: "ann", AssumedRoleARN: "arn:s", AccessKeyID: "ASIA", Expiration: at.Add(time.Hour), Sealed: []byte{0, 1, 255}, Warning: broker.Warning{Message: "w", Command: "c"}, Ends: at.Add(2 * time.Hour)},
 			{Role: "arn:a", Index: 7, Sealed: []byte{}, Failure: broker.Failure{Code: "AccessDenied", Message: "m", Mend: "n"}, Ends: at.Add(2 * time.Hour)},
 		}
 		must(t, s.Save(t.Context(), "lgn_a", rows, []broker.Longest{{Role: "arn:z", Duration: time.Hour, Learned: at}}))

@@ -10,12 +10,13 @@ package stsclient
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"net/http"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
@@ -37,9 +38,11 @@ const (
 type Account struct {
 	ID     string // 12 digits
 	Region string
-	// Endpoint is the base URL of a local authority; empty means AWS's own
-	// endpoint of the region, in the region's partition.
+	// Endpoint is the base URL of a local authority, or of a VPC endpoint;
+	// empty means AWS's own endpoint of the region, in the region's partition.
 	Endpoint string
+	// RootCAs are believed for the SDK's own client; nil means the system's.
+	RootCAs *x509.CertPool
 	// HTTP makes the connections; nil means the SDK's own client, which honours
 	// HTTPS_PROXY and NO_PROXY.
 	HTTP *http.Client
@@ -62,18 +65,18 @@ func New(accounts []Account) *Client {
 		o := sts.Options{
 			Region:      a.Region,
 			Credentials: aws.AnonymousCredentials{},
-			Retryer: retry.NewStandard(func(o *retry.StandardOptions) {
-				o.MaxAttempts = 4
-				o.MaxBackoff = 5 * time.Second
-				// Many roles are traded at once; each may back off for itself.
-				o.RateLimiter = unmetered{}
-			}),
+			Retryer:     newPatience(),
 		}
 		if a.Endpoint != "" {
 			o.BaseEndpoint = aws.String(a.Endpoint)
 		}
-		if a.HTTP != nil {
+		switch {
+		case a.HTTP != nil:
 			o.HTTPClient = a.HTTP
+		case a.RootCAs != nil:
+			o.HTTPClient = awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
+				t.TLSClientConfig.RootCAs = a.RootCAs
+			})
 		}
 		c.accounts[a.ID] = account{sts: sts.New(o), internal: a.Internal}
 	}
@@ -157,12 +160,3 @@ func kind(code string) fault.Kind {
 	}
 	return fault.Invalid
 }
-
-// unmetered lets every call retry within its own attempts.
-type unmetered struct{}
-
-func (unmetered) GetToken(context.Context, uint) (func() error, error) {
-	return func() error { return nil }, nil
-}
-
-func (unmetered) AddTokens(uint) error { return nil }
