@@ -69,6 +69,9 @@ type target struct {
 }
 
 func newTarget(resource string) (target, bool) {
+	if resource == "*" {
+		return target{text: resource}, true // fits no ARN
+	}
 	fields, last, ok := splitARN(resource)
 	if !ok || fields[0] != "arn" || last == "" {
 		return target{}, false

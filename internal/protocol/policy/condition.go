@@ -21,7 +21,8 @@ const (
 
 // condition is one operator on one key, with its values compiled.
 type condition struct {
-	written  string // operator and key as the policy has them, for Explain
+	written  string // the operator as the policy has it, for Explain
+	asks     string // the key as the policy has it
 	key      string // in lower case
 	test     test
 	compare  compare
@@ -135,7 +136,7 @@ func (p *parser) conditions(n node) ([]condition, error) {
 }
 
 func (p *parser) condition(operator string, key member) (condition, error) {
-	c := condition{written: operator + " " + key.name, key: strings.ToLower(key.name)}
+	c := condition{written: operator, asks: key.name, key: strings.ToLower(key.name)}
 	name := operator
 	if rest, ok := strings.CutPrefix(name, "ForAllValues:"); ok {
 		name, c.each = rest, forAllValues

@@ -5,7 +5,8 @@ type Request struct {
 	Principal Principal
 	Action    string // service:Name, letter case aside
 	// Resource is the ARN asked for; empty for a role trust policy. Wildcards
-	// in it are ordinary characters.
+	// in it are ordinary characters. A lone "*" stands for an action that has
+	// no resource: no ARN in a policy covers it, a lone "*" does.
 	Resource string
 	// ResourceAccount owns the resource, 12 digits. Empty is another account
 	// than any.

@@ -122,9 +122,9 @@ func (s *statement) unmet(r *Request, t *target) []string {
 		switch c.eval(&r.Context) {
 		case no:
 			failed = true
-			out = append(out, "Condition "+c.written+" is not met: "+c.shown(&r.Context))
+			out = append(out, "Condition "+c.written+" "+c.asks+" is not met: "+c.shown(&r.Context))
 		case broken:
-			unparsed = append(unparsed, "Condition "+c.written+" can't be evaluated: "+c.shown(&r.Context))
+			unparsed = append(unparsed, "Condition "+c.written+" "+c.asks+" can't be evaluated: "+c.shown(&r.Context))
 		}
 	}
 	if failed || !s.deny {

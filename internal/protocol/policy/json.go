@@ -17,7 +17,12 @@ type node struct {
 	text    string // of a string, number or boolean
 	items   []node
 	members []member
+	span    span // in bytes
 }
+
+// span is a part of the source: from its first byte up to the one after its
+// last. An item of a list begins after the bracket or comma before it.
+type span struct{ from, to int }
 
 type member struct {
 	name  string
@@ -47,7 +52,8 @@ func parseJSON(src []byte) (node, error) {
 	}
 	dec := json.NewDecoder(bytes.NewReader(src))
 	dec.UseNumber()
-	root, err := readNode(dec, 0)
+	r := reader{dec: dec, src: src}
+	root, err := r.node(0)
 	if err != nil {
 		if errors.Is(err, io.EOF) {
 			return node{}, errors.New("the JSON text ends early")
@@ -60,11 +66,18 @@ func parseJSON(src []byte) (node, error) {
 	return root, nil
 }
 
-func readNode(dec *json.Decoder, depth int) (node, error) {
+type reader struct {
+	dec *json.Decoder
+	src []byte
+}
+
+func (r *reader) at() int { return int(r.dec.InputOffset()) }
+
+func (r *reader) node(depth int) (node, error) {
 	if depth > maxDepth {
 		return node{}, errors.New("it is nested too deeply")
 	}
-	tok, err := dec.Token()
+	tok, err := r.dec.Token()
 	if err != nil {
 		return node{}, err
 	}
@@ -80,30 +93,33 @@ func readNode(dec *json.Decoder, depth int) (node, error) {
 		return node{kind: jsonBool, text: fmt.Sprint(v)}, nil
 	case json.Delim:
 		if v == '[' {
-			return readList(dec, depth)
+			return r.list(depth)
 		}
-		return readObject(dec, depth)
+		return r.object(depth)
 	}
 	return node{kind: jsonNull}, nil
 }
 
-func readList(dec *json.Decoder, depth int) (node, error) {
+func (r *reader) list(depth int) (node, error) {
 	n := node{kind: jsonList}
-	for dec.More() {
-		item, err := readNode(dec, depth+1)
+	for from := r.at(); r.dec.More(); {
+		item, err := r.node(depth + 1)
 		if err != nil {
 			return node{}, err
 		}
+		to := r.at()
+		item.span = span{from, to}
 		n.items = append(n.items, item)
+		from = to + 1 + max(0, bytes.IndexByte(r.src[to:], ','))
 	}
-	_, err := dec.Token()
+	_, err := r.dec.Token()
 	return n, err
 }
 
-func readObject(dec *json.Decoder, depth int) (node, error) {
-	n := node{kind: jsonObject}
-	for dec.More() {
-		tok, err := dec.Token()
+func (r *reader) object(depth int) (node, error) {
+	n := node{kind: jsonObject, span: span{from: r.at() - 1}}
+	for r.dec.More() {
+		tok, err := r.dec.Token()
 		if err != nil {
 			return node{}, err
 		}
@@ -113,13 +129,14 @@ func readObject(dec *json.Decoder, depth int) (node, error) {
 				return node{}, fmt.Errorf("%q stands twice in one object", clip(name))
 			}
 		}
-		value, err := readNode(dec, depth+1)
+		value, err := r.node(depth + 1)
 		if err != nil {
 			return node{}, err
 		}
 		n.members = append(n.members, member{name: name, value: value})
 	}
-	_, err := dec.Token()
+	_, err := r.dec.Token()
+	n.span.to = r.at()
 	return n, err
 }
 

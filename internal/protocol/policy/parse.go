@@ -9,6 +9,7 @@ import (
 // parser compiles one document. Its methods give errors that name the element.
 type parser struct {
 	kind      Kind
+	src       []byte
 	variables bool // Version 2012-10-17
 }
 
@@ -54,6 +55,7 @@ func (p *parser) document(root node) (*Document, error) {
 		}
 		sids[s.sid] = true
 		d.statements = append(d.statements, s)
+		d.places = append(d.places, [2]Position{position(p.src, n.span.from), position(p.src, n.span.to)})
 	}
 	d.buildIndex()
 	return d, nil

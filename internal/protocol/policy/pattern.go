@@ -18,6 +18,7 @@ type token struct {
 	text        string
 	fallback    string
 	hasFallback bool
+	written     string // the variable's context key as the policy has it
 }
 
 type tokenKind uint8
@@ -89,7 +90,7 @@ func compileVariable(text string) (token, int, error) {
 	if !strings.Contains(key, ":") || strings.ContainsAny(key, "${*?'\" \t\r\n") {
 		return token{}, 0, fmt.Errorf("variable ${%s} does not name a context key", clip(key))
 	}
-	tok := token{kind: variable, text: strings.ToLower(key)}
+	tok := token{kind: variable, text: strings.ToLower(key), written: key}
 	if body[end] == '}' {
 		return tok, 2 + end + 1, nil
 	}

@@ -54,6 +54,7 @@ type Document struct {
 	name       string
 	size       int
 	statements []statement
+	places     [][2]Position // where each statement begins and ends
 	allows     index
 	denies     index
 }
@@ -105,7 +106,7 @@ func parse(kind Kind, src []byte) (*Document, error) {
 	if size > kind.limit() {
 		return nil, fmt.Errorf("it has %d characters without white space, more than the %d of a %s", size, kind.limit(), kind)
 	}
-	p := parser{kind: kind}
+	p := parser{kind: kind, src: src}
 	d, err := p.document(root)
 	if err != nil {
 		return nil, err
@@ -135,6 +136,7 @@ func Unite(documents []*Document) *Document {
 		u.kind = d.kind
 		u.size += d.size
 		u.statements = append(u.statements, d.statements...)
+		u.places = append(u.places, d.places...)
 	}
 	u.buildIndex()
 	return u
