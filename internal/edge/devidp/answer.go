@@ -3,10 +3,12 @@ package devidp
 import (
 	"crypto"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/beevik/etree"
@@ -44,6 +46,12 @@ type Answer struct {
 	SessionNotOnOrAfter      time.Time
 	Attributes               []Attribute
 	SignAssertion, SignReply bool // SignReply signs the whole response
+	// EncryptTo encrypts the assertion, after it is signed, for the owner of
+	// this key; nil leaves it readable.
+	EncryptTo  *rsa.PublicKey
+	Encryption Encryption
+	// Status and SubStatus, when set, make it an answer without assertion.
+	Status, SubStatus string
 }
 
 // NewID makes an ID for a response, an assertion or a request.
@@ -84,8 +92,10 @@ func (a Answer) Document() *etree.Element {
 	setAttr(r, "Destination", a.Destination)
 	setAttr(r, "InResponseTo", a.InResponseTo)
 	leaf(r, "saml:Issuer", a.Issuer)
-	r.CreateElement("samlp:Status").CreateElement("samlp:StatusCode").CreateAttr("Value", "urn:oasis:names:tc:SAML:2.0:status:Success")
-	r.AddChild(a.assertion())
+	setStatus(r, a.Status, a.SubStatus)
+	if a.Status == "" {
+		r.AddChild(a.assertion())
+	}
 	return r
 }
 
@@ -145,15 +155,23 @@ type Signer struct {
 	Certificate *x509.Certificate
 }
 
-// Respond builds and signs a response: the assertion first, then the response
-// around it.
+// Respond builds and signs a response: the assertion first, which may then be
+// encrypted, then the response around it.
 func (s Signer) Respond(a Answer) ([]byte, error) {
 	r := a.Document()
 	assertion := r.FindElement("./Assertion")
-	if a.SignAssertion {
+	if a.SignAssertion && assertion != nil {
 		if err := s.Sign(assertion); err != nil {
 			return nil, err
 		}
+	}
+	if a.EncryptTo != nil && assertion != nil {
+		encrypted, err := a.Encryption.Encrypt(assertion, a.EncryptTo)
+		if err != nil {
+			return nil, err
+		}
+		r.RemoveChild(assertion)
+		r.AddChild(encrypted)
 	}
 	if a.SignReply {
 		if err := s.Sign(r); err != nil {
@@ -187,30 +205,36 @@ func Serialize(el *etree.Element) ([]byte, error) {
 
 // Metadata is the document that a service provider imports.
 func (p *IdP) Metadata() []byte {
-	return Describe(p.config.EntityID, p.SSOURL(), p.config.Certificate)
+	return describe(p.config.EntityID, p.SSOURL(), p.SLOURL(), p.config.WantSignedRequests, p.config.Certificate)
 }
 
 // Describe makes the metadata of an identity provider with the certificates
 // that it signs with.
 func Describe(entityID, ssoURL string, certificates ...*x509.Certificate) []byte {
+	return describe(entityID, ssoURL, "", false, certificates...)
+}
+
+// DescribeWithLogout is Describe with a place for single logout.
+func DescribeWithLogout(entityID, ssoURL, sloURL string, certificates ...*x509.Certificate) []byte {
+	return describe(entityID, ssoURL, sloURL, false, certificates...)
+}
+
+func describe(entityID, ssoURL, sloURL string, wantSigned bool, certificates ...*x509.Certificate) []byte {
 	e := etree.NewElement("md:EntityDescriptor")
 	e.CreateAttr("xmlns:md", nsMetadata)
 	e.CreateAttr("xmlns:ds", dsig.Namespace)
 	e.CreateAttr("entityID", entityID)
 	role := e.CreateElement("md:IDPSSODescriptor")
-	role.CreateAttr("WantAuthnRequestsSigned", "false")
+	role.CreateAttr("WantAuthnRequestsSigned", strconv.FormatBool(wantSigned))
 	role.CreateAttr("protocolSupportEnumeration", nsProtocol)
 	for _, c := range certificates {
 		key := role.CreateElement("md:KeyDescriptor")
 		key.CreateAttr("use", "signing")
 		leaf(key.CreateElement("ds:KeyInfo").CreateElement("ds:X509Data"), "ds:X509Certificate", base64.StdEncoding.EncodeToString(c.Raw))
 	}
+	endpoints(role, "md:SingleLogoutService", sloURL)
 	leaf(role, "md:NameIDFormat", nameIDFormat)
-	for _, binding := range []string{"HTTP-Redirect", "HTTP-POST"} {
-		sso := role.CreateElement("md:SingleSignOnService")
-		sso.CreateAttr("Binding", "urn:oasis:names:tc:SAML:2.0:bindings:"+binding)
-		sso.CreateAttr("Location", ssoURL)
-	}
+	endpoints(role, "md:SingleSignOnService", ssoURL)
 	doc := etree.NewDocumentWithRoot(e)
 	doc.Indent(2)
 	out, err := doc.WriteToBytes()
@@ -218,4 +242,16 @@ func Describe(entityID, ssoURL string, certificates ...*x509.Certificate) []byte
 		return nil // writing to memory does not fail
 	}
 	return out
+}
+
+// endpoints names one address under both bindings, redirect first.
+func endpoints(role *etree.Element, tag, address string) {
+	if address == "" {
+		return
+	}
+	for _, binding := range []string{"HTTP-Redirect", "HTTP-POST"} {
+		el := role.CreateElement(tag)
+		el.CreateAttr("Binding", "urn:oasis:names:tc:SAML:2.0:bindings:"+binding)
+		el.CreateAttr("Location", address)
+	}
 }

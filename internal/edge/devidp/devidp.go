@@ -15,6 +15,8 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -32,12 +34,6 @@ type User struct {
 	SessionName string // RoleSessionName; Name when empty
 }
 
-// SP is a service provider that may ask for sign-ins.
-type SP struct {
-	EntityID string
-	ACS      string // the only place where its responses go
-}
-
 // Config is what the caller decides. Everything but SignResponse has to be set.
 type Config struct {
 	BaseURL          string // such as http://localhost:8482, without path
@@ -49,15 +45,24 @@ type Config struct {
 	Now              func() time.Time
 	ServiceProviders []SP
 	SignResponse     bool // sign the response as well as the assertion
+	// Encrypt encrypts assertions for service providers with a key for that.
+	Encrypt bool
+	// WantSignedRequests refuses requests without signature. A bad signature is
+	// refused in any case, where the service provider's certificates are known.
+	WantSignedRequests bool
 }
 
-// IdP is a running identity provider. It holds no state beside its limiter.
+// IdP is a running identity provider. It holds no state of people: every
+// sign-in, and every sign-out that begins here, asks for the password.
 type IdP struct {
 	config  Config
 	signer  Signer
 	host    string
 	limiter *rate.Limiter
 	pages   *pages
+
+	mu    sync.Mutex
+	known []SP
 }
 
 // New checks the configuration.
@@ -73,8 +78,8 @@ func New(c Config) (*IdP, error) {
 		return nil, errors.New("devidp: at least one user and one service provider have to be set")
 	}
 	for _, sp := range c.ServiceProviders {
-		if a, err := url.Parse(sp.ACS); err != nil || a.Host == "" || sp.EntityID == "" {
-			return nil, fmt.Errorf("devidp: service provider %q: want an entity ID and an absolute ACS URL", sp.EntityID)
+		if err := sp.check(); err != nil {
+			return nil, err
 		}
 	}
 	p, err := loadPages()
@@ -88,11 +93,15 @@ func New(c Config) (*IdP, error) {
 		// Ten tries at once, then one a second: a password of 60 random bits outlives that.
 		limiter: rate.NewLimiter(rate.Every(time.Second), 10),
 		pages:   p,
+		known:   slices.Clone(c.ServiceProviders),
 	}, nil
 }
 
 // SSOURL is where requests are sent, by either binding.
 func (p *IdP) SSOURL() string { return p.config.BaseURL + "/sso" }
+
+// SLOURL is where logout messages are sent, by either binding.
+func (p *IdP) SLOURL() string { return p.config.BaseURL + "/slo" }
 
 // Handler serves the pages. It refuses peers beyond loopback and other hosts.
 func (p *IdP) Handler() http.Handler {
@@ -101,7 +110,11 @@ func (p *IdP) Handler() http.Handler {
 	mux.HandleFunc("GET /metadata", p.metadata)
 	mux.HandleFunc("GET /sso", p.redirectRequest)
 	mux.HandleFunc("POST /sso", p.postRequest)
+	mux.HandleFunc("GET /start", p.start)
 	mux.HandleFunc("POST /sign-in", p.signIn)
+	mux.HandleFunc("GET /slo", p.redirectLogout)
+	mux.HandleFunc("POST /slo", p.postLogout)
+	mux.HandleFunc("POST /sign-out", p.signOut)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
@@ -130,8 +143,15 @@ func (p *IdP) user(name string) (User, bool) {
 	return User{}, false
 }
 
+// serviceProviders gives those that are known now.
+func (p *IdP) serviceProviders() []SP {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.known)
+}
+
 func (p *IdP) serviceProvider(entityID string) (SP, bool) {
-	for _, sp := range p.config.ServiceProviders {
+	for _, sp := range p.serviceProviders() {
 		if sp.EntityID == entityID {
 			return sp, true
 		}

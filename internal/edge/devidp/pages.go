@@ -27,30 +27,35 @@ func loadPages() (*pages, error) {
 
 // view is what every page shows.
 type view struct {
-	Nonce    string
-	Title    string
-	Users    []User
-	Chosen   string // user name
-	Problem  string
-	SP       string // host of the service provider, for people
-	Pending  pending
-	ACS      string
-	Response string // base64
-	SPs      []SP
+	Nonce   string
+	Title   string
+	Users   []User
+	Chosen  string // user name
+	Problem string
+	SP      string // host of the service provider, for people
+	Pending pending
+	ACS     string // where the form goes
+	Field   string // SAMLResponse, or SAMLRequest
+	Message string // base64
+	Done    string // what the page says
+	SPs     []SP
 }
 
 // pending carries a request through the sign-in form, as it came.
 type pending struct {
 	Binding    string // redirect, POST, or none when the sign-in starts here
 	Request    string
+	Query      string // raw, of a request by redirect: its signature is over that
 	RelayState string
 	Start      string // entity ID of the service provider, when it starts here
 }
 
 // Site is the origin where the responses go, such as http://127.0.0.1:8480;
 // empty when the address is none.
-func (sp SP) Site() string {
-	u, err := url.Parse(sp.ACS)
+func (sp SP) Site() string { return site(sp.ACS) }
+
+func site(address string) string {
+	u, err := url.Parse(address)
 	if err != nil || u.Host == "" {
 		return ""
 	}
@@ -78,7 +83,7 @@ func (p *IdP) show(w http.ResponseWriter, status int, name, formAction string, v
 }
 
 func (p *IdP) refuse(w http.ResponseWriter, status int, why string) {
-	p.show(w, status, "refused.html", "'none'", view{Title: "This sign-in can’t go on", Problem: why, SPs: p.config.ServiceProviders})
+	p.show(w, status, "refused.html", "'none'", view{Title: "This sign-in can’t go on", Problem: why, SPs: p.serviceProviders()})
 }
 
 func (p *IdP) askPassword(w http.ResponseWriter, status int, sp SP, asked pending, chosen, problem string) {
@@ -90,12 +95,17 @@ func (p *IdP) askPassword(w http.ResponseWriter, status int, sp SP, asked pendin
 // deliver shows the page that posts the response to the service provider: by a
 // script where scripts run, by a button where not.
 func (p *IdP) deliver(w http.ResponseWriter, sp SP, relayState string, response []byte) {
-	origin := sp.Site()
+	p.post(w, sp, sp.ACS, "You are signed in", "SAMLResponse", relayState, response)
+}
+
+// post shows the page that posts a message to a place of the service provider.
+func (p *IdP) post(w http.ResponseWriter, sp SP, place, title, field, relayState string, message []byte) {
+	origin := site(place)
 	if origin == "" {
 		origin = "'none'"
 	}
 	p.show(w, http.StatusOK, "deliver.html", origin, view{
-		Title: "You are signed in", ACS: sp.ACS, SP: sp.Host(),
-		Response: base64.StdEncoding.EncodeToString(response), Pending: pending{RelayState: relayState},
+		Title: title, ACS: place, SP: sp.Host(), Field: field,
+		Message: base64.StdEncoding.EncodeToString(message), Pending: pending{RelayState: relayState},
 	})
 }

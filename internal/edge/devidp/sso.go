@@ -7,6 +7,9 @@ import (
 	"encoding/xml"
 	"io"
 	"net/http"
+	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"carnet.dev/carnet/internal/core/fault"
@@ -27,6 +30,7 @@ type request struct {
 	Destination string   `xml:"Destination,attr"`
 	ACS         string   `xml:"AssertionConsumerServiceURL,attr"`
 	Issuer      string   `xml:"urn:oasis:names:tc:SAML:2.0:assertion Issuer"`
+	Contexts    []string `xml:"RequestedAuthnContext>AuthnContextClassRef"`
 }
 
 func (p *IdP) home(w http.ResponseWriter, _ *http.Request) {
@@ -40,7 +44,7 @@ func (p *IdP) metadata(w http.ResponseWriter, _ *http.Request) {
 
 func (p *IdP) redirectRequest(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
-	p.begin(w, pending{Binding: "redirect", Request: q.Get("SAMLRequest"), RelayState: q.Get("RelayState")})
+	p.begin(w, pending{Binding: "redirect", Request: q.Get("SAMLRequest"), Query: r.URL.RawQuery, RelayState: q.Get("RelayState")})
 }
 
 func (p *IdP) postRequest(w http.ResponseWriter, r *http.Request) {
@@ -49,6 +53,17 @@ func (p *IdP) postRequest(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p.begin(w, pending{Binding: "post", Request: r.PostForm.Get("SAMLRequest"), RelayState: r.PostForm.Get("RelayState")})
+}
+
+// start begins a sign-in here, for the application named by "sp", or for the
+// only one: the address for a bookmark or a portal.
+func (p *IdP) start(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	name := q.Get("sp")
+	if all := p.serviceProviders(); name == "" && len(all) == 1 {
+		name = all[0].EntityID
+	}
+	p.begin(w, pending{Start: name, RelayState: q.Get("RelayState")})
 }
 
 func (p *IdP) begin(w http.ResponseWriter, asked pending) {
@@ -68,33 +83,45 @@ func (p *IdP) signIn(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	f := r.PostForm
-	asked := pending{Binding: f.Get("binding"), Request: f.Get("SAMLRequest"), RelayState: f.Get("RelayState"), Start: f.Get("start")}
+	asked := pending{
+		Binding: f.Get("binding"), Request: f.Get("SAMLRequest"), Query: f.Get("query"), RelayState: f.Get("RelayState"), Start: f.Get("start"),
+	}
 	sp, req, err := p.resolve(asked)
 	if err != nil {
 		p.refuse(w, http.StatusBadRequest, fault.Of(err).Public)
 		return
 	}
-	user, known := p.user(f.Get("user"))
 	if f.Get("password") == "" {
 		// The first page only picks where to go, so this asks, and blames nobody.
 		p.askPassword(w, http.StatusOK, sp, asked, f.Get("user"), "")
 		return
 	}
-	if !p.limiter.AllowN(p.config.Now(), 1) {
-		w.Header().Set("Retry-After", "1")
-		p.askPassword(w, http.StatusTooManyRequests, sp, asked, f.Get("user"), "Too many tries. Wait a second.")
+	user, status, problem := p.check(f.Get("user"), f.Get("password"))
+	if status != http.StatusOK {
+		if status == http.StatusTooManyRequests {
+			w.Header().Set("Retry-After", "1")
+		}
+		p.askPassword(w, status, sp, asked, f.Get("user"), problem)
 		return
 	}
-	if !p.passwordIs(f.Get("password")) || !known {
-		p.askPassword(w, http.StatusForbidden, sp, asked, f.Get("user"), "That is not the password. It was printed when carnet dev started.")
-		return
-	}
-	response, err := p.signer.Respond(p.answer(user, sp, req.ID))
+	response, err := p.signer.Respond(p.answer(user, sp, req))
 	if err != nil {
 		p.refuse(w, http.StatusInternalServerError, "The response can't be signed.")
 		return
 	}
 	p.deliver(w, sp, asked.RelayState, response)
+}
+
+// check is one try of a password: 200, or a status with what to say.
+func (p *IdP) check(name, password string) (User, int, string) {
+	user, known := p.user(name)
+	if !p.limiter.AllowN(p.config.Now(), 1) {
+		return User{}, http.StatusTooManyRequests, "Too many tries. Wait a second."
+	}
+	if !p.passwordIs(password) || !known {
+		return User{}, http.StatusForbidden, "That is not the password. It was printed when carnet dev started."
+	}
+	return user, http.StatusOK, ""
 }
 
 // resolve finds who asks, and that the answer goes nowhere else.
@@ -106,9 +133,13 @@ func (p *IdP) resolve(asked pending) (SP, request, error) {
 		}
 		return sp, request{}, nil
 	}
-	req, err := parseRequest(asked)
+	doc, err := decode(asked.Binding, asked.Request)
 	if err != nil {
 		return SP{}, request{}, err
+	}
+	var req request
+	if err := xml.Unmarshal(doc, &req); err != nil {
+		return SP{}, request{}, errNoRequest()
 	}
 	sp, ok := p.serviceProvider(req.Issuer)
 	switch {
@@ -121,42 +152,58 @@ func (p *IdP) resolve(asked pending) (SP, request, error) {
 	case req.ID == "" || len(req.ID) > 256:
 		return SP{}, request{}, fault.New(fault.Invalid, "The request has no ID.")
 	}
+	// The form brings the query again; a request from elsewhere was not signed.
+	if q, err := url.ParseQuery(asked.Query); err != nil || (asked.Query != "" && q.Get("SAMLRequest") != asked.Request) {
+		return SP{}, request{}, errNoRequest()
+	}
+	if signed, good := sp.signed(asked.Query, doc); (signed && !good && len(sp.Signing) > 0) || (p.config.WantSignedRequests && !good) {
+		return SP{}, request{}, fault.New(fault.Invalid, "The request is not signed by the service provider.")
+	}
 	return sp, req, nil
 }
 
-func parseRequest(asked pending) (request, error) {
-	bad := fault.New(fault.Invalid, "This is not a SAML request. Begin the sign-in at Carnet.")
-	doc, err := base64.StdEncoding.DecodeString(asked.Request)
+func errNoRequest() error {
+	return fault.New(fault.Invalid, "This is not a SAML request. Begin the sign-in at Carnet.")
+}
+
+// decode gives the XML of a message as its binding carries it.
+func decode(binding, message string) ([]byte, error) {
+	doc, err := base64.StdEncoding.DecodeString(message)
 	if err != nil || len(doc) == 0 {
-		return request{}, bad
+		return nil, errNoRequest()
 	}
-	if asked.Binding == "redirect" {
+	if binding == "redirect" {
 		doc, err = io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(doc)), maxRequest+1))
 	}
 	if err != nil || len(doc) > maxRequest {
-		return request{}, bad
+		return nil, errNoRequest()
 	}
-	var req request
-	if err := xml.Unmarshal(doc, &req); err != nil {
-		return request{}, bad
-	}
-	return req, nil
+	return doc, nil
 }
 
 // answer says who signed in, for one service provider and one request.
-func (p *IdP) answer(u User, sp SP, requestID string) Answer {
+func (p *IdP) answer(u User, sp SP, req request) Answer {
 	now := p.config.Now()
+	if !canAuthenticate(req.Contexts) {
+		return Answer{
+			ResponseID: NewID(), Issuer: p.config.EntityID, InResponseTo: req.ID, Destination: sp.ACS, IssueInstant: now,
+			SignReply: true, Status: StatusResponder, SubStatus: StatusNoAuthnContext,
+		}
+	}
 	sessionName := u.SessionName
 	if sessionName == "" {
 		sessionName = u.Name
 	}
 	a := Answer{
-		ResponseID: NewID(), AssertionID: NewID(), Issuer: p.config.EntityID, InResponseTo: requestID,
+		ResponseID: NewID(), AssertionID: NewID(), Issuer: p.config.EntityID, InResponseTo: req.ID,
 		Destination: sp.ACS, Recipient: sp.ACS, Audiences: []string{sp.EntityID},
 		NameID: u.Name, NameIDFormat: nameIDFormat,
 		IssueInstant: now, NotBefore: now, NotOnOrAfter: now.Add(answerLife),
 		SessionIndex: NewID(), SessionNotOnOrAfter: now.Add(signInLife),
 		SignAssertion: true, SignReply: p.config.SignResponse,
+	}
+	if p.config.Encrypt {
+		a.EncryptTo = sp.Encrypt
 	}
 	for _, at := range []Attribute{
 		{Name: attrPrefix + "Role", NameFormat: formatURI, Values: u.Roles},
@@ -170,6 +217,18 @@ func (p *IdP) answer(u User, sp SP, requestID string) Answer {
 		}
 	}
 	return a
+}
+
+// canAuthenticate reports whether a password over a protected line is one of
+// the contexts asked for, or none is.
+func canAuthenticate(contexts []string) bool {
+	return len(contexts) == 0 || slices.ContainsFunc(contexts, func(c string) bool {
+		switch strings.TrimPrefix(c, "urn:oasis:names:tc:SAML:2.0:ac:classes:") {
+		case "PasswordProtectedTransport", "Password", "unspecified":
+			return true
+		}
+		return false
+	})
 }
 
 func one(s string) []string {
