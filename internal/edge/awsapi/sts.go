@@ -234,9 +234,9 @@ func getCallerIdentity(c *call) ([]awsquery.Field, error) {
 	if err := c.parameters.Only(); err != nil {
 		return nil, err
 	}
-	c.role = c.caller.AssumedRoleARN
+	c.role = c.caller.ARN
 	return []awsquery.Field{
-		{Name: "Arn", Text: c.caller.AssumedRoleARN},
+		{Name: "Arn", Text: c.caller.ARN},
 		{Name: "UserId", Text: c.caller.UserID},
 		{Name: "Account", Text: c.caller.Account},
 	}, nil

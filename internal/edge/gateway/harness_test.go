@@ -78,7 +78,7 @@ func (w *world) Lookup(_ context.Context, id string, token secret.Text) (access.
 	if !token.Equal(secret.New(k.token)) {
 		return access.Caller{}, secret.Text{}, fault.Coded(fault.Unauthenticated, "InvalidToken", "The provided token is malformed or otherwise invalid.")
 	}
-	return access.Caller{Account: k.account, AccessKeyID: id, AssumedRoleARN: "arn:aws:sts::" + k.account + ":assumed-role/r/s"}, secret.New(k.secret), nil
+	return access.Caller{Account: k.account, AccessKeyID: id, ARN: "arn:aws:sts::" + k.account + ":assumed-role/r/s"}, secret.New(k.secret), nil
 }
 
 // Decide allows what no rule of the test denies, and remembers what was asked.
@@ -90,7 +90,7 @@ func (w *world) Decide(_ context.Context, c access.Caller, checks []s3.Check, _ 
 		for _, rule := range w.deny {
 			action, resource, _ := strings.Cut(rule, " ")
 			if glob(action, check.Action) && glob(resource, strings.TrimPrefix(check.ARN(), "arn:aws:s3:::")) {
-				return access.Decision{Reason: "User: " + c.AssumedRoleARN + " is not authorized to perform: " + check.Action + " on resource: \"" + check.ARN() + "\" because of a test rule"}
+				return access.Decision{Reason: "User: " + c.ARN + " is not authorized to perform: " + check.Action + " on resource: \"" + check.ARN() + "\" because of a test rule"}
 			}
 		}
 	}

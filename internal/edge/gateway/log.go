@@ -27,7 +27,7 @@ func (x *exchange) log() {
 	}
 	if x.presented != nil {
 		attrs = append(attrs,
-			slog.String("principal", x.caller.AssumedRoleARN),
+			slog.String("principal", x.caller.ARN),
 			slog.String("person", string(x.caller.Person)), slog.String("authentication", x.presented.Place.String()),
 		)
 	}

@@ -2,14 +2,12 @@ package access
 
 import (
 	"context"
-	"strconv"
 	"strings"
 	"time"
 
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/secret"
 	"carnet.dev/carnet/internal/protocol/policy"
-	"carnet.dev/carnet/internal/protocol/s3"
 	"carnet.dev/carnet/internal/protocol/sessiontoken"
 	"carnet.dev/carnet/internal/service/iam"
 	"carnet.dev/carnet/internal/service/revocation"
@@ -68,7 +66,7 @@ func (a *Access) Lookup(_ context.Context, accessKeyID string, token secret.Text
 		return Caller{}, secret.Text{}, err
 	}
 	caller := o.caller
-	caller.opened = o
+	caller.proven = o
 	return caller, o.claims.SecretKey, nil
 }
 
@@ -84,8 +82,8 @@ func checkKeyID(id string) error {
 }
 
 // open opens a token, or remembers that it did. What is remembered is held to
-// its end again; revocation and role are asked anew by the caller.
-func (a *Access) open(id string, token secret.Text, now time.Time) (*opened, error) {
+// its end again; revocation and principal are asked anew by the caller.
+func (a *Access) open(id string, token secret.Text, now time.Time) (*proven, error) {
 	digest := digestOf(id, token)
 	if o := a.opened.get(digest); o != nil {
 		if !now.Before(o.claims.Expires) {
@@ -101,7 +99,7 @@ func (a *Access) open(id string, token secret.Text, now time.Time) (*opened, err
 		}
 		return nil, err
 	}
-	if len(claims.SessionPolicyARNs) > 0 {
+	if claims.Kind != sessiontoken.RoleSession || len(claims.SessionPolicyARNs) > 0 {
 		// Managed session policies can't be evaluated here; leaving them out
 		// would widen the role session.
 		return nil, sessiontoken.ErrInvalid
@@ -163,158 +161,4 @@ func (a *Access) stillHolds(id string, c *sessiontoken.Claims) error {
 func (a *Access) Place(bucket string) (Place, bool) {
 	account, upstream, ok := a.Rule(bucket)
 	return Place{Bucket: bucket, Account: account, Upstream: upstream}, ok
-}
-
-// Decide answers whether a caller may do all of checks. The first that is
-// refused gives the reason.
-func (a *Access) Decide(_ context.Context, c Caller, checks []s3.Check, env Environment) Decision {
-	if c.opened == nil || len(checks) == 0 {
-		return Decision{Reason: "Nothing was proven or nothing was asked."}
-	}
-	snapshot, err := a.Authority.Current()
-	if err != nil {
-		return Decision{Reason: fault.Of(err).Public}
-	}
-	role, ok := snapshot.RoleByID(c.RoleID)
-	if !ok {
-		return Decision{Reason: "The role " + c.Role.String() + " does not exist any more."}
-	}
-	q := a.question(c, role, env)
-	var decided []string
-	for i := range checks {
-		verdict, ok := a.one(snapshot, role, c, &q, &checks[i])
-		if !ok {
-			return Decision{Explicit: true, Reason: refusal(c, &checks[i], "because the policy of the bucket can't be evaluated")}
-		}
-		if cite := verdict.Cites(); cite != "" {
-			decided = append(decided, cite)
-		}
-		if !verdict.Allow {
-			return Decision{Explicit: verdict.Explicit, Reason: refusal(c, &checks[i], verdict.Reason(checks[i].Action)), Statements: decided}
-		}
-	}
-	return Decision{Allow: true, Statements: decided}
-}
-
-// one asks the policy engine one check. It is not ok where the bucket has a
-// policy that could not be read: it may have held a deny.
-func (a *Access) one(snapshot *iam.Snapshot, role *iam.Role, c Caller, q *question, check *s3.Check) (policy.Verdict, bool) {
-	set := policy.Set{Identity: role.Policies, Boundary: role.Boundary, Session: c.opened.session}
-	owner := c.Account
-	if check.Bucket != "" {
-		place, ok := a.Place(check.Bucket)
-		if !ok {
-			owner = "" // nobody's: another account than any
-		} else {
-			owner = place.Account
-		}
-		if b, ok := snapshot.Bucket(check.Bucket); ok {
-			// A policy kept for another owner than the configuration's is a
-			// contradiction that nobody may profit from.
-			if b.Policy == nil || b.Account != owner {
-				return policy.Verdict{}, false
-			}
-			set.Resource = b.Policy
-		}
-	}
-	r := q.request(check, owner)
-	return set.Decide(&r), true
-}
-
-// refusal is the sentence of AWS's own AccessDenied.
-func refusal(c Caller, check *s3.Check, why string) string {
-	return "User: " + c.AssumedRoleARN + " is not authorized to perform: " + check.Action + " on resource: " + strconv.Quote(check.ARN()) + " " + why
-}
-
-// question is what all checks of one request have in common.
-type question struct {
-	principal policy.Principal
-	context   policy.Context
-}
-
-func (q *question) request(check *s3.Check, owner string) policy.Request {
-	r := policy.Request{Principal: q.principal, Action: check.Action, Resource: check.ARN(), ResourceAccount: owner, Context: q.context}
-	if check.Bucket == "" {
-		// An action on no bucket is asked on all of S3, so that only policies
-		// with Resource "*" or arn:aws:s3:::* allow it.
-		r.Resource = "arn:aws:s3:::*"
-	}
-	if owner != "" || len(check.Context) > 0 {
-		r.Context = q.context.Clone()
-		if owner != "" {
-			r.Context.Set("s3:ResourceAccount", owner)
-			r.Context.Set("aws:ResourceAccount", owner)
-		}
-		for _, v := range check.Context {
-			r.Context.Set(v.Key, v.Values...)
-		}
-	}
-	return r
-}
-
-// opening keeps what no request of a role session can change.
-func (a *Access) opening(id string, c sessiontoken.Claims) *opened {
-	o := &opened{claims: c, caller: Caller{
-		Account: c.Role.Account, Role: c.Role, RoleID: c.RoleID, SessionName: c.SessionName,
-		AssumedRoleARN: c.Role.AssumedRole(c.SessionName), UserID: string(c.RoleID) + ":" + c.SessionName,
-		Person: c.Person, LoginSession: c.LoginSession, AccessKeyID: id, Expires: c.Expires,
-	}}
-	o.principal = policy.Principal{
-		Account: o.caller.Account, ARN: c.Role.String(), SessionARN: o.caller.AssumedRoleARN, UniqueID: string(c.RoleID), Provider: c.Provider,
-	}
-	k := &o.context
-	k.Set("aws:PrincipalArn", o.principal.ARN)
-	k.Set("aws:PrincipalAccount", o.caller.Account)
-	k.Set("aws:PrincipalType", "AssumedRole")
-	k.Set("aws:userid", o.caller.UserID)
-	k.Set("aws:ViaAWSService", "false")
-	k.Set("aws:PrincipalIsAWSService", "false")
-	k.Set("aws:TokenIssueTime", c.IssuedAt.UTC().Format(time.RFC3339))
-	k.Set("s3:signatureversion", "AWS4-HMAC-SHA256")
-	setGiven(k, "aws:RequestedRegion", a.Region)
-	setGiven(k, "aws:FederatedProvider", c.Provider)
-	setGiven(k, "aws:SourceIdentity", c.SourceIdentity)
-	setGiven(k, "saml:sub", c.Subject)
-	setGiven(k, "saml:sub_type", c.SubjectType)
-	setGiven(k, "saml:namequalifier", c.NameQualifier)
-	for _, t := range c.Tags {
-		k.Set("aws:PrincipalTag/"+t.Key, t.Value)
-	}
-	return o
-}
-
-// setGiven leaves an empty value out: the key is absent then.
-func setGiven(k *policy.Context, key, value string) {
-	if value != "" {
-		k.Set(key, value)
-	}
-}
-
-// question fills the principal and the global condition keys (IAM User Guide,
-// "AWS global condition context keys").
-func (a *Access) question(c Caller, role *iam.Role, env Environment) question {
-	q := question{principal: c.opened.principal, context: c.opened.context.Clone()}
-	k := &q.context
-	for key, value := range role.Tags {
-		// Tags of the role session win, letter case of keys aside (IAM User
-		// Guide, "Session tags").
-		if key = "aws:PrincipalTag/" + key; k.Get(key) == nil {
-			k.Set(key, value)
-		}
-	}
-	k.Set("aws:SecureTransport", strconv.FormatBool(env.Secure))
-	k.Set("aws:CurrentTime", env.Now.UTC().Format(time.RFC3339))
-	k.Set("aws:EpochTime", strconv.FormatInt(env.Now.Unix(), 10))
-	if env.SourceIP.IsValid() {
-		k.Set("aws:SourceIp", env.SourceIP.Unmap().WithZone("").String())
-	}
-	setGiven(k, "aws:UserAgent", env.UserAgent)
-	setGiven(k, "aws:Referer", env.Referer)
-	setGiven(k, "s3:authType", env.AuthType)
-	setGiven(k, "s3:TlsVersion", env.TLSVersion)
-	setGiven(k, "s3:x-amz-content-sha256", env.PayloadHash)
-	if env.SignatureAge > 0 || env.AuthType == "REST-QUERY-STRING" {
-		k.Set("s3:signatureAge", strconv.FormatInt(env.SignatureAge.Milliseconds(), 10))
-	}
-	return q
 }

@@ -124,7 +124,7 @@ func TestLookup(t *testing.T) {
 	token := w.token(t, nil)
 	for range 2 { // sealed, then remembered
 		c, key, err := w.Lookup(context.Background(), keyID, token)
-		if err != nil || key.Reveal() != "shh" || c.UserID != "AROA1:alice" || c.AssumedRoleARN != "arn:aws:sts::111122223333:assumed-role/analyst/alice" {
+		if err != nil || key.Reveal() != "shh" || c.UserID != "AROA1:alice" || c.ARN != "arn:aws:sts::111122223333:assumed-role/analyst/alice" {
 			t.Fatalf("got %+v, %v", c, err)
 		}
 	}

@@ -9,14 +9,31 @@ import (
 	"carnet.dev/carnet/internal/protocol/sessiontoken"
 )
 
-// opened is a session token that opened, with its session policies compiled and
+// proven is a session token that opened, with its session policies compiled and
 // the condition keys that are the same for all of its requests. Immutable.
-type opened struct {
+type proven struct {
 	claims    sessiontoken.Claims
-	caller    Caller // without its opened
+	caller    Caller // without its proven
 	principal policy.Principal
+	known     []known // the principal's condition keys
 	context   policy.Context
 	session   []*policy.Document
+}
+
+// known is one condition key that no request of a principal can change.
+type known struct{ key, value string }
+
+// knows adds a key; an empty value leaves it absent.
+func (o *proven) knows(key, value string) {
+	if value != "" {
+		o.is(key, value)
+	}
+}
+
+// is adds a key that is there even with an empty value, as that of a tag.
+func (o *proven) is(key, value string) {
+	o.known = append(o.known, known{key, value})
+	o.context.Set(key, value)
 }
 
 // mostOpened bounds the remembered tokens: at most twice as many are kept, a
@@ -41,14 +58,14 @@ func digestOf(id string, token secret.Text) [sha256.Size]byte {
 type memory struct {
 	mu         sync.Mutex
 	most       int
-	young, old map[[sha256.Size]byte]*opened
+	young, old map[[sha256.Size]byte]*proven
 }
 
 func newMemory(most int) *memory {
-	return &memory{most: most, young: map[[sha256.Size]byte]*opened{}}
+	return &memory{most: most, young: map[[sha256.Size]byte]*proven{}}
 }
 
-func (m *memory) get(d [sha256.Size]byte) *opened {
+func (m *memory) get(d [sha256.Size]byte) *proven {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if o := m.young[d]; o != nil {
@@ -61,15 +78,15 @@ func (m *memory) get(d [sha256.Size]byte) *opened {
 	return o
 }
 
-func (m *memory) put(d [sha256.Size]byte, o *opened) {
+func (m *memory) put(d [sha256.Size]byte, o *proven) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.add(d, o)
 }
 
-func (m *memory) add(d [sha256.Size]byte, o *opened) {
+func (m *memory) add(d [sha256.Size]byte, o *proven) {
 	if len(m.young) >= m.most {
-		m.young, m.old = map[[sha256.Size]byte]*opened{}, m.young
+		m.young, m.old = map[[sha256.Size]byte]*proven{}, m.young
 	}
 	m.young[d] = o
 }

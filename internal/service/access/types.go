@@ -1,10 +1,11 @@
-// Package access answers the gateway's one question: may this caller do this
-// on that bucket and key?
+// Package access answers the one question of every enforcement point: may this
+// caller do this on that resource? The gateway asks it of buckets and keys, the
+// IAM face of users, roles and policies, and STS of roles to be assumed.
 //
-// It opens session tokens, asks whether a role session was revoked, finds the
-// account of a bucket and has the policy engine decide. It works from memory
-// alone: an immutable snapshot of IAM, the key ring and the revocation view.
-// It reads no request and writes no answer. It must never allow where a
+// It opens session tokens, asks whether what they rest on was revoked, finds
+// the account of a bucket and has the policy engine decide. It works from
+// memory alone: an immutable snapshot of IAM, the key ring and the revocation
+// view. It reads no request and writes no answer. It must never allow where a
 // policy, a key or a view is missing: each of these denies.
 package access
 
@@ -14,28 +15,57 @@ import (
 
 	"carnet.dev/carnet/internal/core/arn"
 	"carnet.dev/carnet/internal/core/identity"
+	"carnet.dev/carnet/internal/protocol/policy"
+	"carnet.dev/carnet/internal/protocol/sessiontoken"
 )
 
-// Caller is the principal behind one verified pair of access key id and
-// session token. A Caller made by Lookup carries the claims of its session
-// token; one made elsewhere carries none and is denied everything.
-type Caller struct {
-	Account        string   // 12 digits
-	Role           arn.Role // the role, with its path
-	RoleID         identity.RoleID
-	SessionName    string
-	AssumedRoleARN string // arn:aws:sts::ACCOUNT:assumed-role/NAME/SESSION
-	UserID         string // AROA…:SESSION
-	Person         identity.PersonID
-	LoginSession   identity.LoginSessionID
-	AccessKeyID    string
-	Expires        time.Time
+// Kind says what sort of principal a caller is.
+type Kind uint8
 
-	opened *opened
+// The kinds. The zero Kind is nobody, and is denied everything.
+const (
+	Nobody        Kind = iota
+	RoleSession        // temporary keys of a role
+	User               // long-term keys of an IAM user
+	UserSession        // an IAM user's temporary keys, by GetSessionToken
+	FederatedUser      // temporary keys by GetFederationToken
+)
+
+// Caller is the principal behind one verified access key id. A Caller made by
+// Lookup carries what was proven of it; one made elsewhere carries nothing and
+// is denied everything.
+type Caller struct {
+	Kind    Kind
+	Account string // 12 digits
+	// ARN is the principal as GetCallerIdentity names it: of the role session,
+	// the user or the federated user.
+	ARN string
+	// UserID is aws:userid: AROA…:SESSION, AIDA…, or ACCOUNT:NAME.
+	UserID string
+
+	Role        arn.Role // of a role session, with its path
+	RoleID      identity.RoleID
+	SessionName string
+	Chained     bool // the role session was assumed by another one
+
+	User     arn.User // of the other kinds: the IAM user behind it
+	IAMUser  identity.UserID
+	MadeFrom time.Time // when its temporary keys were issued; zero for long-term ones
+
+	SourceIdentity    string
+	Tags              []sessiontoken.Tag // session tags
+	TransitiveTagKeys []string
+
+	Person       identity.PersonID
+	LoginSession identity.LoginSessionID
+	AccessKeyID  string
+	Expires      time.Time // zero for long-term keys
+
+	proven *proven
 }
 
 // Environment is what the enforcement point knows of one request, beside the
-// principal and the operation. The gateway fills it; nothing in it comes from
+// principal and the operation. The edge fills it; nothing in it comes from
 // a header that the client could choose, but UserAgent and Referer.
 type Environment struct {
 	SourceIP     netip.Addr // of the socket, or of a configured trusted proxy
@@ -45,9 +75,26 @@ type Environment struct {
 	Referer      string
 	Now          time.Time
 	RequestID    identity.RequestID
-	AuthType     string        // REST-HEADER, REST-QUERY-STRING or POST
+	AuthType     string        // S3 only: REST-HEADER, REST-QUERY-STRING or POST
 	SignatureAge time.Duration // presigned requests only: time since signing
 	PayloadHash  string        // x-amz-content-sha256 as sent; empty when absent
+}
+
+// Question is one action on one resource, asked for anything but S3.
+type Question struct {
+	Action   string // service:Name, letter case aside
+	Resource string // ARN; "*" for an action on no resource of its own
+	// ResourceAccount owns the resource: 12 digits. Empty is another account
+	// than any, so that nothing but a resource policy can allow.
+	ResourceAccount string
+	// ResourcePolicy is the policy of the resource itself, such as a role's
+	// trust policy; nil for none.
+	ResourcePolicy *policy.Document
+	// Context holds the keys that only this request knows: aws:RequestTag/…,
+	// aws:ResourceTag/…, sts:ExternalId, iam:PolicyARN and so on. It can't
+	// overrule what is known of the principal.
+	Context     policy.Context
+	Environment Environment
 }
 
 // Decision is the answer. The zero value denies.

@@ -1,0 +1,192 @@
+package access
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/protocol/policy"
+	"carnet.dev/carnet/internal/protocol/s3"
+	"carnet.dev/carnet/internal/service/iam"
+)
+
+// Authorize answers whether a caller may do what q asks. Identity, resource,
+// boundary and session policies take part as AWS documents ("Policy evaluation
+// logic"); whatever is missing denies.
+func (a *Access) Authorize(_ context.Context, c Caller, q Question) Decision {
+	p, denied := a.principal(c)
+	if p == nil {
+		return denied
+	}
+	set := p.set
+	set.Resource = q.ResourcePolicy
+	r := policy.Request{Principal: c.proven.principal, Action: q.Action, Resource: q.Resource, ResourceAccount: q.ResourceAccount, Context: q.Context.Clone()}
+	for _, k := range c.proven.known {
+		r.Context.Set(k.key, k.value)
+	}
+	p.common(&r.Context, c, &q.Environment)
+	setGiven(&r.Context, "aws:ResourceAccount", q.ResourceAccount)
+	verdict := set.Decide(&r)
+	d := Decision{Allow: verdict.Allow, Explicit: verdict.Explicit}
+	if cite := verdict.Cites(); cite != "" {
+		d.Statements = []string{cite}
+	}
+	if !d.Allow {
+		d.Reason = "User: " + c.ARN + " is not authorized to perform: " + q.Action + " on resource: " + q.Resource + " " + verdict.Reason(q.Action)
+	}
+	return d
+}
+
+// Decide answers whether a caller may do all of checks. The first that is
+// refused gives the reason.
+func (a *Access) Decide(_ context.Context, c Caller, checks []s3.Check, env Environment) Decision {
+	if len(checks) == 0 {
+		return Decision{Reason: "Nothing was asked."}
+	}
+	p, denied := a.principal(c)
+	if p == nil {
+		return denied
+	}
+	q := a.question(c, p, env)
+	var decided []string
+	for i := range checks {
+		verdict, ok := a.one(p, c, &q, &checks[i])
+		if !ok {
+			return Decision{Explicit: true, Reason: refusal(c, &checks[i], "because the policy of the bucket can't be evaluated")}
+		}
+		if cite := verdict.Cites(); cite != "" {
+			decided = append(decided, cite)
+		}
+		if !verdict.Allow {
+			return Decision{Explicit: verdict.Explicit, Reason: refusal(c, &checks[i], verdict.Reason(checks[i].Action)), Statements: decided}
+		}
+	}
+	return Decision{Allow: true, Statements: decided}
+}
+
+// standing is what IAM holds of a caller at this moment.
+type standing struct {
+	snapshot *iam.Snapshot
+	set      policy.Set // all but the policy of the resource
+	tags     map[string]string
+}
+
+// principal finds the standing of a caller; nil, with the denial, where there
+// is none.
+func (a *Access) principal(c Caller) (*standing, Decision) {
+	if c.proven == nil {
+		return nil, Decision{Reason: "Nothing was proven."}
+	}
+	snapshot, err := a.Authority.Current()
+	if err != nil {
+		return nil, Decision{Reason: fault.Of(err).Public}
+	}
+	role, ok := snapshot.RoleByID(c.RoleID)
+	if !ok {
+		return nil, Decision{Reason: "The role " + c.Role.String() + " does not exist any more."}
+	}
+	return &standing{
+		snapshot: snapshot, tags: role.Tags,
+		set: policy.Set{Identity: role.Policies, Boundary: role.Boundary, Session: c.proven.session},
+	}, Decision{}
+}
+
+// one asks the policy engine one check. It is not ok where the bucket has a
+// policy that could not be read: it may have held a deny.
+func (a *Access) one(p *standing, c Caller, q *question, check *s3.Check) (policy.Verdict, bool) {
+	set := p.set
+	owner := c.Account
+	if check.Bucket != "" {
+		place, ok := a.Place(check.Bucket)
+		if !ok {
+			owner = "" // nobody's: another account than any
+		} else {
+			owner = place.Account
+		}
+		if b, ok := p.snapshot.Bucket(check.Bucket); ok {
+			// A policy kept for another owner than the configuration's is a
+			// contradiction that nobody may profit from.
+			if b.Policy == nil || b.Account != owner {
+				return policy.Verdict{}, false
+			}
+			set.Resource = b.Policy
+		}
+	}
+	r := q.request(check, owner)
+	return set.Decide(&r), true
+}
+
+// refusal is the sentence of AWS's own AccessDenied.
+func refusal(c Caller, check *s3.Check, why string) string {
+	return "User: " + c.ARN + " is not authorized to perform: " + check.Action + " on resource: " + strconv.Quote(check.ARN()) + " " + why
+}
+
+// question is what all checks of one request have in common.
+type question struct {
+	principal policy.Principal
+	context   policy.Context
+}
+
+func (q *question) request(check *s3.Check, owner string) policy.Request {
+	r := policy.Request{Principal: q.principal, Action: check.Action, Resource: check.ARN(), ResourceAccount: owner, Context: q.context}
+	if check.Bucket == "" {
+		// An action on no bucket is asked on all of S3, so that only policies
+		// with Resource "*" or arn:aws:s3:::* allow it.
+		r.Resource = "arn:aws:s3:::*"
+	}
+	if owner != "" || len(check.Context) > 0 {
+		r.Context = q.context.Clone()
+		if owner != "" {
+			r.Context.Set("s3:ResourceAccount", owner)
+			r.Context.Set("aws:ResourceAccount", owner)
+		}
+		for _, v := range check.Context {
+			r.Context.Set(v.Key, v.Values...)
+		}
+	}
+	return r
+}
+
+// question fills in the keys of S3 (Service Authorization Reference, "Condition
+// keys for Amazon S3").
+func (a *Access) question(c Caller, p *standing, env Environment) question {
+	q := question{principal: c.proven.principal, context: c.proven.context.Clone()}
+	k := &q.context
+	p.common(k, c, &env)
+	k.Set("s3:signatureversion", "AWS4-HMAC-SHA256")
+	setGiven(k, "s3:authType", env.AuthType)
+	setGiven(k, "s3:TlsVersion", env.TLSVersion)
+	setGiven(k, "s3:x-amz-content-sha256", env.PayloadHash)
+	if env.SignatureAge > 0 || env.AuthType == "REST-QUERY-STRING" {
+		k.Set("s3:signatureAge", strconv.FormatInt(env.SignatureAge.Milliseconds(), 10))
+	}
+	return q
+}
+
+// common fills in the global condition keys that a request or IAM can change
+// (IAM User Guide, "AWS global condition context keys").
+func (p *standing) common(k *policy.Context, c Caller, env *Environment) {
+	for key, value := range p.tags {
+		// Tags of the session win, letter case of keys aside (IAM User Guide,
+		// "Session tags").
+		if key = "aws:PrincipalTag/" + key; c.proven.context.Get(key) == nil {
+			k.Set(key, value)
+		}
+	}
+	k.Set("aws:SecureTransport", strconv.FormatBool(env.Secure))
+	k.Set("aws:CurrentTime", env.Now.UTC().Format(time.RFC3339))
+	k.Set("aws:EpochTime", strconv.FormatInt(env.Now.Unix(), 10))
+	if env.SourceIP.IsValid() {
+		k.Set("aws:SourceIp", env.SourceIP.Unmap().WithZone("").String())
+	}
+	setGiven(k, "aws:UserAgent", env.UserAgent)
+	setGiven(k, "aws:Referer", env.Referer)
+}
+
+// setGiven leaves an empty value out: the key is absent then.
+func setGiven(k *policy.Context, key, value string) {
+	if value != "" {
+		k.Set(key, value)
+	}
+}
