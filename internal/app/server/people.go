@@ -11,6 +11,7 @@ import (
 	sqlbroker "carnet.dev/carnet/internal/edge/sql/broker"
 	sqllogin "carnet.dev/carnet/internal/edge/sql/login"
 	"carnet.dev/carnet/internal/edge/upstream/stsclient"
+	"carnet.dev/carnet/internal/protocol/saml"
 	"carnet.dev/carnet/internal/service/broker"
 	"carnet.dev/carnet/internal/service/directory"
 	"carnet.dev/carnet/internal/service/entitlement"
@@ -141,4 +142,9 @@ func (s subjects) Subject(ctx context.Context, c sts.Claim) (identity.PersonID, 
 	}
 	person, err := s.directory.Subject(ctx, idp.ID, c.NameID, idp.AllowAutoCreate)
 	return person.ID, err
+}
+
+// Pairs gives what role templates derive from an assertion; there are none yet.
+func (s subjects) Pairs(context.Context, string, *saml.Assertion) ([]saml.RolePair, error) {
+	return nil, nil
 }

@@ -56,6 +56,13 @@ func (s *Service) AssumeRoleWithSAML(ctx context.Context, r SAMLRequest) (*SAMLA
 	if err != nil {
 		return nil, err
 	}
+	pairs, err := s.pairs(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.ContainsFunc(pairs, func(p saml.RolePair) bool { return p.Role == role && p.Provider == provider }) {
+		return nil, deny("sts:AssumeRoleWithSAML", "the assertion does not name this role with this provider")
+	}
 	target, err := trusting(authority, role, provider, a, facts, &r.Caller, now)
 	if err != nil {
 		return nil, err
@@ -94,6 +101,25 @@ func (s *Service) identify(ctx context.Context, c *Caller, said Claim) error {
 	}
 	c.Person = person
 	return nil
+}
+
+// pairs gives the roles that an assertion names, and those that Carnet derives
+// from it for an identity provider that can't name roles.
+func (s *Service) pairs(ctx context.Context, a *saml.Assertion) ([]saml.RolePair, error) {
+	named, _ := saml.RolePairs(a)
+	if s.Subjects == nil {
+		return named, nil
+	}
+	derived, err := s.Subjects.Pairs(ctx, a.Issuer, a)
+	if err != nil {
+		return nil, err
+	}
+	return append(named, derived...), nil
+}
+
+// deny is the one text of every denial; why is for the log.
+func deny(action, why string) error {
+	return fault.Coded(fault.Denied, "AccessDenied", "Not authorized to perform "+action).WithCause(errors.New(why))
 }
 
 func invalid(format string, args ...any) error {
@@ -211,14 +237,7 @@ type facts struct {
 // trusting finds the role and asks its trust policy. Whatever is missing, the
 // answer is the same; the cause is for the log.
 func trusting(authority *iam.Snapshot, name arn.Role, provider arn.SAMLProvider, a *saml.Assertion, f *facts, c *Caller, now time.Time) (*iam.Role, error) {
-	deny := func(action, why string) error {
-		return fault.Coded(fault.Denied, "AccessDenied", "Not authorized to perform "+action).WithCause(errors.New(why))
-	}
 	const assume = "sts:AssumeRoleWithSAML"
-	pairs, _ := saml.RolePairs(a)
-	if !slices.ContainsFunc(pairs, func(p saml.RolePair) bool { return p.Role == name && p.Provider == provider }) {
-		return nil, deny(assume, "the assertion does not name this role with this provider")
-	}
 	role, ok := authority.Role(name)
 	if !ok {
 		return nil, deny(assume, "there is no role "+name.String())

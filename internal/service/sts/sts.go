@@ -19,6 +19,7 @@ import (
 	"carnet.dev/carnet/internal/core/event"
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/core/secret"
+	"carnet.dev/carnet/internal/protocol/saml"
 	"carnet.dev/carnet/internal/protocol/sessiontoken"
 	"carnet.dev/carnet/internal/service/iam"
 )
@@ -61,6 +62,10 @@ type Subjects interface {
 	// Denied refuses: switched off, not known and not to be made, or beyond
 	// what the provider may say.
 	Subject(ctx context.Context, c Claim) (identity.PersonID, error)
+	// Pairs gives the pairs of role and provider that Carnet derives from an
+	// assertion that verified, beside those that it names itself: by the role
+	// templates of the identity provider, within its list.
+	Pairs(ctx context.Context, entityID string, a *saml.Assertion) ([]saml.RolePair, error)
 }
 
 // Trail records an exchange; one that can't be recorded fails.

@@ -6,9 +6,11 @@ import (
 	"testing"
 	"time"
 
+	"carnet.dev/carnet/internal/core/arn"
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/edge/devidp/forge"
+	"carnet.dev/carnet/internal/protocol/saml"
 	"carnet.dev/carnet/internal/protocol/sessiontoken"
 	"carnet.dev/carnet/internal/service/sts"
 )
@@ -18,11 +20,16 @@ type known struct {
 	person identity.PersonID
 	err    error
 	asked  string
+	pairs  []saml.RolePair
 }
 
 func (k *known) Subject(_ context.Context, c sts.Claim) (identity.PersonID, error) {
 	k.asked = strings.Join([]string{c.EntityID, c.NameID, c.SessionName, c.Role.String()}, " ")
 	return k.person, k.err
+}
+
+func (k *known) Pairs(context.Context, string, *saml.Assertion) ([]saml.RolePair, error) {
+	return k.pairs, nil
 }
 
 // Keys that somebody fetched at the public port, past Carnet's pages, must end
@@ -58,6 +65,30 @@ func TestKeysTradedDirectlyBelongToThePerson(t *testing.T) {
 		}
 		if refusal.Kind == fault.Denied && fault.Of(err).Public != "Not authorized to perform sts:AssumeRoleWithSAML" {
 			t.Errorf("a denial tells strangers %q", fault.Of(err).Public)
+		}
+	}
+}
+
+// An identity provider that can't name roles gets those that Carnet derives
+// from its groups; the trust policy is asked all the same.
+func TestDerivedPairsAreTaken(t *testing.T) {
+	t.Parallel()
+	for name, trusting := range map[string]bool{forge.Role: true, "arn:aws:iam::111122223333:role/other": false} {
+		w := newWorld(t)
+		role, err := arn.ParseRole(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		provider, err := arn.ParseSAMLProvider(forge.Provider)
+		if err != nil {
+			t.Fatal(err)
+		}
+		people := &known{person: "psn_alice", pairs: []saml.RolePair{{Role: role, Provider: provider}}}
+		s := sts.New(sts.Config{IAM: w, Keys: ring{}, Revocations: w, Subjects: people, Trail: w, Now: func() time.Time { return w.now }})
+		r := request(t, w, replace(saml.AttrRole))
+		r.RoleARN = name
+		if _, err := s.AssumeRoleWithSAML(t.Context(), r); (err == nil) != trusting {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
