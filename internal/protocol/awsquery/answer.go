@@ -7,22 +7,54 @@ import (
 	"carnet.dev/carnet/internal/core/fault"
 )
 
-const namespace = "https://sts.amazonaws.com/doc/" + Version + "/"
-
 // Field is one element of an answer: text, or further fields.
 type Field struct {
 	Name   string
 	Text   string
 	Fields []Field
+	// Always writes the element even when it is empty, as lists are.
+	Always bool
+}
+
+// List makes a list: NAME with one <member> for each item's fields. An empty
+// one is written too: clients look it up by name.
+func List[T any](name string, items []T, fields func(T) []Field) Field {
+	list := Field{Name: name, Always: true}
+	for _, item := range items {
+		list.Fields = append(list.Fields, Field{Name: "member", Fields: fields(item), Always: true})
+	}
+	return list
+}
+
+// Texts makes a list of texts: NAME with one <member> for each.
+func Texts(name string, items []string) Field {
+	list := Field{Name: name, Always: true}
+	for _, item := range items {
+		list.Fields = append(list.Fields, Field{Name: "member", Text: item, Always: true})
+	}
+	return list
+}
+
+// Answer writes the answer to an operation of STS; see API.Answer.
+func Answer(operation string, fields []Field, requestID string) []byte {
+	return STS.Answer(operation, fields, requestID)
+}
+
+// Error writes an error document of STS; see API.Error.
+func Error(status int, code, message, requestID string) []byte {
+	return STS.Error(status, code, message, requestID)
 }
 
 // Answer writes the answer to an operation:
 // <OpResponse><OpResult>…</OpResult><ResponseMetadata>…. Fields without text
-// and fields are left out.
-func Answer(operation string, fields []Field, requestID string) []byte {
+// and fields are left out. Nil fields stand for an operation without a result,
+// whose answer has no OpResult.
+func (a API) Answer(operation string, fields []Field, requestID string) []byte {
 	var b bytes.Buffer
-	b.WriteString(`<` + operation + `Response xmlns="` + namespace + `">`)
-	write(&b, Field{Name: operation + "Result", Fields: fields}, true)
+	b.WriteString(`<` + operation + `Response xmlns="` + a.Namespace + `">`)
+	if fields != nil {
+		write(&b, Field{Name: operation + "Result", Fields: fields}, true)
+	}
 	write(&b, Field{Name: "ResponseMetadata", Fields: []Field{{Name: "RequestId", Text: requestID}}}, true)
 	b.WriteString(`</` + operation + `Response>`)
 	return b.Bytes()
@@ -30,13 +62,13 @@ func Answer(operation string, fields []Field, requestID string) []byte {
 
 // Error writes an error document. Senders' errors and ours are told apart by
 // the status.
-func Error(status int, code, message, requestID string) []byte {
+func (a API) Error(status int, code, message, requestID string) []byte {
 	kind := "Sender"
 	if status >= 500 {
 		kind = "Receiver"
 	}
 	var b bytes.Buffer
-	b.WriteString(`<ErrorResponse xmlns="` + namespace + `">`)
+	b.WriteString(`<ErrorResponse xmlns="` + a.Namespace + `">`)
 	write(&b, Field{Name: "Error", Fields: []Field{{Name: "Type", Text: kind}, {Name: "Code", Text: code}, {Name: "Message", Text: message}}}, true)
 	write(&b, Field{Name: "RequestId", Text: requestID}, true)
 	b.WriteString(`</ErrorResponse>`)
@@ -51,7 +83,7 @@ func write(b *bytes.Buffer, f Field, always bool) {
 	// EscapeText replaces what XML can't hold; a Buffer never fails.
 	_ = xml.EscapeText(b, []byte(f.Text))
 	for _, inner := range f.Fields {
-		write(b, inner, false)
+		write(b, inner, inner.Always)
 	}
 	b.WriteString("</" + f.Name + ">")
 }

@@ -1,4 +1,5 @@
-// Package awsquery reads and writes AWS's Query protocol, as STS speaks it.
+// Package awsquery reads and writes AWS's Query protocol, as STS and IAM speak
+// it.
 //
 // Parameters come from the form, the query, or both; none may stand twice and
 // no spelling may be ambiguous. It knows no operation. It must never drop a
@@ -26,6 +27,19 @@ const (
 // Version is the API version of STS, and what its XML namespace names.
 const Version = "2011-06-15"
 
+// API is one API of the Query protocol: its version, and the namespace of its
+// answers.
+type API struct {
+	Version   string
+	Namespace string
+}
+
+// The APIs that are spoken here.
+var (
+	STS = API{Version: Version, Namespace: "https://sts.amazonaws.com/doc/" + Version + "/"}
+	IAM = API{Version: "2010-05-08", Namespace: "https://iam.amazonaws.com/doc/2010-05-08/"}
+)
+
 // Parameters are the decoded parameters of one request.
 type Parameters struct{ values map[string]string }
 
@@ -33,9 +47,14 @@ type Parameters struct{ values map[string]string }
 // body of a POST is read as a form, an absent one as no parameters. Faults:
 // MalformedQueryString, InvalidParameterValue (a parameter twice).
 func Parse(method, rawQuery, contentType string, body []byte) (Parameters, error) {
+	return ParseWithin(MaxBody, method, rawQuery, contentType, body)
+}
+
+// ParseWithin is Parse with another limit on the body, in bytes.
+func ParseWithin(most int, method, rawQuery, contentType string, body []byte) (Parameters, error) {
 	p := Parameters{values: map[string]string{}}
-	if len(body) > MaxBody || len(rawQuery) > MaxBody {
-		return p, fault.Coded(fault.TooLarge, "RequestEntityTooLarge", fmt.Sprintf("The request is larger than %d bytes.", MaxBody))
+	if len(body) > most || len(rawQuery) > MaxBody {
+		return p, fault.Coded(fault.TooLarge, "RequestEntityTooLarge", fmt.Sprintf("The request is larger than %d bytes.", most))
 	}
 	if err := p.add(rawQuery); err != nil {
 		return p, err
