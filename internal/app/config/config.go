@@ -27,7 +27,7 @@ type Config struct {
 	// Data is the folder of everything that Carnet stores by itself.
 	Data   string `yaml:"data"`
 	Listen Listen `yaml:"listen"`
-	// Faces are served on the AWS listener: FaceSTS, FaceS3.
+	// Faces are served on the AWS listener: FaceSTS, FaceIAM, FaceS3.
 	Faces []Face `yaml:"faces"`
 	// SameHost is "accept" when web and AWS face may share a host name, else empty.
 	SameHost     Acceptance   `yaml:"same_host"`
@@ -55,6 +55,7 @@ type Face string
 // The faces of this release.
 const (
 	FaceSTS Face = "sts"
+	FaceIAM Face = "iam"
 	FaceS3  Face = "s3"
 )
 
@@ -117,6 +118,9 @@ type IAM struct {
 	// MinimumDuration is the shortest life of temporary credentials. Under 15
 	// minutes only when both listeners are on loopback: it is for tests.
 	MinimumDuration time.Duration `yaml:"minimum_duration"`
+	// Listen moves the IAM face to a listener of its own; without an address
+	// it answers on the AWS listener.
+	Listen AWSListener `yaml:"listen"`
 }
 
 // LoginSession bounds what one sign-in is good for.
@@ -219,6 +223,14 @@ func (c *Config) Parallel(account string) int {
 		}
 	}
 	return 0
+}
+
+// IAMURL is where clients reach the IAM face.
+func (c *Config) IAMURL() string {
+	if c.IAM.Listen.Address != "" {
+		return c.IAM.Listen.URL
+	}
+	return c.Listen.AWS.URL
 }
 
 // AWSHost gives the host name of the AWS face, without port.

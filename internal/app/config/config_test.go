@@ -94,7 +94,7 @@ upstreams: [{name: disk, kind: embedded}]
 			Web: config.Listener{Address: "127.0.0.1:8480"},
 			AWS: config.AWSListener{Address: "127.0.0.1:8481", URL: "http://127.0.0.1:8481"},
 		},
-		Faces:        []config.Face{config.FaceSTS, config.FaceS3},
+		Faces:        []config.Face{config.FaceSTS, config.FaceIAM, config.FaceS3},
 		Database:     config.Database{SQLite: "/srv/carnet/carnet.db"},
 		Secrets:      config.Secrets{KeyEncryptionKey: "/etc/carnet/kek"},
 		IAM:          config.IAM{MinimumDuration: 15 * time.Minute},
@@ -194,7 +194,10 @@ func TestProblems(t *testing.T) {
 		"pages as a bucket":     {"base_url: https://login.s3.example.com\ndata: /d\nlisten: {aws: {url: \"https://s3.example.com:8481\"}}\n", "is the one of a bucket"},
 		"same host misspelt":    {strings.Replace(minimal, "accept", "yes", 1), `"yes": the only value is accept`},
 		"no face":               {minimal + "faces: []\n", "faces: empty"},
-		"iam face":              {minimal + "faces: [iam]\n", "this release serves no IAM face"},
+		"iam listener, no face": {minimal + "faces: [s3]\niam: {listen: {address: \"127.0.0.1:8482\"}}\n", "iam is not among the faces"},
+		"iam listener, taken":   {minimal + "iam: {listen: {address: \"127.0.0.1:8481\"}}\n", "is another listener's address too"},
+		"iam listener, open":    {minimal + "iam: {listen: {address: \"10.0.0.1:8482\"}}\n", "it needs tls"},
+		"iam listener, url":     {minimal + "iam: {listen: {url: \"https://iam.example\"}}\n", "iam.listen.address: missing"},
 		"unknown face":          {minimal + "faces: [ec2]\n", `"ec2" is not a face`},
 		"face twice":            {minimal + "faces: [s3, s3]\n", `faces[1]: "s3" stands twice`},
 		"two databases":         {minimal + "database: {sqlite: a, postgresql_dsn_file: b}\n", "want one of sqlite and postgresql_dsn_file"},
@@ -253,7 +256,7 @@ func TestAllProblemsAtOnce(t *testing.T) {
 		"  base_url: missing: give the address that people open, such as https://carnet.example.com\n" +
 		"  secrets.key_encryption_key: missing: name a file that holds the key; the server makes it at its first start on a new database\n" +
 		"  line 1: regoin: unknown key: did you mean \"region\"?\n" +
-		"  line 3: faces[0]: \"ec2\" is not a face: want sts or s3"
+		"  line 3: faces[0]: \"ec2\" is not a face: want sts, iam or s3"
 	if err == nil || err.Error() != want {
 		t.Errorf("got:\n%v\nwant:\n%s", err, want)
 	}

@@ -25,9 +25,12 @@ func (c *Config) complete(dir string) {
 	if c.Listen.AWS.URL == "" {
 		c.Listen.AWS.URL = scheme(c.Listen.AWS.TLS) + c.Listen.AWS.Address
 	}
-	c.BaseURL, c.Listen.AWS.URL = plainOrigin(c.BaseURL), plainOrigin(c.Listen.AWS.URL)
+	if c.IAM.Listen.Address != "" && c.IAM.Listen.URL == "" {
+		c.IAM.Listen.URL = scheme(c.IAM.Listen.TLS) + c.IAM.Listen.Address
+	}
+	c.BaseURL, c.Listen.AWS.URL, c.IAM.Listen.URL = plainOrigin(c.BaseURL), plainOrigin(c.Listen.AWS.URL), plainOrigin(c.IAM.Listen.URL)
 	if c.Faces == nil {
-		c.Faces = []Face{FaceSTS, FaceS3}
+		c.Faces = []Face{FaceSTS, FaceIAM, FaceS3}
 	}
 	if c.LoginSession.Lifetime == 0 {
 		c.LoginSession.Lifetime = DefaultLoginSession
@@ -64,6 +67,7 @@ func (c *Config) paths(dir string) {
 		&c.Data, &c.Database.SQLite, &c.Database.PostgreSQLDSNFile, &c.Secrets.KeyEncryptionKey, &c.Audit.Checkpoints,
 		&c.Listen.Web.TLS.Certificate, &c.Listen.Web.TLS.Key,
 		&c.Listen.AWS.TLS.Certificate, &c.Listen.AWS.TLS.Key,
+		&c.IAM.Listen.TLS.Certificate, &c.IAM.Listen.TLS.Key,
 	}
 	for i := range c.Upstreams {
 		u := &c.Upstreams[i]

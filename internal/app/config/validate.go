@@ -38,6 +38,7 @@ func (v *validator) config(c *Config) {
 	}
 	v.region("region", c.Region)
 	v.listeners(c)
+	v.iamListener(c)
 	v.faces(c.Faces)
 	v.acceptance("same_host", c.SameHost)
 	v.database(c.Database)
@@ -100,6 +101,28 @@ func (v *validator) listeners(c *Config) {
 	}
 }
 
+// iamListener holds the optional listener of the IAM face.
+func (v *validator) iamListener(c *Config) {
+	l := c.IAM.Listen
+	switch {
+	case l.Address == "" && (l.URL != "" || l.TLS != TLS{}):
+		v.bad("iam.listen.address", "missing: give host:port, or leave iam.listen out to serve IAM on the AWS listener")
+		return
+	case l.Address == "":
+		return
+	case !c.Serves(FaceIAM):
+		v.bad("iam.listen", "iam is not among the faces")
+	case !strings.HasSuffix(l.Address, ":0") && (l.Address == c.Listen.Web.Address || l.Address == c.Listen.AWS.Address):
+		v.bad("iam.listen.address", "%q is another listener's address too", l.Address)
+	}
+	v.listener("iam.listen", Listener{l.Address, l.TLS})
+	if host, _, err := net.SplitHostPort(l.Address); err == nil && wildcard(host) && v.lines["iam.listen.url"] == 0 {
+		v.bad("iam.listen.url", "missing: the listener answers on every address, so say which one clients are told")
+		return
+	}
+	v.origin("iam.listen.url", l.URL)
+}
+
 func (v *validator) listener(path string, l Listener) {
 	host, port, err := net.SplitHostPort(l.Address)
 	if n, perr := strconv.Atoi(port); err != nil || perr != nil || n < 0 || n > 65535 {
@@ -117,16 +140,14 @@ func (v *validator) listener(path string, l Listener) {
 
 func (v *validator) faces(list []Face) {
 	if len(list) == 0 {
-		v.bad("faces", "empty: want some of sts, s3")
+		v.bad("faces", "empty: want some of sts, iam, s3")
 	}
 	seen := map[Face]bool{}
 	for i, f := range list {
 		path := fmt.Sprintf("faces[%d]", i)
 		switch {
-		case f == "iam":
-			v.bad(path, "this release serves no IAM face: roles and policies come from `carnet authority apply`")
-		case f != FaceSTS && f != FaceS3:
-			v.bad(path, "%q is not a face: want sts or s3", f)
+		case f != FaceSTS && f != FaceIAM && f != FaceS3:
+			v.bad(path, "%q is not a face: want sts, iam or s3", f)
 		case seen[f]:
 			v.bad(path, "%q stands twice", f)
 		}

@@ -252,7 +252,7 @@ func demoIdP(idp *devidp.IdP) federation.IdP {
 // demoConfig is what carnet.yaml would say.
 func demoConfig(o Options, w world) *config.Config {
 	c := &config.Config{
-		BaseURL: w.web, Region: region, Data: o.Data, Faces: []config.Face{config.FaceSTS, config.FaceS3}, SameHost: config.Accepted,
+		BaseURL: w.web, Region: region, Data: o.Data, Faces: []config.Face{config.FaceSTS, config.FaceIAM, config.FaceS3}, SameHost: config.Accepted,
 		Database:     config.Database{SQLite: filepath.Join(o.Data, "carnet.db")},
 		Secrets:      config.Secrets{KeyEncryptionKey: filepath.Join(o.Data, "key-encryption-key")},
 		IAM:          config.IAM{MinimumDuration: config.DefaultMinimumDuration},

@@ -48,6 +48,7 @@ func (srv *Server) wireAWS(o Options) error {
 	if c.Serves(config.FaceS3) {
 		front.S3 = objects
 	}
+	srv.wireIAM(o, may, front)
 	srv.aws = underOwnNames(c, o.Development, front)
 	// The broker's own way in: the same handler, told apart by its listener.
 	face.TrustInternal, face.Exchanges = true, innerExchanges

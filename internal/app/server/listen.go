@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 type Listeners struct {
 	Web []net.Listener
 	AWS []net.Listener
+	IAM []net.Listener // none: IAM answers on the AWS listeners
 }
 
 // Listen opens the listeners of a configuration.
@@ -30,12 +32,21 @@ func Listen(c *config.Config) (Listeners, error) {
 		_ = web.Close()
 		return Listeners{}, err
 	}
-	return Listeners{Web: []net.Listener{web}, AWS: []net.Listener{aws}}, nil
+	all := Listeners{Web: []net.Listener{web}, AWS: []net.Listener{aws}}
+	if own := c.IAM.Listen; own.Address != "" {
+		l, err := listen("iam.listen", own.Address, own.TLS)
+		if err != nil {
+			all.Close()
+			return Listeners{}, err
+		}
+		all.IAM = []net.Listener{l}
+	}
+	return all, nil
 }
 
 // Close closes what is open.
 func (l Listeners) Close() {
-	for _, s := range append(append([]net.Listener{}, l.Web...), l.AWS...) {
+	for _, s := range slices.Concat(l.Web, l.AWS, l.IAM) {
 		_ = s.Close()
 	}
 }

@@ -52,6 +52,7 @@ type Server struct {
 	stores *stores
 	site   *httpd.Site
 	aws    http.Handler
+	iamOwn http.Handler // nil: IAM answers on the AWS listener
 
 	inner    *inner
 	internal http.Handler
@@ -160,7 +161,7 @@ func (srv *Server) ready(ctx context.Context) error {
 func (srv *Server) Serve(ctx context.Context, l Listeners) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	failed := make(chan error, 3)
+	failed := make(chan error, 4)
 	// The internal listener is drained last: the broker may be in a call.
 	var outer sync.WaitGroup
 	innerCtx, stopInner := context.WithCancel(context.WithoutCancel(ctx))
@@ -169,12 +170,13 @@ func (srv *Server) Serve(ctx context.Context, l Listeners) error {
 	last.Go(func() { failed <- ServeUntil(innerCtx, srv.innerServer(), []net.Listener{srv.inner}) })
 	outer.Go(func() { failed <- ServeUntil(ctx, httpd.NewServer(srv.site, srv.log), l.Web) })
 	outer.Go(func() { failed <- ServeUntil(ctx, srv.awsServer(), l.AWS) })
+	outer.Go(func() { failed <- ServeUntil(ctx, srv.iamServer(), l.IAM) })
 	err := <-failed // the first to end ends all
 	stop()
 	outer.Wait()
 	stopInner()
 	last.Wait()
-	return errors.Join(err, <-failed, <-failed)
+	return errors.Join(err, <-failed, <-failed, <-failed)
 }
 
 // drain is how long requests under way may take once the end was asked for.

@@ -104,7 +104,7 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func refuse(w http.ResponseWriter, service string) {
 	id := string(identity.NewRequestID())
 	text := "This endpoint does not serve " + strconv.Quote(clip(service)) +
-		": it is Carnet's STS and S3. Set AWS_ENDPOINT_URL_STS and AWS_ENDPOINT_URL_S3, not AWS_ENDPOINT_URL."
+		": it is Carnet's STS, IAM and S3. Set AWS_ENDPOINT_URL_STS, _IAM and _S3, not AWS_ENDPOINT_URL."
 	body := awsquery.Error(http.StatusBadRequest, "InvalidAction", text, id)
 	status := http.StatusBadRequest
 	if service == "s3" {

@@ -1,0 +1,47 @@
+package server
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"carnet.dev/carnet/internal/app/config"
+	"carnet.dev/carnet/internal/edge/awsapi"
+	"carnet.dev/carnet/internal/edge/iamapi"
+	"carnet.dev/carnet/internal/service/access"
+)
+
+// wireIAM puts the IAM face behind the AWS port, or behind the listener that
+// the configuration gives it alone.
+func (srv *Server) wireIAM(o Options, may *access.Access, front *awsapi.Front) {
+	c := srv.config
+	if !c.Serves(config.FaceIAM) {
+		return
+	}
+	face := iamapi.New(iamapi.Config{Authority: iamAuthority{may}, IAM: srv.iam, Region: c.Region, Now: o.Now, Logger: srv.log})
+	if c.IAM.Listen.Address == "" {
+		front.IAM = face
+		return
+	}
+	srv.iamOwn = &awsapi.Front{IAM: face} // its limits on strangers hold here too
+}
+
+// iamServer serves IAM on its own listener, if it has one.
+func (srv *Server) iamServer() *http.Server {
+	return &http.Server{
+		Handler:           awsapi.Patient(srv.iamOwn, silence),
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(srv.log.Handler(), slog.LevelDebug),
+	}
+}
+
+// iamAuthority asks access the questions of the IAM face.
+type iamAuthority struct{ *access.Access }
+
+// Authorize denies: no principal has permissions on IAM yet.
+func (iamAuthority) Authorize(_ context.Context, c access.Caller, q iamapi.Question, _ access.Environment) access.Decision {
+	return access.Decision{Reason: "User: " + c.AssumedRoleARN + " is not authorized to perform: " + q.Action + " on resource: " + q.Resource}
+}
