@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"log/slog"
 	"net/http"
 	"time"
@@ -19,7 +18,7 @@ func (srv *Server) wireIAM(o Options, may *access.Access, front *awsapi.Front) {
 	if !c.Serves(config.FaceIAM) {
 		return
 	}
-	face := iamapi.New(iamapi.Config{Authority: iamAuthority{may}, IAM: srv.iam, Region: c.Region, Now: o.Now, Logger: srv.log})
+	face := iamapi.New(iamapi.Config{Authority: may, IAM: srv.iam, Region: c.Region, Now: o.Now, Logger: srv.log})
 	if c.IAM.Listen.Address == "" {
 		front.IAM = face
 		return
@@ -36,12 +35,4 @@ func (srv *Server) iamServer() *http.Server {
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(srv.log.Handler(), slog.LevelDebug),
 	}
-}
-
-// iamAuthority asks access the questions of the IAM face.
-type iamAuthority struct{ *access.Access }
-
-// Authorize denies: no principal has permissions on IAM yet.
-func (iamAuthority) Authorize(_ context.Context, c access.Caller, q iamapi.Question, _ access.Environment) access.Decision {
-	return access.Decision{Reason: "User: " + c.AssumedRoleARN + " is not authorized to perform: " + q.Action + " on resource: " + q.Resource}
 }

@@ -6,7 +6,6 @@ import (
 
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
-	"carnet.dev/carnet/internal/protocol/policy"
 	"carnet.dev/carnet/internal/service/access"
 )
 
@@ -20,14 +19,6 @@ type call struct {
 	caller  access.Caller
 	env     access.Environment
 	in      *input
-}
-
-// Question is what the policy engine is asked of a caller.
-type Question struct {
-	Action          string // service:Name
-	Resource        string // ARN
-	ResourceAccount string // 12 digits
-	Context         policy.Context
 }
 
 // key is one condition key of a question.
@@ -44,13 +35,13 @@ func (c *call) may(resource string, keys ...[]key) error {
 
 // mayDo is may for another action, as iam:PassRole.
 func (c *call) mayDo(action, resource string, keys ...[]key) error {
-	q := Question{Action: action, Resource: resource, ResourceAccount: c.caller.Account}
+	q := access.Question{Action: action, Resource: resource, ResourceAccount: c.caller.Account, Environment: c.env}
 	for _, some := range keys {
 		for _, k := range some {
 			q.Context.Set(k.name, k.values...)
 		}
 	}
-	d := c.face.config.Authority.Authorize(c.ctx, c.caller, q, c.env)
+	d := c.face.config.Authority.Authorize(c.ctx, c.caller, q)
 	if d.Allow {
 		return nil
 	}
@@ -103,4 +94,21 @@ func (c *call) arn(kind, path, name string) string {
 	return "arn:" + c.partition() + ":iam::" + c.caller.Account + ":" + kind + path + name
 }
 
-func (c *call) partition() string { return c.caller.Role.Partition }
+func (c *call) partition() string {
+	if c.caller.Kind == access.RoleSession {
+		return c.caller.Role.Partition
+	}
+	return c.caller.User.Partition
+}
+
+// mayUseIAM refuses temporary keys of users: AWS's IAM takes those of
+// GetSessionToken only with a second factor, which Carnet has none of, and
+// those of GetFederationToken never (IAM User Guide, "Compare AWS STS
+// credentials").
+func mayUseIAM(c access.Caller) error {
+	if c.Kind == access.RoleSession || c.Kind == access.User {
+		return nil
+	}
+	return fault.Coded(fault.Denied, "AccessDenied", "User: "+c.ARN+" can't call IAM with keys from GetSessionToken or GetFederationToken.").
+		WithMend("use the keys of a role")
+}

@@ -38,10 +38,11 @@ import (
 
 // Authority finds callers and decides what they may do.
 type Authority interface {
-	// Lookup finds the caller behind an access key id and its session token.
+	// Lookup finds the caller behind an access key id and its session token,
+	// which long-term keys don't have.
 	Lookup(ctx context.Context, accessKeyID string, sessionToken secret.Text) (access.Caller, secret.Text, error)
 	// Authorize answers one question about a proven caller.
-	Authorize(ctx context.Context, c access.Caller, q Question, env access.Environment) access.Decision
+	Authorize(ctx context.Context, c access.Caller, q access.Question) access.Decision
 }
 
 // Config is what the IAM face stands on.
@@ -112,7 +113,7 @@ func (f *IAM) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(status)
 		// A client that went away is none of our failures.
 		_, _ = w.Write(body)
-		f.config.Logger.Info("iam", "request", c.id, "action", clip(c.action), "caller", c.caller.AssumedRoleARN, "status", status,
+		f.config.Logger.Info("iam", "request", c.id, "action", clip(c.action), "caller", c.caller.ARN, "status", status,
 			"source", f.config.Source(r), "took", f.config.Now().Sub(began))
 	}()
 	fields, err := f.serve(w, r, c)
@@ -130,7 +131,7 @@ func (f *IAM) refuse(c *call, err error) (int, []byte) {
 	if status >= 500 {
 		level = slog.LevelError
 	}
-	f.config.Logger.Log(c.ctx, level, "iam refused", "request", c.id, "action", clip(c.action), "caller", c.caller.AssumedRoleARN, "code", code, "cause", err)
+	f.config.Logger.Log(c.ctx, level, "iam refused", "request", c.id, "action", clip(c.action), "caller", c.caller.ARN, "code", code, "cause", err)
 	return status, awsquery.IAM.Error(status, code, message, string(c.id))
 }
 
@@ -209,6 +210,9 @@ func (f *IAM) authenticate(w http.ResponseWriter, r *http.Request, c *call) ([]b
 	}
 	sum := sha256.Sum256(body)
 	if err := presented.Verify(request, key, scope, hex.EncodeToString(sum[:]), now); err != nil {
+		return nil, err
+	}
+	if err := mayUseIAM(caller); err != nil {
 		return nil, err
 	}
 	c.caller = caller
