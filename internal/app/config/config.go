@@ -159,6 +159,9 @@ type Account struct {
 	Region    string      `yaml:"region"`    // of its STS; default Config.Region
 	Partition string      `yaml:"partition"` // default from Region
 	STS       STS         `yaml:"sts"`       // how AWS STS is reached; accounts at AWS only
+	// SAMLDecryption says that the account's SAML provider at AWS holds our
+	// decryption key, so that AWS can read encrypted assertions.
+	SAMLDecryption bool `yaml:"saml_decryption"`
 }
 
 // STS says how the STS of an account at AWS is reached. HTTPS_PROXY and

@@ -222,6 +222,9 @@ func (v *validator) account(path string, a Account) {
 	if a.Deliver != DeliverDirect {
 		v.bad(path+".deliver", "%q: this release offers direct", a.Deliver)
 	}
+	if a.SAMLDecryption && a.Kind != AccountAWS {
+		v.bad(path+".saml_decryption", "only an account of kind aws has a SAML provider at AWS")
+	}
 	v.region(path+".region", a.Region)
 	v.sts(path+".sts", a)
 	switch a.Partition {

@@ -114,7 +114,8 @@ func (s *state) open(ctx context.Context, development bool, id string) error {
 	s.once = onceonly.New(sqlonceonly.Store{DB: s.db}, mostOnceIDs, s.now)
 	s.directory = sqldirectory.On(s.db, s.now)
 	s.federation, err = federation.New(ctx, federation.Config{
-		Store: sqlfederation.Store{DB: s.db}, Accounts: accountIDs(s.config), State: s.db, Trail: s.trail, Now: s.now, Logger: s.log,
+		Store: sqlfederation.Store{DB: s.db}, Installations: sqlfederation.Store{DB: s.db}, Accounts: federationAccounts(s.config),
+		State: s.db, Trail: s.trail, Now: s.now, Logger: s.log,
 	})
 	if err != nil {
 		return err
@@ -182,14 +183,6 @@ func keyEncryptionKeys(c *config.Config, development, fresh bool) (keyring.KEKs,
 		}
 	}
 	return keyfile.Load(path, rules)
-}
-
-func accountIDs(c *config.Config) []string {
-	var ids []string
-	for _, a := range c.Accounts {
-		ids = append(ids, a.ID)
-	}
-	return ids
 }
 
 // serverID names this process among the servers of one database.

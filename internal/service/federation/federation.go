@@ -41,5 +41,11 @@ type IdP struct {
 	GroupsAttribute string
 	// AllowAutoCreate admits people who were never seen before.
 	AllowAutoCreate bool
-	Created         time.Time
+	// Settings say how we speak with it and read what it says.
+	Settings
+	// Kept is what is known of the metadata.
+	Kept    Kept
+	Created time.Time
+	// Revision counts the changes: Update refuses an older one.
+	Revision int64
 }

@@ -24,7 +24,7 @@ const account = "111122223333"
 func open(t *testing.T) *federation.Service {
 	t.Helper()
 	s, err := federation.New(t.Context(), federation.Config{
-		Store: sqlfederation.Store{DB: sqltest.Open(t)}, Accounts: []string{account, "444455556666"}, Now: time.Now})
+		Store: sqlfederation.Store{DB: sqltest.Open(t)}, Accounts: []federation.Account{{ID: account}, {ID: "444455556666"}}, Now: time.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func TestAddRefuses(t *testing.T) {
 		"domain with user":    {func(p *federation.IdP) { p.UserNameDomains = []string{"a@example.com"} }, "domain"},
 		"too many entries":    {func(p *federation.IdP) { p.RolePatterns = make([]string, 1001) }, "at most"},
 		"control in group":    {func(p *federation.IdP) { p.AdministratorGroups = []string{"a\x00"} }, "group"},
-		"control in groups":   {func(p *federation.IdP) { p.GroupsAttribute = "\n" }, "groups attribute"},
+		"control in groups":   {func(p *federation.IdP) { p.GroupsAttribute = "a\nb" }, "groups attribute"},
 		"sign-on by http": {func(p *federation.IdP) {
 			p.Metadata = devidp.Describe(forge.EntityID, "http://idp.example.com/sso", certificate)
 		}, "not https"},

@@ -1,11 +1,13 @@
 package federation
 
 import (
+	"bytes"
 	"fmt"
 	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -58,11 +60,28 @@ func (s *Service) check(p IdP) (IdP, error) {
 		}
 		*l.list = checked
 	}
-	attr, err := text(p.GroupsAttribute)
-	if p.GroupsAttribute != "" && err != nil {
-		return IdP{}, fault.New(fault.Invalid, "groups attribute: "+err.Error())
+	if err := s.checkSettings(&p); err != nil {
+		return IdP{}, err
 	}
-	p.GroupsAttribute = attr
+	return s.checkMetadata(p)
+}
+
+// checkMetadata reads the metadata, which has to name a place for the binding
+// that the settings choose, and takes its entity id.
+func (s *Service) checkMetadata(p IdP) (IdP, error) {
+	p.Metadata = bytes.Clone(p.Metadata)
+	meta, err := saml.ParseMetadata(p.Metadata)
+	if err != nil {
+		return IdP{}, err
+	}
+	if err := signOnPlace(meta, p.RequestBinding); err != nil {
+		return IdP{}, err
+	}
+	if !meta.ValidUntil.IsZero() && !s.now().Before(meta.ValidUntil) {
+		return IdP{}, fault.New(fault.Invalid, "the metadata was valid until "+meta.ValidUntil.UTC().Format(time.RFC3339)).
+			WithMend("download it anew from the identity provider")
+	}
+	p.EntityID = meta.EntityID
 	return p, nil
 }
 
@@ -78,11 +97,15 @@ func mendList(what string) string {
 
 // signOnPlace refuses metadata that names no place to send a browser to, or
 // one that must not be trusted with it.
-func signOnPlace(m *saml.Metadata) error {
-	place, ok := m.SSOLocation(saml.BindingRedirect)
+func signOnPlace(m *saml.Metadata, requestBinding string) error {
+	binding, name, other := saml.BindingRedirect, "HTTP-Redirect", BindingPost
+	if requestBinding == BindingPost {
+		binding, name, other = saml.BindingPOST, "HTTP-POST", BindingRedirect
+	}
+	place, ok := m.SSOLocation(binding)
 	if !ok {
-		return fault.New(fault.Invalid, "the metadata names no single sign-on service with the HTTP-Redirect binding").
-			WithMend("switch that binding on at the identity provider and download its metadata anew")
+		return fault.New(fault.Invalid, "the metadata names no single sign-on service with the "+name+" binding").
+			WithMend("switch that binding on at the identity provider and download its metadata anew, or set the request binding to " + other)
 	}
 	u, err := url.Parse(place)
 	if err != nil || u.Host == "" || u.User != nil {
@@ -125,8 +148,15 @@ func (s *Service) account(e string) (string, error) {
 	if !arn.IsAccount(e) {
 		return "", fmt.Errorf("want 12 digits")
 	}
-	if len(s.accounts) > 0 && !slices.Contains(s.accounts, e) {
-		return "", fmt.Errorf("the configuration has no such account; it has %s", strings.Join(s.accounts, ", "))
+	var have []string
+	for _, a := range s.accounts {
+		if a.ID == e {
+			return e, nil
+		}
+		have = append(have, a.ID)
+	}
+	if len(have) > 0 {
+		return "", fmt.Errorf("the configuration has no such account; it has %s", strings.Join(have, ", "))
 	}
 	return e, nil
 }

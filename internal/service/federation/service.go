@@ -1,7 +1,6 @@
 package federation
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"log/slog"
@@ -22,19 +21,44 @@ type Store interface {
 	// Add inserts p; fault Conflict when its name (letter case aside) or its
 	// entity id is taken.
 	Add(ctx context.Context, p IdP) error
+	// Update replaces all of p but its id, where p.Revision is the stored one,
+	// and raises that by one; false when it is another, or p is gone. Conflict
+	// as for Add.
+	Update(ctx context.Context, p IdP) (bool, error)
 	// Remove deletes; false when there was none.
 	Remove(ctx context.Context, id identity.IdPID) (bool, error)
 	All(ctx context.Context) ([]IdP, error)
-	// Watch calls changed after every change by any server, until ctx ends.
+	// Watch calls changed after every change by any server, until ctx ends;
+	// those of the Installations too.
 	Watch(ctx context.Context, changed func()) error
+}
+
+// Installations keeps what holds for the installation. Each method is one
+// transaction.
+type Installations interface {
+	// Installation gives what is stored, or stores first and gives that.
+	Installation(ctx context.Context, first Installation) (Installation, error)
+	SetSwitches(ctx context.Context, s Switches) error
+}
+
+// Ends takes back what an identity provider's people hold by it, in the
+// transaction that ctx carries.
+type Ends interface {
+	EndAll(ctx context.Context, id identity.IdPID) error
 }
 
 // Config is what a Service stands on.
 type Config struct {
 	Store Store
+	// Installations keeps the switches; nil: they stay at their first values,
+	// for tests and tools.
+	Installations Installations
+	// Ends ends login sessions of an identity provider that is switched off or
+	// removed; nil: they stand, for tests and tools.
+	Ends Ends
 	// Accounts are the configured accounts: an identity provider can be given
 	// no other. Empty admits every account number.
-	Accounts []string
+	Accounts []Account
 	// State and Trail put a change and its record into one transaction. Both
 	// nil: nothing is recorded, for tests and tools.
 	State  Atomic
@@ -57,9 +81,11 @@ type Trail interface {
 // Service answers who may say what, from memory. Safe for concurrent use.
 type Service struct {
 	store    Store
+	places   Installations
+	ends     Ends
 	state    Atomic
 	trail    Trail
-	accounts []string
+	accounts []Account
 	now      func() time.Time
 	log      *slog.Logger
 
@@ -72,11 +98,13 @@ type roll struct {
 	byName []*Speaker
 	byID   map[identity.IdPID]*Speaker
 	stored int // those included that can't be used
+
+	installation Installation
 }
 
 // New loads the identity providers and follows changes until ctx ends.
 func New(ctx context.Context, c Config) (*Service, error) {
-	s := &Service{store: c.Store, state: c.State, trail: c.Trail, accounts: slices.Clone(c.Accounts), now: c.Now, log: c.Logger}
+	s := &Service{store: c.Store, places: c.Installations, ends: c.Ends, state: c.State, trail: c.Trail, accounts: slices.Clone(c.Accounts), now: c.Now, log: c.Logger}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -112,6 +140,10 @@ func (s *Service) load(ctx context.Context) error {
 		return err
 	}
 	r := &roll{byID: make(map[identity.IdPID]*Speaker, len(all)), stored: len(all)}
+	if r.installation, err = s.readInstallation(ctx); err != nil {
+		s.current.Store(nil)
+		return err
+	}
 	for _, p := range all {
 		meta, err := saml.ParseMetadata(p.Metadata)
 		if err != nil {
@@ -147,20 +179,8 @@ func (s *Service) Add(ctx context.Context, p IdP) (IdP, error) {
 	if err != nil {
 		return IdP{}, err
 	}
-	p.Metadata = bytes.Clone(p.Metadata)
-	meta, err := saml.ParseMetadata(p.Metadata)
-	if err != nil {
-		return IdP{}, err
-	}
-	if err := signOnPlace(meta); err != nil {
-		return IdP{}, err
-	}
-	now := s.now()
-	if !meta.ValidUntil.IsZero() && !now.Before(meta.ValidUntil) {
-		return IdP{}, fault.New(fault.Invalid, "the metadata was valid until "+meta.ValidUntil.UTC().Format(time.RFC3339)).
-			WithMend("download it anew from the identity provider")
-	}
-	p.ID, p.EntityID, p.Created = identity.NewIdPID(), meta.EntityID, now.UTC().Truncate(time.Millisecond)
+	p.ID, p.Created, p.Revision = identity.NewIdPID(), s.millis(), 1
+	p.Kept = Kept{Fetched: p.Created}
 	e := event.Event{Action: "identity-provider.add", Outcome: event.Done, IdP: p.ID, Target: p.EntityID}
 	if err := s.recorded(ctx, e, func(ctx context.Context) error { return s.store.Add(ctx, p) }); err != nil {
 		return IdP{}, err
@@ -190,14 +210,16 @@ func (s *Service) reload(ctx context.Context) {
 	}
 }
 
-// Remove takes an identity provider out: nobody signs in by it any more.
-// Login sessions that stand stay until they end. Errors: NotFound.
+// Remove takes an identity provider out: nobody signs in by it any more, and
+// what its people hold by it ends. Errors: NotFound.
 func (s *Service) Remove(ctx context.Context, id identity.IdPID) error {
 	var found bool
 	e := event.Event{Action: "identity-provider.remove", Outcome: event.Done, IdP: id}
 	err := s.recorded(ctx, e, func(ctx context.Context) (err error) {
-		found, err = s.store.Remove(ctx, id)
-		return err
+		if found, err = s.store.Remove(ctx, id); err != nil || !found {
+			return err
+		}
+		return s.end(ctx, id)
 	})
 	if err != nil {
 		return err

@@ -71,3 +71,22 @@ func clip(s string) string {
 	}
 	return strings.ToValidUTF8(s[:most], "") + "…"
 }
+
+// Expect gives base with what is set for this identity provider: what has to
+// be signed, and what is admitted beyond the standard.
+func (s *Speaker) Expect(base saml.Expect) saml.Expect {
+	p := s.IdP.Settings
+	base.AllowUnsolicited = p.AllowUnsolicited && base.RequestID == ""
+	base.AcceptExpiredCertificate = p.CertificateDates == DatesIgnore
+	switch p.Signed {
+	case SignedResponse:
+		base.Signed = saml.SignedResponse
+	case SignedAssertion:
+		base.Signed = saml.SignedAssertion
+	case SignedBoth:
+		base.Signed = saml.SignedBoth
+	default:
+		base.Signed = saml.SignedEither
+	}
+	return base
+}

@@ -1,11 +1,13 @@
-// Package federation keeps identity providers in SQL. What it reads is an
-// administrator's word, checked by service/federation before it was written;
-// it must never change an entry but add or remove it whole.
+// Package federation keeps identity providers in SQL, and what holds for the
+// installation as a whole. What it reads is an administrator's word, checked by
+// service/federation before it was written; it must never write an entry but
+// whole, and never over a newer one.
 package federation
 
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"strings"
 	"time"
 
@@ -15,37 +17,86 @@ import (
 	"carnet.dev/carnet/internal/service/federation"
 )
 
-// Topic is raised when an identity provider is added or removed.
+// Topic is raised when an identity provider or a switch changes.
 const Topic = "federation"
 
 // Store is federation.Store on a database.
 type Store struct{ DB *sql.DB }
 
-var _ federation.Store = Store{}
+var (
+	_ federation.Store         = Store{}
+	_ federation.Installations = Store{}
+)
+
+// columns are those of an identity provider but its id, in the order of values.
+const columns = `name, name_fold, entity_id, metadata, enabled, accounts, role_patterns, user_name_domains,
+	administrator_groups, groups_attribute, allow_auto_create, created, settings, metadata_state`
+
+// values gives the columns' values.
+func values(p federation.IdP) ([]any, error) {
+	texts, err := pack(p.Accounts, p.RolePatterns, p.UserNameDomains, p.AdministratorGroups, p.Settings, p.Kept)
+	if err != nil {
+		return nil, err
+	}
+	return []any{p.Name, strings.ToLower(p.Name), p.EntityID, p.Metadata, p.Enabled, texts[0], texts[1], texts[2],
+		texts[3], p.GroupsAttribute, p.AllowAutoCreate, p.Created.UnixMilli(), texts[4], texts[5]}, nil
+}
 
 // Add inserts an identity provider; Conflict when its name or entity id is taken.
 func (s Store) Add(ctx context.Context, p federation.IdP) error {
-	lists, err := pack(p.Accounts, p.RolePatterns, p.UserNameDomains, p.AdministratorGroups)
+	values, err := values(p)
 	if err != nil {
 		return err
 	}
 	return s.DB.Write(ctx, func(t *sql.Tx) error {
-		n, err := t.Exec(`INSERT INTO identity_provider (id, name, name_fold, entity_id, metadata, enabled, accounts, role_patterns,
-			user_name_domains, administrator_groups, groups_attribute, allow_auto_create, created)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING`,
-			string(p.ID), p.Name, strings.ToLower(p.Name), p.EntityID, p.Metadata, p.Enabled, lists[0], lists[1],
-			lists[2], lists[3], p.GroupsAttribute, p.AllowAutoCreate, p.Created.UnixMilli())
+		n, err := t.Exec(`INSERT INTO identity_provider (`+columns+`, id, revision)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) ON CONFLICT DO NOTHING`,
+			append(values, string(p.ID), p.Revision)...)
 		if err != nil {
 			return err
 		}
 		if n == 0 {
-			return fault.Coded(fault.Conflict, "federation.taken",
-				"there is an identity provider with the name "+p.Name+" or the entity id "+p.EntityID).
-				WithMend("remove that one first, or give this one another name")
+			return taken(p)
 		}
 		t.Changed(Topic)
 		return nil
 	})
+}
+
+func taken(p federation.IdP) error {
+	return fault.Coded(fault.Conflict, "federation.taken",
+		"there is an identity provider with the name "+p.Name+" or the entity id "+p.EntityID).
+		WithMend("remove that one first, or give this one another name")
+}
+
+// Update replaces an identity provider whose stored revision is p's, and raises
+// the revision; false when it is another or p is gone. Conflict when its name or
+// entity id is another's.
+func (s Store) Update(ctx context.Context, p federation.IdP) (stood bool, err error) {
+	values, err := values(p)
+	if err != nil {
+		return false, err
+	}
+	err = s.DB.Write(ctx, func(t *sql.Tx) error {
+		var others int
+		err := t.QueryRow(`SELECT COUNT(*) FROM identity_provider WHERE id <> $1 AND (name_fold = $2 OR entity_id = $3)`,
+			string(p.ID), strings.ToLower(p.Name), p.EntityID).Scan(&others)
+		if err != nil {
+			return err
+		}
+		if others > 0 {
+			return taken(p)
+		}
+		n, err := t.Exec(`UPDATE identity_provider SET (`+columns+`, revision) =
+			($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $16 + 1) WHERE id = $15 AND revision = $16`,
+			append(values, string(p.ID), p.Revision)...)
+		stood = n == 1
+		if stood {
+			t.Changed(Topic)
+		}
+		return err
+	})
+	return stood, err
 }
 
 // Remove deletes an identity provider and reports whether there was one.
@@ -64,20 +115,19 @@ func (s Store) All(ctx context.Context) ([]federation.IdP, error) {
 	var all []federation.IdP
 	err := s.DB.Read(ctx, func(t *sql.Tx) error {
 		all = nil
-		return t.Each(`SELECT id, name, entity_id, metadata, enabled, accounts, role_patterns, user_name_domains,
-			administrator_groups, groups_attribute, allow_auto_create, created FROM identity_provider ORDER BY name_fold`, nil,
+		return t.Each(`SELECT id, revision, `+columns+` FROM identity_provider ORDER BY name_fold`, nil,
 			func(scan func(...any) error) error {
 				var p federation.IdP
-				var id string
-				var lists [4]string
+				var id, fold string
+				var texts [6]string
 				var created int64
-				if err := scan(&id, &p.Name, &p.EntityID, &p.Metadata, &p.Enabled, &lists[0], &lists[1], &lists[2],
-					&lists[3], &p.GroupsAttribute, &p.AllowAutoCreate, &created); err != nil {
+				if err := scan(&id, &p.Revision, &p.Name, &fold, &p.EntityID, &p.Metadata, &p.Enabled, &texts[0], &texts[1], &texts[2],
+					&texts[3], &p.GroupsAttribute, &p.AllowAutoCreate, &created, &texts[4], &texts[5]); err != nil {
 					return err
 				}
 				p.ID, p.Created = identity.IdPID(id), time.UnixMilli(created).UTC()
 				all = append(all, p)
-				return unpack(lists, &all[len(all)-1])
+				return unpack(texts, &all[len(all)-1])
 			})
 	})
 	return all, err
@@ -88,10 +138,43 @@ func (s Store) Watch(ctx context.Context, changed func()) error {
 	return s.DB.Watch(ctx, Topic, changed)
 }
 
-func pack(lists ...[]string) ([]string, error) {
-	out := make([]string, len(lists))
-	for i, l := range lists {
-		b, err := json.Marshal(l)
+// Installation gives the installation's row, and stores first where there is
+// none yet.
+func (s Store) Installation(ctx context.Context, first federation.Installation) (federation.Installation, error) {
+	read := func(t *sql.Tx) (i federation.Installation, err error) {
+		err = t.QueryRow(`SELECT organisation, unified_login FROM installation WHERE id = 1`).Scan(&i.Organisation, &i.UnifiedLogin)
+		return i, err
+	}
+	var i federation.Installation
+	err := s.DB.Read(ctx, func(t *sql.Tx) (err error) { i, err = read(t); return err })
+	if !errors.Is(err, sql.ErrNoRows) {
+		return i, err
+	}
+	err = s.DB.Write(ctx, func(t *sql.Tx) error {
+		if _, err := t.Exec(`INSERT INTO installation (id, organisation, unified_login) VALUES (1, $1, $2) ON CONFLICT DO NOTHING`,
+			first.Organisation, first.UnifiedLogin); err != nil {
+			return err
+		}
+		var err error
+		i, err = read(t)
+		return err
+	})
+	return i, err
+}
+
+// SetSwitches stores the switches of the installation.
+func (s Store) SetSwitches(ctx context.Context, to federation.Switches) error {
+	return s.DB.Write(ctx, func(t *sql.Tx) error {
+		_, err := t.Exec(`UPDATE installation SET unified_login = $1 WHERE id = 1`, to.UnifiedLogin)
+		t.Changed(Topic)
+		return err
+	})
+}
+
+func pack(values ...any) ([]string, error) {
+	out := make([]string, len(values))
+	for i, v := range values {
+		b, err := json.Marshal(v)
 		if err != nil {
 			return nil, err
 		}
@@ -100,9 +183,9 @@ func pack(lists ...[]string) ([]string, error) {
 	return out, nil
 }
 
-func unpack(lists [4]string, p *federation.IdP) error {
-	for i, to := range []*[]string{&p.Accounts, &p.RolePatterns, &p.UserNameDomains, &p.AdministratorGroups} {
-		if err := json.Unmarshal([]byte(lists[i]), to); err != nil {
+func unpack(texts [6]string, p *federation.IdP) error {
+	for i, to := range []any{&p.Accounts, &p.RolePatterns, &p.UserNameDomains, &p.AdministratorGroups, &p.Settings, &p.Kept} {
+		if err := json.Unmarshal([]byte(texts[i]), to); err != nil {
 			return err
 		}
 	}

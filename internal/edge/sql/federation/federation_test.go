@@ -19,7 +19,13 @@ import (
 func full(name, entityID string) federation.IdP {
 	return federation.IdP{ID: identity.NewIdPID(), Name: name, EntityID: entityID, Metadata: []byte("<md>\x00\xff</md>"), Enabled: true,
 		Accounts: []string{"111122223333"}, RolePatterns: []string{"*", `a"b`}, UserNameDomains: []string{"example.com"},
-		AdministratorGroups: []string{"admins"}, GroupsAttribute: "g", AllowAutoCreate: true, Created: time.UnixMilli(1_700_000_000_123).UTC()}
+		AdministratorGroups: []string{"admins"}, GroupsAttribute: "g", AllowAutoCreate: true, Created: time.UnixMilli(1_700_000_000_123).UTC(), Revision: 1,
+		Settings: federation.Settings{RequestBinding: "post", SignRequests: true, ForceAuthn: true, AuthnContexts: []string{"urn:x"}, AllowUnsolicited: true,
+			Signed: "both", Encryption: "required", AllowCBC: true, AllowSHA1: true, CertificateDates: "ignore", MapSessionName: true,
+			UserNameAttribute: "uid", DisplayNameAttribute: "cn", MailAttribute: "mail", MetadataURL: "https://idp/m", MetadataPin: []string{"ab"},
+			RoleTemplates: []federation.RoleTemplate{{Group: "g-{r}", Account: "111122223333", Role: "{r}", Provider: "p"}}},
+		Kept: federation.Kept{Fetched: time.UnixMilli(1_700_000_000_123).UTC(), Error: "away", Failed: 2, Pending: []byte("<new/>"),
+			PendingSince: time.UnixMilli(1_700_000_000_124).UTC(), Why: "new", Warned: []string{"x"}}}
 }
 
 // TestStore is the conformance suite of federation.Store.
@@ -34,6 +40,7 @@ func TestStore(t *testing.T) {
 		}
 		b, a := full("b", "https://b"), full("A", "https://a")
 		a.Enabled, a.AllowAutoCreate, a.AdministratorGroups, a.GroupsAttribute = false, false, nil, ""
+		a.Settings, a.Kept = federation.Settings{}, federation.Kept{}
 		for _, p := range []federation.IdP{b, a} {
 			if err := s.Add(t.Context(), p); err != nil {
 				t.Fatal(err)
@@ -63,6 +70,64 @@ func TestStore(t *testing.T) {
 		}
 		if got, err = s.All(t.Context()); err != nil || len(got) != 1 || !slices.Equal(got[0].Metadata, a.Metadata) {
 			t.Errorf("left: %v, %v", got, err)
+		}
+	})
+}
+
+// TestUpdate: of two who change the same state one wins, and no name or entity
+// id is taken twice.
+func TestUpdate(t *testing.T) {
+	t.Parallel()
+	sqltest.Each(t, func(t *testing.T, c sql.Config) {
+		s := sqlfederation.Store{DB: sqltest.OpenWith(t, c)}
+		a, b := full("a", "https://a"), full("b", "https://b")
+		for _, p := range []federation.IdP{a, b} {
+			if err := s.Add(t.Context(), p); err != nil {
+				t.Fatal(err)
+			}
+		}
+		changed := a
+		changed.Name, changed.Enabled, changed.Settings = "A2", false, federation.Settings{Signed: "response"}
+		for _, want := range []bool{true, false} {
+			if stood, err := s.Update(t.Context(), changed); err != nil || stood != want {
+				t.Errorf("Update = %v, %v; want %v", stood, err, want)
+			}
+		}
+		changed.Revision = 2
+		got, err := s.All(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]federation.IdP{changed, b}, got); diff != "" {
+			t.Errorf("after the change (-want +got):\n%s", diff)
+		}
+		for _, p := range []federation.IdP{{ID: a.ID, Name: "B", EntityID: "https://x", Revision: 2}, {ID: a.ID, Name: "x", EntityID: "https://b", Revision: 2}} {
+			if _, err := s.Update(t.Context(), p); !errors.Is(err, fault.New(fault.Conflict, "")) {
+				t.Errorf("another's name or entity id: %v", err)
+			}
+		}
+		if stood, err := s.Update(t.Context(), full("gone", "https://gone")); stood || err != nil {
+			t.Errorf("an update of nothing: %v, %v", stood, err)
+		}
+	})
+}
+
+// TestInstallation: the first row stays, whoever comes second.
+func TestInstallation(t *testing.T) {
+	t.Parallel()
+	sqltest.Each(t, func(t *testing.T, c sql.Config) {
+		s, other := sqlfederation.Store{DB: sqltest.OpenWith(t, c)}, sqlfederation.Store{DB: sqltest.OpenWith(t, c)}
+		first := federation.Installation{Organisation: "one", Switches: federation.Switches{UnifiedLogin: true}}
+		for _, st := range []sqlfederation.Store{s, other} {
+			if got, err := st.Installation(t.Context(), first); err != nil || got != first {
+				t.Errorf("Installation = %v, %v", got, err)
+			}
+		}
+		if err := other.SetSwitches(t.Context(), federation.Switches{}); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := s.Installation(t.Context(), federation.Installation{Organisation: "two"}); err != nil || got.Organisation != "one" || got.UnifiedLogin {
+			t.Errorf("after the switch: %v, %v", got, err)
 		}
 	})
 }

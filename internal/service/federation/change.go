@@ -1,0 +1,177 @@
+package federation
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"carnet.dev/carnet/internal/core/event"
+	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/core/identity"
+)
+
+// Update checks and stores a changed identity provider, which Get or List gave
+// before. Empty Metadata keeps the stored one; what is given anew is an
+// administrator's word, and drops whatever is pending. Switching it off ends
+// what its people hold by it. Errors: Invalid with what to mend; Conflict when
+// somebody else changed it meanwhile, or name or entity id is taken; NotFound.
+func (s *Service) Update(ctx context.Context, p IdP) (IdP, error) {
+	sp, err := s.find(p.ID)
+	if err != nil {
+		return IdP{}, err
+	}
+	old := sp.IdP
+	if len(p.Metadata) == 0 {
+		p.Metadata = old.Metadata
+	}
+	if p, err = s.check(p); err != nil {
+		return IdP{}, err
+	}
+	p.Created, p.Kept = old.Created, old.Kept
+	if !bytes.Equal(p.Metadata, old.Metadata) {
+		p.Kept = Kept{Fetched: s.millis()}
+	}
+	return s.replace(ctx, old, p, "identity-provider.change")
+}
+
+// SetEnabled switches an identity provider on or off. Off, nobody signs in by
+// it, and what its people hold by it ends. Errors as for Update.
+func (s *Service) SetEnabled(ctx context.Context, id identity.IdPID, on bool) (IdP, error) {
+	sp, err := s.find(id)
+	if err != nil || sp.IdP.Enabled == on {
+		if err != nil {
+			return IdP{}, err
+		}
+		return sp.IdP, nil
+	}
+	p, action := sp.IdP, "identity-provider.disable"
+	if p.Enabled = on; on {
+		action = "identity-provider.enable"
+	}
+	return s.replace(ctx, sp.IdP, p, action)
+}
+
+// replace stores p, with its record, and ends what has to end.
+func (s *Service) replace(ctx context.Context, old, p IdP, action string) (IdP, error) {
+	e := event.Event{Action: action, Outcome: event.Done, IdP: p.ID, Target: p.EntityID, Detail: changes(old, p)}
+	err := s.recorded(ctx, e, func(ctx context.Context) error {
+		stood, err := s.store.Update(ctx, p)
+		if err != nil {
+			return err
+		}
+		if !stood {
+			return fault.Coded(fault.Conflict, "federation.changed", "identity provider "+old.Name+" was changed by somebody else meanwhile").
+				WithMend("look at it again, then change it")
+		}
+		if old.Enabled && !p.Enabled {
+			return s.end(ctx, p.ID)
+		}
+		return nil
+	})
+	if err != nil {
+		return IdP{}, err
+	}
+	p.Revision++
+	s.reload(ctx)
+	return p, nil
+}
+
+// end ends what rests on an identity provider, in the transaction of ctx.
+func (s *Service) end(ctx context.Context, id identity.IdPID) error {
+	if s.ends == nil {
+		return nil
+	}
+	return s.ends.EndAll(ctx, id)
+}
+
+// changes lists what differs, with the new values, for the trail.
+func changes(old, p IdP) map[string]string {
+	out := map[string]string{}
+	before, after := described(old), described(p)
+	for k, v := range after {
+		if before[k] != v {
+			out[k] = clip(v)
+		}
+	}
+	for k := range before {
+		if _, still := after[k]; !still {
+			out[k] = "(default)"
+		}
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	return out
+}
+
+// described gives every field of an identity provider as text.
+func described(p IdP) map[string]string {
+	out := map[string]string{"name": p.Name, "entity_id": p.EntityID, "enabled": fmt.Sprint(p.Enabled),
+		"accounts": join(p.Accounts), "role_patterns": join(p.RolePatterns), "user_name_domains": join(p.UserNameDomains),
+		"administrator_groups": join(p.AdministratorGroups), "groups_attribute": p.GroupsAttribute,
+		"allow_auto_create": fmt.Sprint(p.AllowAutoCreate), "signing_certificates": join(fingerprints(p.Metadata))}
+	var fields map[string]any
+	text, err := json.Marshal(p.Settings)
+	if err == nil {
+		err = json.Unmarshal(text, &fields)
+	}
+	if err != nil { // strings, booleans and lists of them: it can't be
+		return out
+	}
+	for k, v := range fields {
+		text, _ := json.Marshal(v)
+		out[k] = string(text)
+	}
+	return out
+}
+
+// Switches gives the switches of the installation. Errors: Unavailable.
+func (s *Service) Switches() (Switches, error) {
+	i, err := s.Installation()
+	return i.Switches, err
+}
+
+// Installation gives what holds for the whole installation. Errors: Unavailable.
+func (s *Service) Installation() (Installation, error) {
+	r, err := s.roll()
+	if err != nil {
+		return Installation{}, err
+	}
+	return r.installation, nil
+}
+
+// SetSwitches stores the switches, with their record.
+func (s *Service) SetSwitches(ctx context.Context, to Switches) error {
+	if s.places == nil {
+		return fault.New(fault.Unsupported, "this installation keeps no switches")
+	}
+	e := event.Event{Action: "switches.change", Outcome: event.Done, Target: "unified-login",
+		Detail: map[string]string{"unified_login": fmt.Sprint(to.UnifiedLogin)}}
+	if err := s.recorded(ctx, e, func(ctx context.Context) error { return s.places.SetSwitches(ctx, to) }); err != nil {
+		return err
+	}
+	s.reload(ctx)
+	return nil
+}
+
+// readInstallation reads the installation's row, and makes it at first start.
+func (s *Service) readInstallation(ctx context.Context) (Installation, error) {
+	first := Installation{Organisation: newUUID(), Switches: Switches{UnifiedLogin: true}}
+	if s.places == nil {
+		return first, nil
+	}
+	return s.places.Installation(ctx, first)
+}
+
+// newUUID makes a random UUID (RFC 9562, version 4).
+func newUUID() string {
+	var b [16]byte
+	rand.Read(b[:])
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
+func (s *Service) millis() time.Time { return s.now().UTC().Truncate(time.Millisecond) }
