@@ -1,0 +1,185 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"carnet.dev/carnet/internal/core/arn"
+	"carnet.dev/carnet/internal/protocol/policy"
+	"carnet.dev/carnet/internal/service/generate"
+)
+
+func (r *run) setup() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "setup",
+		Short: "Write what has to be set up elsewhere",
+		Long:  "Writes what has to be set up elsewhere, such as the commands that make AWS trust Carnet. It changes nothing.",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	c.AddCommand(r.setupAWS())
+	return c
+}
+
+type setupFlags struct {
+	saml     bool
+	format   string
+	url      string
+	buckets  []string
+	trust    string
+	grant    string
+	generate generate.SAML
+}
+
+func (r *run) setupAWS() *cobra.Command {
+	var f setupFlags
+	c := &cobra.Command{
+		Use:   "aws --saml --account ID --bucket NAME --role NAME",
+		Short: "Print the commands that make an AWS account trust Carnet",
+		Long: "Prints the aws commands that make accounts trust your identity provider's assertions, as far as they were made for Carnet: " +
+			"the SAML provider, a role with its trust policy, and an inline policy for the buckets you name.\n\n" +
+			"Run them with keys of each account; for a local account of Carnet, with those of its role carnet-admin.",
+		Example: "  carnet setup aws --saml --account 777788889999 --bucket lake --role lake-analyst --server https://carnet.example.com\n" +
+			"  carnet setup aws --saml --check-trust trust.json",
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { return r.setUpAWS(f) },
+	}
+	p := c.Flags()
+	p.BoolVar(&f.saml, "saml", false, "trust SAML assertions (AssumeRoleWithSAML)")
+	p.StringVar(&f.format, "format", "cli", "cli: commands of the aws command line")
+	p.StringArrayVar(&f.generate.Accounts, "account", nil, "account number; may be repeated")
+	p.StringArrayVar(&f.buckets, "bucket", nil, "BUCKET, BUCKET/PREFIX or ACCOUNT/BUCKET; may be repeated")
+	p.StringVar(&f.generate.Role, "role", "", "name of the role to make")
+	p.StringVar(&f.generate.Provider, "provider", "carnet-idp", "name of the SAML provider to make")
+	p.StringVar(&f.generate.Metadata, "metadata", "idp-metadata.xml", "file of your identity provider's metadata")
+	p.BoolVar(&f.generate.ReadOnly, "read-only", false, "let the role read only")
+	p.DurationVar(&f.generate.MaxSession, "max-session", 12*time.Hour, "longest life of keys, 1h to 12h")
+	p.StringVar(&f.generate.Partition, "partition", "aws", "aws, aws-cn or aws-us-gov")
+	p.BoolVar(&f.generate.Tags, "tags", false, "your identity provider sends session tags (PrincipalTag)")
+	p.BoolVar(&f.generate.SourceIdentity, "source-identity", false, "your identity provider sends SourceIdentity")
+	p.BoolVar(&f.generate.Console, "console", false, "also admit the sign-in to the AWS console")
+	p.StringVar(&f.url, "saml-url", "", "Carnet's SAML URL; default: that of --server, or of the server you are signed in at")
+	p.StringVar(&f.trust, "check-trust", "", "only look at a trust policy in this file")
+	p.StringVar(&f.grant, "check-policy", "", "only look at a permissions policy in this file")
+	return c
+}
+
+func (r *run) setUpAWS(f setupFlags) (err error) {
+	if !f.saml {
+		return usage("say what AWS shall trust: --saml")
+	}
+	if f.format != "cli" {
+		return usage("--format is %q: want cli", f.format)
+	}
+	if f.generate.URL, err = r.samlURL(f.url); err != nil {
+		return err
+	}
+	if f.trust != "" || f.grant != "" {
+		return r.checkPolicies(f)
+	}
+	for _, b := range f.buckets {
+		f.generate.Buckets = append(f.generate.Buckets, bucketAccess(b))
+	}
+	made, err := f.generate.Generate()
+	if err != nil {
+		return err
+	}
+	type account struct {
+		ID          string   `json:"id"`
+		Role        string   `json:"role"`
+		Provider    string   `json:"provider"`
+		Trust       string   `json:"trust_policy"`
+		Permissions string   `json:"permissions_policy"`
+		RoleValue   string   `json:"role_value"`
+		Commands    []string `json:"commands"`
+	}
+	var all []account
+	for _, a := range made.Accounts {
+		all = append(all, account(a))
+	}
+	return r.say(struct {
+		SAMLURL  string    `json:"saml_url"`
+		Warnings []string  `json:"warnings"`
+		Accounts []account `json:"accounts"`
+	}{f.generate.URL, present(made.Warnings), all}, script(made))
+}
+
+// samlURL gives Carnet's SAML URL, by what this run knows of the server.
+func (r *run) samlURL(given string) (string, error) {
+	if given != "" {
+		return given, nil
+	}
+	server, err := r.serverAddress()
+	if err != nil {
+		return "", err
+	}
+	if server == "" {
+		s, err := r.signedIn()
+		if err != nil {
+			return "", usage("which Carnet shall be trusted? Give --server or --saml-url, or sign in first")
+		}
+		server = s.profile.Server
+		s.close()
+	}
+	return strings.TrimSuffix(server, "/") + "/saml/consume", nil
+}
+
+// bucketAccess reads ACCOUNT/BUCKET/PREFIX with the first and last left out or
+// not. Twelve digits in front of a slash are an account.
+func bucketAccess(text string) (a generate.Access) {
+	if first, rest, ok := strings.Cut(text, "/"); ok && arn.IsAccount(first) {
+		a.Account, text = first, rest
+	}
+	a.Bucket, a.Prefix, _ = strings.Cut(text, "/")
+	return a
+}
+
+// script is a shell script that can be read before it is run.
+func script(s *generate.Setup) string {
+	var b strings.Builder
+	for _, w := range s.Warnings {
+		fmt.Fprintf(&b, "# warning: %s\n", w)
+	}
+	for _, a := range s.Accounts {
+		fmt.Fprintf(&b, "# Account %s: run these with keys of this account.\n", a.ID)
+		for _, c := range a.Commands {
+			b.WriteString(c + "\n")
+		}
+		fmt.Fprintf(&b, "# For whoever shall hold the role, the identity provider sends as a value of\n# https://aws.amazon.com/SAML/Attributes/Role\n#   %s\n", a.RoleValue)
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// checkPolicies prints what is most likely not wanted in policies that exist.
+func (r *run) checkPolicies(f setupFlags) error {
+	var found []string
+	for _, x := range []struct {
+		file string
+		kind policy.Kind
+	}{{f.trust, policy.Trust}, {f.grant, policy.Identity}} {
+		if x.file == "" {
+			continue
+		}
+		src, err := os.ReadFile(x.file)
+		if err != nil {
+			return err
+		}
+		if _, err := policy.Parse(x.kind, x.file, src); err != nil {
+			return err
+		}
+		for _, w := range policy.Lint(x.kind, src, f.generate.URL) {
+			found = append(found, x.file+": "+w)
+		}
+	}
+	text := "nothing to remark"
+	if len(found) > 0 {
+		text = strings.Join(found, "\n")
+	}
+	return r.say(struct {
+		Warnings []string `json:"warnings"`
+	}{present(found)}, text)
+}
