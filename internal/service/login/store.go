@@ -20,14 +20,34 @@ type Record struct {
 	// Epoch is that of the revocation feed when the sign-in began: a later
 	// revocation of the login session or its person ends it.
 	Epoch uint64
+	// Federated is what the identity provider said; zero for a set-up link.
+	Federated Federated
+}
+
+// Federated is what the assertion said of the sign-in at the identity provider
+// (saml-core-2.0-os sections 2.2.3 and 2.7.2): single logout speaks of it.
+type Federated struct {
+	NameID          string
+	NameIDFormat    string // whole URN; empty: none was named
+	NameQualifier   string
+	SPNameQualifier string
+	SessionIndex    string
+	AuthnContext    string // class reference
+	// Ends is SessionNotOnOrAfter; zero: the identity provider set no bound.
+	Ends time.Time
 }
 
 // Ticket is the claim to a parked sign-in. Handle and PreLogin are digests.
 type Ticket struct {
 	Handle   [32]byte
 	PreLogin [32]byte
+	// ReturnTo is set for an unsolicited sign-in alone: one that began here
+	// keeps it in its browser.
 	ReturnTo string
 	Expires  time.Time
+	// Unsolicited: the sign-in began at the identity provider, and its person
+	// has not said yet that they mean it.
+	Unsolicited bool
 }
 
 // By names the kind of secret that a login session is found by.
@@ -53,6 +73,33 @@ type Sessions interface {
 	// End deletes a login session with its CLI tokens and codes, and tells
 	// every server. No fault when there is none.
 	End(ctx context.Context, id identity.LoginSessionID) error
+}
+
+// Parked is what waits for its browser without being used up by a look at it.
+// Transactions and faults as for Sessions.
+type Parked interface {
+	// Look gives a parked sign-in and leaves it there.
+	Look(ctx context.Context, handle [32]byte) (Record, Ticket, error)
+	// PutTest stores the sealed report of a test sign-in.
+	PutTest(ctx context.Context, t TestTicket) error
+	// Test gives a report.
+	Test(ctx context.Context, handle [32]byte) (TestTicket, error)
+}
+
+// TestTicket is the stored form of a test sign-in's report. Handle and PreLogin
+// are digests.
+type TestTicket struct {
+	Handle   [32]byte
+	PreLogin [32]byte
+	Sealed   []byte
+	Expires  time.Time
+}
+
+// Named finds login sessions as identity providers name them.
+type Named interface {
+	// OfSubject gives the login sessions, open and parked, of one NameID of an
+	// identity provider, newest first.
+	OfSubject(ctx context.Context, idp identity.IdPID, nameID string) ([]Record, error)
 }
 
 // CLICode is the stored form of a one-use code.

@@ -13,22 +13,37 @@ import (
 // first.
 func (s Store) OfPerson(ctx context.Context, person identity.PersonID, after time.Time) (all []login.Record, err error) {
 	err = s.DB.Read(ctx, func(t *sql.Tx) error {
-		all = nil
-		open, err := ids(t, `SELECT id FROM login_session WHERE person = $1 AND expires > $2 AND cookie IS NOT NULL ORDER BY started DESC, id`,
+		all, err = records(t, `SELECT id FROM login_session WHERE person = $1 AND expires > $2 AND cookie IS NOT NULL ORDER BY started DESC, id`,
 			string(person), after.UnixMilli())
-		if err != nil {
-			return err
-		}
-		for _, id := range open {
-			r, err := find(t, `id = $1`, string(id))
-			if err != nil {
-				return err
-			}
-			all = append(all, r)
-		}
-		return nil
+		return err
 	})
 	return all, err
+}
+
+// OfSubject gives the login sessions, open and parked, of a NameID, newest
+// first.
+func (s Store) OfSubject(ctx context.Context, idp identity.IdPID, nameID string) (all []login.Record, err error) {
+	err = s.DB.Read(ctx, func(t *sql.Tx) error {
+		all, err = records(t, `SELECT id FROM login_session WHERE idp = $1 AND name_id = $2 AND name_id <> '' ORDER BY started DESC, id`, string(idp), nameID)
+		return err
+	})
+	return all, err
+}
+
+// records reads the login sessions whose ids a statement gives.
+func records(t *sql.Tx, q string, args ...any) (all []login.Record, err error) {
+	found, err := ids(t, q, args...)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range found {
+		r, err := find(t, `id = $1`, string(id))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, r)
+	}
+	return all, nil
 }
 
 // Surplus gives a person's open login sessions, without one, beyond the newest
@@ -53,12 +68,12 @@ func ids(t *sql.Tx, q string, args ...any) (all []identity.LoginSessionID, err e
 	return all, err
 }
 
-// Forget deletes every login session, code, token and set-up link: a restored
+// Forget deletes every login session, code, token, set-up link and report: a restored
 // database must bring none of them back.
 func (s Store) Forget(ctx context.Context) error {
 	return s.DB.Write(ctx, func(t *sql.Tx) error {
 		t.Changed(Topic)
-		for _, q := range []string{`DELETE FROM login_session`, `DELETE FROM cli_code`, `DELETE FROM setup_link`} {
+		for _, q := range []string{`DELETE FROM login_session`, `DELETE FROM cli_code`, `DELETE FROM setup_link`, `DELETE FROM login_test`} {
 			if _, err := t.Exec(q); err != nil {
 				return err
 			}

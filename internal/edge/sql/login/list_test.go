@@ -44,3 +44,50 @@ func TestOfPersonAndForget(t *testing.T) {
 		wantNothing(t, "a set-up link", err)
 	})
 }
+
+// TestNamed is the conformance suite of login.Named: NameIDs are compared to
+// the letter, within their identity provider.
+func TestNamed(t *testing.T) {
+	each(t, func(t *testing.T, s sqllogin.Store) {
+		open, parked, other, elsewhere, nameless := record(time.Hour), record(time.Hour), record(time.Hour), record(time.Hour), record(time.Hour)
+		parked.Started = at().Add(time.Minute)
+		other.Federated.NameID = "ann"
+		elsewhere.Person.IdP = "idp_b"
+		nameless.Federated = login.Federated{}
+		for i, r := range []login.Record{open, other, elsewhere, nameless} {
+			must(t, s.Open(t.Context(), r, [32]byte{byte(i)}))
+		}
+		must(t, s.Park(t.Context(), parked, login.Ticket{Handle: [32]byte{9}, Expires: at().Add(time.Minute)}))
+		got, err := s.OfSubject(t.Context(), "idp_a", "Ann")
+		must(t, err)
+		if len(got) != 2 || got[0].ID != parked.ID || got[1].ID != open.ID || got[1].Federated.SessionIndex != "_1" {
+			t.Errorf("found %+v", got)
+		}
+		if got, err := s.OfSubject(t.Context(), "idp_a", ""); err != nil || len(got) != 0 {
+			t.Errorf("no NameID finds %+v, %v", got, err)
+		}
+	})
+}
+
+// TestReports is the conformance suite of login.Parked's reports.
+func TestReports(t *testing.T) {
+	each(t, func(t *testing.T, s sqllogin.Store) {
+		k := login.TestTicket{Handle: [32]byte{1}, PreLogin: [32]byte{2}, Sealed: []byte("sealed"), Expires: at().Add(time.Minute)}
+		must(t, s.PutTest(t.Context(), k))
+		for range 2 { // a page may be loaded again
+			got, err := s.Test(t.Context(), k.Handle)
+			must(t, err)
+			if string(got.Sealed) != "sealed" || got.PreLogin != k.PreLogin || got.Handle != k.Handle || !got.Expires.Equal(k.Expires) {
+				t.Errorf("got %+v", got)
+			}
+		}
+		_, err := s.Sweep(t.Context(), at().Add(2*time.Minute))
+		must(t, err)
+		_, err = s.Test(t.Context(), k.Handle)
+		wantNothing(t, "a swept report", err)
+		must(t, s.PutTest(t.Context(), k))
+		must(t, s.Forget(t.Context()))
+		_, err = s.Test(t.Context(), k.Handle)
+		wantNothing(t, "a forgotten report", err)
+	})
+}

@@ -18,13 +18,16 @@ import (
 // Topic is raised when a login session or a CLI token ended.
 const Topic = "login-ended"
 
-// Store is login.Sessions, login.CLI and login.Upkeep on a database.
+// Store is login.Sessions, login.CLI, login.Upkeep, login.Parked and login.Named
+// on a database.
 type Store struct{ DB *sql.DB }
 
 var (
 	_ login.Sessions = Store{}
 	_ login.CLI      = Store{}
 	_ login.Upkeep   = Store{}
+	_ login.Parked   = Store{}
+	_ login.Named    = Store{}
 )
 
 // nothing is what every look-up of something that isn't there gives.
@@ -41,8 +44,8 @@ func (s Store) Park(ctx context.Context, r login.Record, k login.Ticket) error {
 		if err := insert(t, r, nil); err != nil {
 			return err
 		}
-		_, err := t.Exec(`INSERT INTO login_ticket (handle, login_session, pre_login, return_to, expires) VALUES ($1, $2, $3, $4, $5)`,
-			k.Handle[:], string(r.ID), k.PreLogin[:], k.ReturnTo, k.Expires.UnixMilli())
+		_, err := t.Exec(`INSERT INTO login_ticket (handle, login_session, pre_login, return_to, expires, unsolicited) VALUES ($1, $2, $3, $4, $5, $6)`,
+			k.Handle[:], string(r.ID), k.PreLogin[:], k.ReturnTo, k.Expires.UnixMilli(), k.Unsolicited)
 		return err
 	})
 }
@@ -52,31 +55,54 @@ func insert(t *sql.Tx, r login.Record, cookie []byte) error {
 	if err != nil {
 		return err
 	}
-	_, err = t.Exec(`INSERT INTO login_session (id, person, idp, idp_name, user_name, display_name, administrator, started, expires, notes, epoch, cookie)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+	f := r.Federated
+	_, err = t.Exec(`INSERT INTO login_session (id, person, idp, idp_name, user_name, display_name, administrator, started, expires, notes, epoch, cookie,
+		name_id, name_id_format, name_qualifier, sp_name_qualifier, session_index, authn_context, idp_ends)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)`,
 		string(r.ID), string(r.Person.ID), string(r.Person.IdP), r.IdPName, r.Person.UserName, r.Person.DisplayName,
-		r.Administrator, r.Started.UnixMilli(), r.Expires.UnixMilli(), string(notes), int64(r.Epoch), cookie)
+		r.Administrator, r.Started.UnixMilli(), r.Expires.UnixMilli(), string(notes), int64(r.Epoch), cookie,
+		f.NameID, f.NameIDFormat, f.NameQualifier, f.SPNameQualifier, f.SessionIndex, f.AuthnContext, millis(f.Ends))
 	return err
+}
+
+// millis writes a moment; 0 stands for none.
+func millis(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
 }
 
 // Claim uses up a ticket and gives its login session.
 func (s Store) Claim(ctx context.Context, handle [32]byte) (r login.Record, k login.Ticket, err error) {
 	err = s.DB.Write(ctx, func(t *sql.Tx) error {
-		var id string
-		var preLogin []byte
-		var expires int64
-		err := t.QueryRow(`DELETE FROM login_ticket WHERE handle = $1 RETURNING login_session, pre_login, return_to, expires`, handle[:]).
-			Scan(&id, &preLogin, &k.ReturnTo, &expires)
-		if err != nil {
-			return nothing(err)
-		}
-		if len(preLogin) != len(k.PreLogin) {
-			return errors.New("sql/login: a stored digest has the wrong length")
-		}
-		k.Handle, k.PreLogin, k.Expires = handle, [32]byte(preLogin), time.UnixMilli(expires).UTC()
-		r, err = find(t, `id = $1`, id)
+		r, k, err = ticket(t, `DELETE FROM login_ticket WHERE handle = $1 RETURNING login_session, pre_login, return_to, expires, unsolicited`, handle)
 		return err
 	})
+	return r, k, err
+}
+
+// Look gives a ticket and its login session, and leaves both.
+func (s Store) Look(ctx context.Context, handle [32]byte) (r login.Record, k login.Ticket, err error) {
+	err = s.DB.Read(ctx, func(t *sql.Tx) error {
+		r, k, err = ticket(t, `SELECT login_session, pre_login, return_to, expires, unsolicited FROM login_ticket WHERE handle = $1`, handle)
+		return err
+	})
+	return r, k, err
+}
+
+func ticket(t *sql.Tx, q string, handle [32]byte) (r login.Record, k login.Ticket, err error) {
+	var id string
+	var preLogin []byte
+	var expires int64
+	if err := t.QueryRow(q, handle[:]).Scan(&id, &preLogin, &k.ReturnTo, &expires, &k.Unsolicited); err != nil {
+		return r, k, nothing(err)
+	}
+	if len(preLogin) != len(k.PreLogin) {
+		return r, k, errors.New("sql/login: a stored digest has the wrong length")
+	}
+	k.Handle, k.PreLogin, k.Expires = handle, [32]byte(preLogin), time.UnixMilli(expires).UTC()
+	r, err = find(t, `id = $1`, id)
 	return r, k, err
 }
 
@@ -111,15 +137,21 @@ func (s Store) Find(ctx context.Context, by login.By, digest [32]byte) (r login.
 func find(t *sql.Tx, where string, arg any) (login.Record, error) {
 	var r login.Record
 	var id, person, idp, notes string
-	var started, expires int64
-	err := t.QueryRow(`SELECT id, person, idp, idp_name, user_name, display_name, administrator, started, expires, notes, epoch
+	var started, expires, ends int64
+	f := &r.Federated
+	err := t.QueryRow(`SELECT id, person, idp, idp_name, user_name, display_name, administrator, started, expires, notes, epoch,
+		name_id, name_id_format, name_qualifier, sp_name_qualifier, session_index, authn_context, idp_ends
 		FROM login_session WHERE `+where, arg).
-		Scan(&id, &person, &idp, &r.IdPName, &r.Person.UserName, &r.Person.DisplayName, &r.Administrator, &started, &expires, &notes, &r.Epoch)
+		Scan(&id, &person, &idp, &r.IdPName, &r.Person.UserName, &r.Person.DisplayName, &r.Administrator, &started, &expires, &notes, &r.Epoch,
+			&f.NameID, &f.NameIDFormat, &f.NameQualifier, &f.SPNameQualifier, &f.SessionIndex, &f.AuthnContext, &ends)
 	if err != nil {
 		return login.Record{}, nothing(err)
 	}
 	r.ID, r.Person.ID, r.Person.IdP = identity.LoginSessionID(id), identity.PersonID(person), identity.IdPID(idp)
 	r.Started, r.Expires = time.UnixMilli(started).UTC(), time.UnixMilli(expires).UTC()
+	if ends != 0 {
+		f.Ends = time.UnixMilli(ends).UTC()
+	}
 	return r, json.Unmarshal([]byte(notes), &r.Notes)
 }
 
@@ -205,7 +237,7 @@ func (s Store) ClaimSetup(ctx context.Context, code [32]byte) (expires time.Time
 }
 
 // Sweep deletes what ended before a time: login sessions, parked ones that
-// nobody fetched (whose ids it gives), codes and set-up links.
+// nobody fetched (whose ids it gives), codes, set-up links and reports.
 func (s Store) Sweep(ctx context.Context, before time.Time) (abandoned []identity.LoginSessionID, err error) {
 	err = s.DB.Write(ctx, func(t *sql.Tx) error {
 		abandoned, err = ids(t, `DELETE FROM login_session WHERE id IN (SELECT login_session FROM login_ticket WHERE expires < $1)
@@ -217,6 +249,7 @@ func (s Store) Sweep(ctx context.Context, before time.Time) (abandoned []identit
 			`DELETE FROM login_session WHERE expires < $1`,
 			`DELETE FROM cli_code WHERE expires < $1`,
 			`DELETE FROM setup_link WHERE expires < $1`,
+			`DELETE FROM login_test WHERE expires < $1`,
 		} {
 			if _, err := t.Exec(q, before.UnixMilli()); err != nil {
 				return err

@@ -35,7 +35,8 @@ func wantNothing(t *testing.T, what string, err error) {
 
 func record(ends time.Duration) login.Record {
 	return login.Record{ID: identity.NewLoginSessionID(), IdPName: "Dev", Administrator: true, Started: at(), Expires: at().Add(ends),
-		Person: login.Person{ID: "psn_a", IdP: "idp_a", UserName: "ann", DisplayName: "Ann"}, Notes: []string{`a "note"`}, Epoch: 7}
+		Person: login.Person{ID: "psn_a", IdP: "idp_a", UserName: "ann", DisplayName: "Ann"}, Notes: []string{`a "note"`}, Epoch: 7,
+		Federated: login.Federated{NameID: "Ann", NameIDFormat: "f", NameQualifier: "q", SPNameQualifier: "sp", SessionIndex: "_1", AuthnContext: "c", Ends: at().Add(ends)}}
 }
 
 func each(t *testing.T, fn func(t *testing.T, s sqllogin.Store)) {
@@ -50,13 +51,18 @@ func TestSessions(t *testing.T) {
 		ended := make(chan struct{}, 10)
 		must(t, s.Watch(t.Context(), func() { ended <- struct{}{} }))
 		r := record(time.Hour)
-		k := login.Ticket{Handle: [32]byte{1}, PreLogin: [32]byte{2, 255}, ReturnTo: "/x", Expires: at().Add(time.Minute)}
+		k := login.Ticket{Handle: [32]byte{1}, PreLogin: [32]byte{2, 255}, ReturnTo: "/x", Expires: at().Add(time.Minute), Unsolicited: true}
 		must(t, s.Park(t.Context(), r, k))
 		_, err := s.Find(t.Context(), login.ByCookie, [32]byte{})
 		wantNothing(t, "a parked login session by an empty cookie", err)
 		_, _, err = s.Claim(t.Context(), [32]byte{9})
 		wantNothing(t, "an unknown handle", err)
 
+		seen, unused, err := s.Look(t.Context(), k.Handle)
+		must(t, err)
+		if diff := cmp.Diff(r, seen, cmpopts.EquateEmpty()) + cmp.Diff(k, unused); diff != "" {
+			t.Errorf("looked at (-want +got):\n%s", diff)
+		}
 		got, ticket, err := s.Claim(t.Context(), k.Handle)
 		must(t, err)
 		if diff := cmp.Diff(r, got, cmpopts.EquateEmpty()) + cmp.Diff(k, ticket); diff != "" {
@@ -64,6 +70,8 @@ func TestSessions(t *testing.T) {
 		}
 		_, _, err = s.Claim(t.Context(), k.Handle)
 		wantNothing(t, "a used handle", err)
+		_, _, err = s.Look(t.Context(), k.Handle)
+		wantNothing(t, "a look at a used handle", err)
 
 		cookie := [32]byte{3}
 		must(t, s.Open(t.Context(), got, cookie))
