@@ -122,7 +122,7 @@ func (s *state) open(ctx context.Context, development bool, id string) error {
 	}
 	s.iam, err = iam.Open(ctx, iam.Config{
 		Store: sqliam.Store{DB: s.db}, Accounts: localAccounts(s.config), BucketAccount: bucketAccount(s.config),
-		Trail: s.trail, Now: s.now, Logger: s.log,
+		Sealer: s.ring, Trail: s.trail, Now: s.now, Logger: s.log,
 	})
 	return err
 }

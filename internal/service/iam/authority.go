@@ -14,6 +14,7 @@ import (
 
 	"carnet.dev/carnet/internal/core/arn"
 	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/core/identity"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -223,7 +224,7 @@ func (f *AccountFile) providers(account string, now time.Time) (out []ProviderRe
 func (f *AccountFile) roles(account string, now time.Time) (out []RoleRecord) {
 	for _, r := range f.Roles {
 		record := RoleRecord{
-			Account: account, Path: r.Path, Name: r.Name, Description: r.Description, Tags: r.Tags,
+			ID: identity.NewRoleID(), Account: account, Path: r.Path, Name: r.Name, Description: r.Description, Tags: r.Tags,
 			Trust: Policy{Name: "trust", Document: string(r.TrustPolicy)}, MaxSession: r.maxSession, Created: now,
 		}
 		for _, p := range r.Policies {

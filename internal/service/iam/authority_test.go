@@ -104,6 +104,8 @@ type empty struct{ iam.Store }
 
 func (empty) Load(context.Context) (iam.State, error) { return iam.State{}, nil }
 
+func (empty) Since(context.Context, int64) (iam.Change, bool, error) { return iam.Change{}, true, nil }
+
 // TestSampleCanBeApplied keeps the documented sample true.
 func TestSampleCanBeApplied(t *testing.T) {
 	t.Parallel()

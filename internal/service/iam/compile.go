@@ -2,66 +2,136 @@ package iam
 
 import (
 	"fmt"
+	"slices"
+	"sort"
 	"strings"
 
 	"carnet.dev/carnet/internal/core/arn"
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/protocol/policy"
-	"carnet.dev/carnet/internal/protocol/saml"
-)
-
-// Limits of names and sizes (IAM API Reference; quotas of the IAM User Guide).
-const (
-	leastMetadata = 1000
-	mostMetadata  = 10_000_000
-	mostTags      = 50
-	// mostInline bounds the inline policies of one role together, in
-	// characters.
-	mostInline = 10240
 )
 
 // Compile makes the snapshot of a state for the configured accounts. Records
 // that do not compile are listed in its Faults.
 func Compile(state State, accounts []Account) *Snapshot {
-	s := &Snapshot{
-		revision:  state.Revision,
-		providers: map[arn.SAMLProvider]*Provider{}, roles: map[arn.Role]*Role{},
-		byID: map[identity.RoleID]*Role{}, buckets: map[string]*Bucket{}, accounts: map[string]bool{},
-	}
-	partitions := map[string]string{}
-	for _, a := range accounts {
-		s.accounts[a.ID] = true
-		partitions[a.ID] = a.partition()
-	}
-	for _, r := range state.Providers {
-		if p, err := compileProvider(r, partitions); err != nil {
-			s.note("SAML provider", r.Account, r.Name, err)
-		} else {
-			s.providers[p.ARN] = p
-		}
-	}
-	for _, r := range state.Roles {
-		if role, err := compileRole(r, partitions); err != nil {
-			s.note("role", r.Account, r.Name, err)
-		} else {
-			s.roles[role.ARN], s.byID[role.ID] = role, role
-		}
-	}
-	for _, r := range state.Buckets {
-		b, err := compileBucket(r, partitions)
-		if err != nil {
-			// A lost policy may have held a deny.
-			s.note("bucket", r.Account, r.Name, err)
-			b = &Bucket{Account: r.Account}
-		}
-		s.buckets[r.Name] = b
-	}
-	return s
+	return CompileSealed(state, accounts, nil)
 }
 
-func (s *Snapshot) note(kind, account, name string, err error) {
-	s.faults = append(s.faults, fmt.Sprintf("%s %s of account %s: %s", kind, name, account, fault.Of(err).Public))
+// CompileSealed is Compile for a state that holds sealed secrets.
+func CompileSealed(state State, accounts []Account, sealer Sealer) *Snapshot {
+	return compile(newView(state.Revision, state.Records(), accounts), sealer, nil)
+}
+
+// unit is one compiled record, for the next snapshot to take over: as long as
+// the record and the compiled things that it rests on are the same ones.
+type unit struct {
+	from  Record
+	needs []any
+	made  any
+}
+
+type compiler struct {
+	*Snapshot
+	before *Snapshot // nil for none
+	sealer Sealer
+	groups map[string]*compiledGroup // by id
+}
+
+// compile makes the snapshot of a view. Whatever is the same as before is
+// taken from there.
+func compile(v *View, sealer Sealer, before *Snapshot) *Snapshot {
+	c := &compiler{before: before, sealer: sealer, groups: map[string]*compiledGroup{}, Snapshot: &Snapshot{
+		revision: v.revision, view: v,
+		providers: map[arn.SAMLProvider]*Provider{}, oidc: map[Ref]*OIDCProvider{},
+		roles: map[arn.Role]*Role{}, roleIDs: map[identity.RoleID]*Role{},
+		users: map[string]*User{}, userIDs: map[identity.UserID]*User{}, keys: map[string]*AccessKey{},
+		managed: map[string]*ManagedPolicy{}, guardrails: map[string]*Guardrails{}, buckets: map[string]*Bucket{},
+		units: map[Ref]unit{}, broken: map[Ref]error{},
+	}}
+	c.awsPolicies()
+	// In this order, since later ones rest on earlier ones.
+	all(c, KindManagedPolicy, c.managedPolicy)
+	all(c, KindSAMLProvider, c.provider)
+	all(c, KindOIDCProvider, c.oidcProvider)
+	all(c, KindRole, c.role)
+	all(c, KindGroup, c.group)
+	all(c, KindUser, c.user)
+	all(c, KindAccessKey, c.accessKey)
+	all(c, KindInstanceProfile, c.instanceProfile)
+	all(c, KindAlias, c.alias)
+	all(c, KindGuardrails, c.guardrail)
+	all(c, KindBucket, c.bucket)
+	return c.Snapshot
+}
+
+// all compiles every record of a kind and notes which of them don't.
+func all[R any](c *compiler, kind Kind, one func(*R) error) {
+	for g, records := range c.view.groups {
+		if g.kind != kind {
+			continue
+		}
+		for key, r := range records {
+			if err := one(any(r).(*R)); err != nil {
+				c.broken[Ref{kind, g.account, key}] = err
+			}
+		}
+	}
+}
+
+// reuse gives what was made before of the same record from the same things.
+func reuse[M any](c *compiler, r Record, needs []any) (*M, bool) {
+	if c.before == nil {
+		return nil, false
+	}
+	u, ok := c.before.units[r.Ref()]
+	if !ok || u.from != r || !slices.Equal(u.needs, needs) {
+		return nil, false
+	}
+	c.units[r.Ref()] = u
+	return u.made.(*M), true
+}
+
+func (c *compiler) keep(r Record, needs []any, made any) { c.units[r.Ref()] = unit{r, needs, made} }
+
+// Faults lists what did not compile, for the log and the doctor.
+func (s *Snapshot) Faults() []string {
+	var out []string
+	for ref, err := range s.broken {
+		kind, name := string(ref.Kind), ref.Account+"/"+ref.Key
+		if r := s.view.record(ref); r != nil {
+			kind, name = describe(r)
+		}
+		out = append(out, fmt.Sprintf("%s %s: %s", kind, name, fault.Of(err).Public))
+	}
+	sort.Strings(out)
+	return out
+}
+
+// describe names a record for people: its kind, and its account and name.
+func describe(r Record) (kind, name string) {
+	kind = string(r.Ref().Kind)
+	switch r := r.(type) {
+	case *ProviderRecord:
+		return kind, r.Account + "/" + r.Name
+	case *OIDCProviderRecord:
+		return kind, r.Account + "/" + r.Name()
+	case *RoleRecord:
+		return kind, r.Account + "/" + r.Name
+	case *UserRecord:
+		return kind, r.Account + "/" + r.Name
+	case *GroupRecord:
+		return kind, r.Account + "/" + r.Name
+	case *ManagedPolicyRecord:
+		return kind, r.Account + "/" + r.Name
+	case *InstanceProfileRecord:
+		return kind, r.Account + "/" + r.Name
+	case *AccessKeyRecord:
+		return kind, r.ID
+	case *BucketRecord:
+		return kind, r.Name
+	}
+	return kind, r.Ref().Account
 }
 
 func (a Account) partition() string {
@@ -75,81 +145,136 @@ func invalid(format string, args ...any) error {
 	return fault.Coded(fault.Invalid, "ValidationError", fmt.Sprintf(format, args...))
 }
 
-func compileProvider(r ProviderRecord, partitions map[string]string) (*Provider, error) {
-	partition, ok := partitions[r.Account]
-	if !ok {
-		return nil, invalid("account %s is not configured as local", r.Account)
-	}
-	name, err := arn.ParseSAMLProvider("arn:" + partition + ":iam::" + r.Account + ":saml-provider/" + r.Name)
-	if err != nil {
-		return nil, invalid("%s", err)
-	}
-	if n := len(r.Metadata); n < leastMetadata || n > mostMetadata {
-		return nil, invalid("the metadata document has %d characters: want %d to %d", n, leastMetadata, mostMetadata)
-	}
-	metadata, err := saml.ParseMetadata([]byte(r.Metadata))
-	if err != nil {
-		return nil, err
-	}
-	return &Provider{ARN: name, Metadata: metadata}, nil
+func limited(format string, args ...any) error {
+	return fault.Coded(fault.TooLarge, "LimitExceeded", fmt.Sprintf(format, args...))
 }
 
-func compileRole(r RoleRecord, partitions map[string]string) (*Role, error) {
-	partition, ok := partitions[r.Account]
+// partition gives the partition of a record's account, if it is configured.
+func (c *compiler) partition(account string) (string, error) {
+	p, ok := c.view.partitions[account]
 	if !ok {
-		return nil, invalid("account %s is not configured as local", r.Account)
+		return "", invalid("account %s is not configured as local", account)
 	}
-	name, err := arn.ParseRole("arn:" + partition + ":iam::" + r.Account + ":role" + r.Path + r.Name)
-	if err != nil {
-		return nil, invalid("%s", err)
-	}
-	if name.Name != r.Name {
-		return nil, invalid("role name %q must not hold a slash: give it as path", r.Name)
-	}
-	if strings.HasPrefix(r.Name, "AWSReservedSSO_") {
-		return nil, invalid("role names that begin with AWSReservedSSO_ are AWS's own")
-	}
-	if r.MaxSession < LeastMaxSession || r.MaxSession > MostMaxSession {
-		return nil, invalid("the maximum session duration is %s: want %s to %s", r.MaxSession, LeastMaxSession, MostMaxSession)
-	}
-	if err := checkTags(r.Tags); err != nil {
-		return nil, err
-	}
-	role := &Role{ID: r.ID, ARN: name, Tags: r.Tags, MaxSession: r.MaxSession}
-	if role.Trust, err = compilePolicy(policy.Trust, r.Trust); err != nil {
-		return nil, err
-	}
-	return role, role.compilePolicies(r)
+	return p, nil
 }
 
-func (role *Role) compilePolicies(r RoleRecord) error {
-	seen := map[string]bool{}
-	total := 0
-	for _, p := range r.Policies {
-		if seen[fold(p.Name)] {
-			return invalid("policy %q stands twice", p.Name)
-		}
-		seen[fold(p.Name)] = true
-		d, err := compilePolicy(policy.Identity, p)
-		if err != nil {
-			return err
-		}
-		total += d.Size()
-		role.Policies = append(role.Policies, d)
+func (c *compiler) role(r *RoleRecord) error {
+	managed, needs, err := c.attachments(r.Attached, r.Boundary)
+	if err != nil {
+		return err
 	}
-	if total > mostInline {
-		return fault.Coded(fault.TooLarge, "LimitExceeded",
-			fmt.Sprintf("the inline policies have %d characters together, more than %d", total, mostInline))
-	}
-	if len(role.Policies) > 1 {
-		role.Policies = []*policy.Document{policy.Unite(role.Policies)}
-	}
-	if r.Boundary == nil {
+	if role, ok := reuse[Role](c, r, needs); ok {
+		c.roles[role.ARN], c.roleIDs[role.ID] = role, role
 		return nil
 	}
-	var err error
-	role.Boundary, err = compilePolicy(policy.Boundary, *r.Boundary)
-	return err
+	partition, err := c.partition(r.Account)
+	if err != nil {
+		return err
+	}
+	if err := checkEntityName(role, r.Path, r.Name); err != nil {
+		return err
+	}
+	name, err := arn.ParseRole(r.ARN(partition))
+	if err != nil {
+		return invalid("%s", err)
+	}
+	made := &Role{ID: r.ID, ARN: name, Tags: r.Tags, MaxSession: r.MaxSession}
+	if err := made.check(r); err != nil {
+		return err
+	}
+	if made.Trust, err = compilePolicy(policy.Trust, r.Trust); err != nil {
+		return err
+	}
+	if made.inline, err = compileInline(role, r.Name, r.Policies); err != nil {
+		return err
+	}
+	made.Policies = unite(made.inline, managed)
+	if made.Boundary, err = c.boundary(r.Boundary); err != nil {
+		return err
+	}
+	c.roles[made.ARN], c.roleIDs[made.ID] = made, made
+	c.keep(r, needs, made)
+	return nil
+}
+
+func (role *Role) check(r *RoleRecord) error {
+	if strings.HasPrefix(r.Name, "AWSReservedSSO_") {
+		return invalid("role names that begin with AWSReservedSSO_ are AWS's own")
+	}
+	if r.MaxSession < LeastMaxSession || r.MaxSession > MostMaxSession {
+		return invalid("the maximum session duration is %s: want %s to %s", r.MaxSession, LeastMaxSession, MostMaxSession)
+	}
+	return checkTags("TagsPerRole", r.Tags)
+}
+
+// attachments finds the managed policies that a principal rests on. A missing
+// one is an error: it may have held a deny.
+func (c *compiler) attachments(attached []string, boundary *Policy) (found []*policy.Document, needs []any, err error) {
+	if len(attached) > mostAttached {
+		return nil, nil, limited("Cannot exceed quota for PoliciesPerRole: %d", mostAttached)
+	}
+	for _, name := range attached {
+		p, ok := c.managed[name]
+		if !ok {
+			return nil, nil, noPolicy(name)
+		}
+		found, needs = append(found, p.Identity), append(needs, p)
+	}
+	if boundary != nil && boundary.ARN != "" {
+		p, ok := c.managed[boundary.ARN]
+		if !ok {
+			return nil, nil, noPolicy(boundary.ARN)
+		}
+		needs = append(needs, p)
+	}
+	return found, needs, nil
+}
+
+func noPolicy(name string) error {
+	return fault.Coded(fault.NotFound, "NoSuchEntity", "Policy "+name+" does not exist or is not attachable.")
+}
+
+// boundary compiles a permissions boundary, or finds it among the managed
+// policies; attachments has proven that it is there.
+func (c *compiler) boundary(b *Policy) (*policy.Document, error) {
+	switch {
+	case b == nil:
+		return nil, nil
+	case b.ARN != "":
+		return c.managed[b.ARN].Boundary, nil
+	}
+	return compilePolicy(policy.Boundary, *b)
+}
+
+func unite(own, attached []*policy.Document) []*policy.Document {
+	all := append(slices.Clone(own), attached...)
+	if len(all) > 1 {
+		all = []*policy.Document{policy.Unite(all)}
+	}
+	return all
+}
+
+// compileInline compiles the inline policies of one principal.
+func compileInline(k principalKind, name string, policies []Policy) ([]*policy.Document, error) {
+	var out []*policy.Document
+	seen := map[string]bool{}
+	total := 0
+	for _, p := range policies {
+		if seen[p.Name] {
+			return nil, invalid("policy %q stands twice", p.Name)
+		}
+		seen[p.Name] = true
+		d, err := compilePolicy(policy.Identity, p)
+		if err != nil {
+			return nil, err
+		}
+		total += d.Size()
+		out = append(out, d)
+	}
+	if total > k.mostInline {
+		return nil, limited("Maximum policy size of %d bytes exceeded for %s %s", k.mostInline, k.word, name)
+	}
+	return out, nil
 }
 
 func compilePolicy(kind policy.Kind, p Policy) (*policy.Document, error) {
@@ -171,37 +296,25 @@ func compilePolicy(kind policy.Kind, p Policy) (*policy.Document, error) {
 	return d, nil
 }
 
-func validName(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
-		if !letter && strings.IndexByte("_+=,.@-", c) < 0 {
-			return false
+func (c *compiler) bucket(r *BucketRecord) error {
+	b, ok := reuse[Bucket](c, r, nil)
+	if !ok {
+		b = &Bucket{Account: r.Account}
+		var err error
+		if b.Policy, err = c.bucketPolicy(r); err != nil {
+			// A lost policy may have held a deny.
+			c.buckets[r.Name] = &Bucket{Account: r.Account}
+			return err
 		}
+		c.keep(r, nil, b)
 	}
-	return true
-}
-
-func checkTags(tags map[string]string) error {
-	if len(tags) > mostTags {
-		return invalid("%d tags: want at most %d", len(tags), mostTags)
-	}
-	folded := map[string]bool{}
-	for k, v := range tags {
-		if k == "" || len(k) > 128 || len(v) > 256 || strings.HasPrefix(fold(k), "aws:") {
-			return invalid("tag %q: want a key of 1 to 128 characters not beginning with aws: and a value of at most 256", k)
-		}
-		if folded[fold(k)] {
-			return invalid("tag %q stands twice, letter case aside", k)
-		}
-		folded[fold(k)] = true
-	}
+	c.buckets[r.Name] = b
 	return nil
 }
 
-func compileBucket(r BucketRecord, partitions map[string]string) (*Bucket, error) {
-	if _, ok := partitions[r.Account]; !ok {
-		return nil, invalid("account %s is not configured as local", r.Account)
+func (c *compiler) bucketPolicy(r *BucketRecord) (*policy.Document, error) {
+	if _, err := c.partition(r.Account); err != nil {
+		return nil, err
 	}
 	d, err := compilePolicy(policy.Resource, r.Policy)
 	if err != nil {
@@ -212,5 +325,5 @@ func compileBucket(r BucketRecord, partitions map[string]string) (*Bucket, error
 			fmt.Sprintf("the policy of bucket %s names a resource outside it", r.Name)).
 			WithMend("name arn:aws:s3:::" + r.Name + " and arn:aws:s3:::" + r.Name + "/* only")
 	}
-	return &Bucket{Account: r.Account, Policy: d}, nil
+	return d, nil
 }

@@ -1,19 +1,25 @@
-// Package iam holds the local authority's accounts: SAML providers, roles with
-// their policies, and bucket policies.
+// Package iam holds the local authority: accounts with their SAML and OpenID
+// Connect providers, roles, users and groups, policies, access keys, instance
+// profiles, guardrails and bucket policies.
 //
-// What is decided with is an immutable, compiled Snapshot in memory, replaced
-// as a whole when the store changes. Roles have unique ids that are never
-// reused, and policies that name a role keep its id: a role made again is not
-// the old one. Only configured accounts exist. An entity that does not compile
-// never weakens a decision: a role is left out, a bucket denies everything.
+// Records hold what people wrote. A View reads them, Service.Edit changes them
+// through a Draft: one edit is one transaction with its audit event. What is
+// decided with is an immutable, compiled Snapshot in memory, replaced as a
+// whole when the store changes; what did not change is not compiled again.
+// Unique ids are never reused, and policies that name a role or user keep its
+// id: one made again is not the old one. Only configured accounts exist. An
+// entity that does not compile never weakens a decision: a role or user is left
+// out, with all that rests on it; a bucket or an account with such guardrails
+// denies everything.
 package iam
 
 import (
-	"strings"
+	"crypto/rsa"
 	"time"
 
 	"carnet.dev/carnet/internal/core/arn"
 	"carnet.dev/carnet/internal/core/identity"
+	"carnet.dev/carnet/internal/core/secret"
 	"carnet.dev/carnet/internal/protocol/policy"
 	"carnet.dev/carnet/internal/protocol/saml"
 )
@@ -25,54 +31,6 @@ const (
 	MostMaxSession    = 12 * time.Hour
 )
 
-// State is everything that the store keeps. Records hold what people wrote;
-// policies are JSON text.
-type State struct {
-	// Revision counts the changes: Apply refuses one made for another.
-	Revision  int64
-	Providers []ProviderRecord
-	Roles     []RoleRecord
-	Buckets   []BucketRecord
-}
-
-// ProviderRecord is one SAML provider.
-type ProviderRecord struct {
-	Account  string
-	Name     string
-	Metadata string // XML
-	Created  time.Time
-}
-
-// RoleRecord is one role.
-type RoleRecord struct {
-	ID          identity.RoleID
-	Account     string
-	Path        string
-	Name        string
-	Description string
-	Trust       Policy
-	Policies    []Policy
-	Boundary    *Policy // nil for none
-	Tags        map[string]string
-	MaxSession  time.Duration // whole seconds
-	Created     time.Time
-}
-
-// BucketRecord is one bucket policy.
-type BucketRecord struct {
-	Name    string
-	Account string
-	Policy  Policy
-}
-
-// Policy is a named policy document. Pins holds the unique id behind each role
-// ARN that its Principal elements name.
-type Policy struct {
-	Name     string            `json:"name"`
-	Document string            `json:"document"`
-	Pins     map[string]string `json:"pins,omitempty"`
-}
-
 // Account is one account of the local authority.
 type Account struct {
 	ID        string // 12 digits
@@ -83,17 +41,67 @@ type Account struct {
 type Provider struct {
 	ARN      arn.SAMLProvider
 	Metadata *saml.Metadata
+	// Encryption is Required, Allowed or empty: assertions must be, may be,
+	// or can't be encrypted. Keys open them, newest first.
+	Encryption string
+	Keys       []*rsa.PrivateKey
+}
+
+// OIDCProvider is a compiled OpenID Connect provider.
+type OIDCProvider struct {
+	ARN         string
+	Issuer      string // the URL as given, with its scheme
+	Name        string // without: what condition keys begin with
+	ClientIDs   []string
+	Thumbprints []string // SHA-1 of certificates in lower-case hex
 }
 
 // Role is a compiled role.
 type Role struct {
-	ID         identity.RoleID
-	ARN        arn.Role
-	Trust      *policy.Document
+	ID    identity.RoleID
+	ARN   arn.Role
+	Trust *policy.Document
+	// Policies are the inline and the attached ones, united.
 	Policies   []*policy.Document
 	Boundary   *policy.Document // nil for none
 	Tags       map[string]string
 	MaxSession time.Duration
+
+	inline []*policy.Document
+}
+
+// User is a compiled user.
+type User struct {
+	ID      identity.UserID
+	ARN     string
+	Account string
+	Path    string
+	Name    string
+	// Policies are the user's own and those of their groups, united.
+	Policies []*policy.Document
+	Boundary *policy.Document // nil for none
+	Tags     map[string]string
+}
+
+// AccessKey is an active long-term access key.
+type AccessKey struct {
+	ID     string
+	User   *User
+	Secret secret.Text
+}
+
+// ManagedPolicy is the version in force of a managed policy.
+type ManagedPolicy struct {
+	ARN      string
+	Text     string           // the document as written
+	Identity *policy.Document // as a policy of a principal, or passed to STS
+	Boundary *policy.Document // as a permissions boundary
+}
+
+// Guardrails limit a whole account: each level must allow.
+type Guardrails struct {
+	ServiceControl  [][]*policy.Document // for the account's principals
+	ResourceControl [][]*policy.Document // for the account's resources
 }
 
 // Bucket is the authority's view of a bucket that has a policy.
@@ -105,22 +113,42 @@ type Bucket struct {
 
 // Snapshot is one state of the authority, compiled. Immutable.
 type Snapshot struct {
-	revision  int64
-	providers map[arn.SAMLProvider]*Provider
-	roles     map[arn.Role]*Role
-	byID      map[identity.RoleID]*Role
-	buckets   map[string]*Bucket
-	accounts  map[string]bool
-	faults    []string
+	revision   int64
+	view       *View
+	providers  map[arn.SAMLProvider]*Provider
+	oidc       map[Ref]*OIDCProvider
+	roles      map[arn.Role]*Role
+	roleIDs    map[identity.RoleID]*Role
+	users      map[string]*User
+	userIDs    map[identity.UserID]*User
+	keys       map[string]*AccessKey
+	managed    map[string]*ManagedPolicy
+	guardrails map[string]*Guardrails
+	buckets    map[string]*Bucket
+	units      map[Ref]unit
+	broken     map[Ref]error
 }
 
+// View gives the records that the snapshot was compiled from.
+func (s *Snapshot) View() *View { return s.view }
+
 // HasAccount reports whether the account is one of the local authority's.
-func (s *Snapshot) HasAccount(id string) bool { return s.accounts[id] }
+func (s *Snapshot) HasAccount(id string) bool { return s.view.partitions[id] != "" }
 
 // Provider finds a SAML provider by its ARN.
 func (s *Snapshot) Provider(p arn.SAMLProvider) (*Provider, bool) {
 	found, ok := s.providers[p]
 	return found, ok
+}
+
+// OIDCProvider finds the OpenID Connect provider of an account by its issuer
+// URL, compared whole, scheme included.
+func (s *Snapshot) OIDCProvider(account, issuer string) (*OIDCProvider, bool) {
+	found, ok := s.oidc[Ref{KindOIDCProvider, account, withoutScheme(issuer)}]
+	if !ok || found.Issuer != issuer {
+		return nil, false
+	}
+	return found, true
 }
 
 // Role finds a role by its whole ARN, path included.
@@ -131,8 +159,43 @@ func (s *Snapshot) Role(r arn.Role) (*Role, bool) {
 
 // RoleByID finds a role by its unique id: what a session token names.
 func (s *Snapshot) RoleByID(id identity.RoleID) (*Role, bool) {
-	found, ok := s.byID[id]
+	found, ok := s.roleIDs[id]
 	return found, ok
+}
+
+// User finds a user by its whole ARN, path included.
+func (s *Snapshot) User(arn string) (*User, bool) {
+	found, ok := s.users[arn]
+	return found, ok
+}
+
+// UserByID finds a user by its unique id.
+func (s *Snapshot) UserByID(id identity.UserID) (*User, bool) {
+	found, ok := s.userIDs[id]
+	return found, ok
+}
+
+// AccessKey finds an active access key with its user and secret.
+func (s *Snapshot) AccessKey(id string) (*AccessKey, bool) {
+	found, ok := s.keys[id]
+	return found, ok
+}
+
+// ManagedPolicy finds a managed policy by its ARN, AWS's own included.
+func (s *Snapshot) ManagedPolicy(arn string) (*ManagedPolicy, bool) {
+	found, ok := s.managed[arn]
+	return found, ok
+}
+
+// Guardrails gives the levels that limit the account's principals and those
+// that limit its resources. None where the account has none; where they did
+// not compile, levels that deny everything.
+func (s *Snapshot) Guardrails(account string) (serviceControl, resourceControl [][]*policy.Document) {
+	g := s.guardrails[account]
+	if g == nil {
+		return nil, nil
+	}
+	return g.ServiceControl, g.ResourceControl
 }
 
 // Bucket finds the policy of a bucket; false where it has none.
@@ -140,9 +203,3 @@ func (s *Snapshot) Bucket(name string) (*Bucket, bool) {
 	found, ok := s.buckets[name]
 	return found, ok
 }
-
-// Faults lists what did not compile, for the log and the doctor.
-func (s *Snapshot) Faults() []string { return s.faults }
-
-// fold gives the form under which IAM names are unique.
-func fold(name string) string { return strings.ToLower(name) }

@@ -10,21 +10,8 @@ import (
 
 	"carnet.dev/carnet/internal/core/event"
 	"carnet.dev/carnet/internal/core/fault"
-	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/protocol/policy"
 )
-
-// Change is what Apply does to a state of one revision: records to write
-// (inserted, or replaced by id or name), and records to delete.
-type Change struct {
-	Revision        int64
-	PutProviders    []ProviderRecord
-	PutRoles        []RoleRecord
-	PutBuckets      []BucketRecord
-	DeleteProviders []ProviderRecord
-	DeleteRoles     []identity.RoleID
-	DeleteBuckets   []string
-}
 
 // Plan is what applying an authority file would do.
 type Plan struct {
@@ -38,7 +25,7 @@ func (p *Plan) Empty() bool { return len(p.Steps) == 0 }
 // Step is one line of a plan.
 type Step struct {
 	Act  string // create, update, replace or delete
-	Kind string // saml-provider, role or bucket
+	Kind string // a Kind: saml-provider, role, bucket, …
 	Name string // account/name, or the bucket
 	// Changed names what an update touches.
 	Changed []string
@@ -57,20 +44,29 @@ func (s Step) String() string {
 // is in each account that it names; accounts that it doesn't name are left
 // alone. Errors name everything in the file that can't be applied.
 func (s *Service) Plan(ctx context.Context, a *Authority) (*Plan, error) {
-	state, err := s.Store.Load(ctx)
-	if err != nil {
+	if err := s.Reload(ctx); err != nil {
 		return nil, err
 	}
-	p := &planner{service: s, state: state, plan: &Plan{change: Change{Revision: state.Revision}}}
+	before := s.current.Load()
+	p := &planner{service: s, Draft: s.draft(before.view), plan: &Plan{}}
 	for _, account := range a.accounts() {
-		if p.partitions()[account] == "" {
+		if _, ok := p.Partition(account); !ok {
 			p.bad = append(p.bad, "account "+account+" is not a local account of the configuration")
 		}
 	}
-	p.providers(a)
-	p.roles(a)
-	p.buckets(a)
+	if len(p.bad) == 0 {
+		for _, account := range a.accounts() {
+			p.entities(account, a.Accounts[account])
+		}
+		p.pinAll()
+		p.steps()
+		p.plan.change = p.change()
+		if len(p.bad) == 0 {
+			p.compiled(before)
+		}
+	}
 	if len(p.bad) > 0 {
+		sort.Strings(p.bad)
 		return nil, fault.Coded(fault.Invalid, "authority.invalid", "the authority file can't be applied:\n  "+strings.Join(p.bad, "\n  "))
 	}
 	return p.plan, nil
@@ -81,258 +77,143 @@ func (s *Service) Apply(ctx context.Context, p *Plan) error {
 	if p.Empty() {
 		return nil
 	}
-	err := s.Store.Apply(ctx, p.change, func(ctx context.Context) error {
-		if s.Trail == nil {
-			return nil
-		}
+	s.edits.Lock()
+	defer s.edits.Unlock()
+	return s.commit(ctx, p.change, func(ctx context.Context) error {
 		for _, step := range p.Steps {
 			e := event.Event{At: s.Now(), Action: "authority." + step.Act, Outcome: event.Done, Target: step.Kind + " " + step.Name}
 			if len(step.Changed) > 0 {
 				e.Detail = map[string]string{"changed": strings.Join(step.Changed, ", ")}
 			}
-			if err := s.Trail.Record(ctx, e); err != nil {
+			if err := s.record(ctx, e); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	return s.Reload(ctx)
 }
 
+// planner makes a Draft say what the file says.
 type planner struct {
+	*Draft
 	service *Service
-	state   State
 	plan    *Plan
 	bad     []string
-	// ids holds the unique id of each role as it will be, by ARN.
-	ids map[string]string
 }
 
-func (p *planner) step(act, kind, name string, changed ...string) {
-	p.plan.Steps = append(p.plan.Steps, Step{Act: act, Kind: kind, Name: name, Changed: changed})
-}
-
-func (p *planner) refuse(kind, name string, err error) {
+func (p *planner) refuse(r Record, err error) {
+	kind, name := describe(r)
 	p.bad = append(p.bad, fmt.Sprintf("%s %s: %s", kind, name, fault.Of(err).Public))
 }
 
-func (p *planner) partitions() map[string]string {
-	out := map[string]string{}
-	for _, a := range p.service.Accounts {
-		out[a.ID] = a.partition()
+// section brings the records of one kind of one account to what is wanted.
+// adopt takes over from the stored record what the file doesn't say.
+func section[R any, P interface {
+	*R
+	Record
+}](p *planner, stored, wanted []R, adopt func(want, old P)) {
+	old := map[Ref]P{}
+	for i := range stored {
+		old[P(&stored[i]).Ref()] = &stored[i]
 	}
-	return out
+	seen := map[Ref]bool{}
+	for i := range wanted {
+		want := P(&wanted[i])
+		if seen[want.Ref()] {
+			p.refuse(want, invalid("it stands twice"))
+			continue
+		}
+		seen[want.Ref()] = true
+		if before, ok := old[want.Ref()]; ok {
+			adopt(want, before)
+		}
+		p.Put(want)
+	}
+	for ref := range old {
+		if !seen[ref] {
+			p.Delete(ref)
+		}
+	}
 }
 
-func (p *planner) providers(a *Authority) {
-	partitions := p.partitions()
-	stored := map[string]ProviderRecord{}
-	for _, r := range p.state.Providers {
-		stored[r.Account+"/"+fold(r.Name)] = r
+func (p *planner) entities(account string, f *AccountFile) {
+	section(p, p.Providers(account), f.providers(account, p.Now()), func(want, old *ProviderRecord) {
+		want.UUID, want.PrivateKeys = old.UUID, old.PrivateKeys
+		if want.Name == old.Name {
+			want.Created = old.Created
+		}
+	})
+	section(p, p.Roles(account), f.roles(account, p.Now()), func(want, old *RoleRecord) {
+		// A role keeps its id as long as its ARN stays the same.
+		if want.Name == old.Name && want.Path == old.Path {
+			want.ID, want.Created = old.ID, old.Created
+		}
+	})
+	section(p, p.Buckets(account), f.buckets(account), func(_, _ *BucketRecord) {})
+}
+
+// pinAll finds the ids behind the names in the file's trust and bucket
+// policies. A role that is made again has another id, so applying the file
+// shows up as a change of each policy that names it.
+func (p *planner) pinAll() {
+	for _, r := range slices.Collect(maps.Values(p.over)) {
+		var err error
+		switch r := r.(type) {
+		case *RoleRecord:
+			r.Trust, err = p.pin(policy.Trust, r.Trust)
+		case *BucketRecord:
+			if owner, ok := p.service.BucketAccount(r.Name); !ok || owner != r.Account {
+				err = invalid("no buckets rule of the configuration gives it to account %s", r.Account)
+				break
+			}
+			r.Policy, err = p.pin(policy.Resource, r.Policy)
+		}
+		if err != nil {
+			p.refuse(r, err)
+		}
 	}
-	wanted := map[string]bool{}
-	for _, account := range a.accounts() {
-		for _, want := range a.Accounts[account].providers(account, p.service.Now()) {
-			key, name := account+"/"+fold(want.Name), account+"/"+want.Name
-			if wanted[key] {
-				p.refuse("saml-provider", name, invalid("it stands twice"))
-			}
-			wanted[key] = true
-			if _, err := compileProvider(want, partitions); err != nil {
-				p.refuse("saml-provider", name, err)
-			}
-			old, exists := stored[key]
-			switch {
-			case !exists:
-				p.step("create", "saml-provider", name)
-			case old.Name != want.Name:
-				p.step("replace", "saml-provider", name, "name")
-			case old.Metadata != want.Metadata:
-				want.Created = old.Created
-				p.step("update", "saml-provider", name, "metadata")
-			default:
+}
+
+// steps writes down what the draft changes, and forgets what it doesn't.
+func (p *planner) steps() {
+	for ref, want := range p.over {
+		old := p.was[ref]
+		step := Step{Act: "create", Kind: string(ref.Kind)}
+		switch {
+		case old == nil:
+		case want == nil:
+			step.Act = "delete"
+		default:
+			step.Act, step.Changed = "update", differences(old, want)
+			if old.UniqueID() != want.UniqueID() {
+				step.Act, step.Changed = "replace", []string{"path or name"}
+			} else if len(step.Changed) == 0 {
+				delete(p.over, ref)
 				continue
 			}
-			p.plan.change.PutProviders = append(p.plan.change.PutProviders, want)
 		}
-	}
-	for _, r := range p.state.Providers {
-		if a.names(r.Account) && !wanted[r.Account+"/"+fold(r.Name)] {
-			p.step("delete", "saml-provider", r.Account+"/"+r.Name)
-			p.plan.change.DeleteProviders = append(p.plan.change.DeleteProviders, r)
+		if want == nil {
+			want = old
 		}
+		_, step.Name = describe(want)
+		p.plan.Steps = append(p.plan.Steps, step)
 	}
+	order := kinds()
+	sort.Slice(p.plan.Steps, func(i, j int) bool {
+		a, b := p.plan.Steps[i], p.plan.Steps[j]
+		if a.Kind != b.Kind {
+			return slices.Index(order, Kind(a.Kind)) < slices.Index(order, Kind(b.Kind))
+		}
+		return a.Name < b.Name
+	})
 }
 
-func (p *planner) roles(a *Authority) {
-	stored := map[string]RoleRecord{}
-	for _, r := range p.state.Roles {
-		stored[r.Account+"/"+fold(r.Name)] = r
-	}
-	wanted := map[string]bool{}
-	var records []RoleRecord
-	for _, account := range a.accounts() {
-		for _, want := range a.Accounts[account].roles(account, p.service.Now()) {
-			key := account + "/" + fold(want.Name)
-			if wanted[key] {
-				p.refuse("role", account+"/"+want.Name, invalid("it stands twice"))
-				continue
-			}
-			wanted[key] = true
-			// A role keeps its id as long as its ARN stays the same.
-			if old, ok := stored[key]; ok && old.Name == want.Name && old.Path == want.Path {
-				want.ID, want.Created = old.ID, old.Created
-			} else {
-				want.ID = identity.NewRoleID()
-			}
-			records = append(records, want)
+// compiled refuses what does not compile of what changes.
+func (p *planner) compiled(before *Snapshot) {
+	next := p.service.compile(before.view.with(p.plan.change, before.revision+1), before)
+	for ref, err := range next.broken {
+		if before.broken[ref] == nil {
+			p.refuse(next.view.record(ref), err)
 		}
 	}
-	for _, r := range p.state.Roles {
-		if a.names(r.Account) && !wanted[r.Account+"/"+fold(r.Name)] {
-			p.step("delete", "role", r.Account+"/"+r.Name)
-			p.plan.change.DeleteRoles = append(p.plan.change.DeleteRoles, r.ID)
-		}
-	}
-	p.collectIDs(a, records)
-	for _, want := range records {
-		old, exists := stored[want.Account+"/"+fold(want.Name)]
-		p.role(want, old, exists)
-	}
-}
-
-// collectIDs knows the unique id of every role as it will be.
-func (p *planner) collectIDs(a *Authority, records []RoleRecord) {
-	partitions := p.partitions()
-	p.ids = map[string]string{}
-	add := func(r RoleRecord) {
-		p.ids["arn:"+partitions[r.Account]+":iam::"+r.Account+":role"+r.Path+r.Name] = string(r.ID)
-	}
-	for _, r := range p.state.Roles {
-		if !a.names(r.Account) {
-			add(r)
-		}
-	}
-	for _, r := range records {
-		add(r)
-	}
-}
-
-func (p *planner) role(want, old RoleRecord, exists bool) {
-	name := want.Account + "/" + want.Name
-	var err error
-	if want.Trust, err = p.pin(policy.Trust, want.Trust); err == nil {
-		_, err = compileRole(want, p.partitions())
-	}
-	if err != nil {
-		p.refuse("role", name, err)
-		return
-	}
-	switch changed := roleChanges(old, want); {
-	case !exists:
-		p.step("create", "role", name)
-	case old.ID != want.ID:
-		p.step("replace", "role", name, "path or name")
-		p.plan.change.DeleteRoles = append(p.plan.change.DeleteRoles, old.ID)
-	case len(changed) > 0:
-		p.step("update", "role", name, changed...)
-	default:
-		return
-	}
-	p.plan.change.PutRoles = append(p.plan.change.PutRoles, want)
-}
-
-func roleChanges(old, want RoleRecord) []string {
-	var out []string
-	for what, same := range map[string]bool{
-		"description":              old.Description == want.Description,
-		"trust policy":             old.Trust.equal(want.Trust),
-		"policies":                 slices.EqualFunc(old.Policies, want.Policies, Policy.equal),
-		"permissions boundary":     (old.Boundary == nil) == (want.Boundary == nil) && (old.Boundary == nil || old.Boundary.equal(*want.Boundary)),
-		"tags":                     maps.Equal(old.Tags, want.Tags),
-		"maximum session duration": old.MaxSession == want.MaxSession,
-	} {
-		if !same {
-			out = append(out, what)
-		}
-	}
-	sort.Strings(out)
-	return out
-}
-
-func (a Policy) equal(b Policy) bool {
-	return a.Name == b.Name && a.Document == b.Document && maps.Equal(a.Pins, b.Pins)
-}
-
-// pin finds the unique ids of the roles that a policy names. A role that is
-// made again has another id, so applying the file shows up as a change of each
-// policy that names it.
-func (p *planner) pin(kind policy.Kind, want Policy) (Policy, error) {
-	d, err := policy.Parse(kind, want.Name, []byte(want.Document))
-	if err != nil {
-		return want, err
-	}
-	want.Pins = nil
-	for _, name := range d.RolePrincipals() {
-		id := p.ids[name]
-		if id == "" {
-			return want, fault.Coded(fault.Invalid, "MalformedPolicyDocument", "Invalid principal in policy: there is no "+name)
-		}
-		if want.Pins == nil {
-			want.Pins = map[string]string{}
-		}
-		want.Pins[name] = id
-	}
-	return want, nil
-}
-
-func (p *planner) buckets(a *Authority) {
-	stored := map[string]BucketRecord{}
-	for _, r := range p.state.Buckets {
-		stored[r.Name] = r
-	}
-	wanted := map[string]bool{}
-	for _, account := range a.accounts() {
-		for _, want := range a.Accounts[account].buckets(account) {
-			if wanted[want.Name] {
-				p.refuse("bucket", want.Name, invalid("it stands twice"))
-				continue
-			}
-			wanted[want.Name] = true
-			old, exists := stored[want.Name]
-			p.bucket(want, old, exists)
-		}
-	}
-	for _, r := range p.state.Buckets {
-		if a.names(r.Account) && !wanted[r.Name] {
-			p.step("delete", "bucket", r.Name)
-			p.plan.change.DeleteBuckets = append(p.plan.change.DeleteBuckets, r.Name)
-		}
-	}
-}
-
-func (p *planner) bucket(want, old BucketRecord, exists bool) {
-	if owner, ok := p.service.BucketAccount(want.Name); !ok || owner != want.Account {
-		p.refuse("bucket", want.Name, invalid("no buckets rule of the configuration gives it to account %s", want.Account))
-		return
-	}
-	var err error
-	if want.Policy, err = p.pin(policy.Resource, want.Policy); err == nil {
-		_, err = compileBucket(want, p.partitions())
-	}
-	switch {
-	case err != nil:
-		p.refuse("bucket", want.Name, err)
-		return
-	case !exists:
-		p.step("create", "bucket", want.Name)
-	case old.Account == want.Account && old.Policy.equal(want.Policy):
-		return
-	default:
-		p.step("update", "bucket", want.Name, "policy")
-	}
-	p.plan.change.PutBuckets = append(p.plan.change.PutBuckets, want)
 }

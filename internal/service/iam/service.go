@@ -15,6 +15,10 @@ import (
 type Store interface {
 	// Load gives everything, on one snapshot.
 	Load(ctx context.Context) (State, error)
+	// Since gives what was changed after a revision, on one snapshot: Revision
+	// is the newest one, Delete what is gone, Put what is there now. ok is
+	// false where that isn't known, and Load has to tell.
+	Since(ctx context.Context, revision int64) (c Change, ok bool, err error)
 	// Apply makes a change in one transaction, which note is part of. Errors:
 	// a fault Conflict when the state's revision is no longer the change's.
 	Apply(ctx context.Context, c Change, note func(context.Context) error) error
@@ -25,10 +29,19 @@ type Trail interface {
 	Record(ctx context.Context, e event.Event) error
 }
 
+// Sealer seals the authority's secrets at rest (service/keyring).
+type Sealer interface {
+	Seal(purpose string, aad, plain []byte) ([]byte, error)
+	Open(purpose string, aad, sealed []byte) ([]byte, error)
+}
+
 // Config is what a Service stands on.
 type Config struct {
 	Store    Store
 	Accounts []Account
+	// Sealer is needed where access keys or private keys are stored: records
+	// with a secret that can't be opened are left out.
+	Sealer Sealer
 	// BucketAccount gives the account to which the configuration's rules
 	// give a bucket.
 	BucketAccount func(bucket string) (account string, ok bool)
@@ -48,6 +61,7 @@ type Service struct {
 	// failing is when reloading began to fail, in ms UTC; 0 while it works.
 	failing atomic.Int64
 	reload  sync.Mutex
+	edits   sync.Mutex // one edit at a time on this server
 }
 
 // Open loads the authority; it fails when the store can't be read.
@@ -80,21 +94,48 @@ func (s *Service) Current() (*Snapshot, error) {
 func (s *Service) Reload(ctx context.Context) error {
 	s.reload.Lock()
 	defer s.reload.Unlock()
-	state, err := s.Store.Load(ctx)
+	before := s.current.Load()
+	v, err := s.newest(ctx, before)
 	if err != nil {
 		s.failing.CompareAndSwap(0, s.Now().UnixMilli())
 		return err
 	}
 	s.failing.Store(0)
-	if old := s.current.Load(); old != nil && old.revision == state.Revision {
+	if before != nil && before.revision == v.revision {
 		return nil
 	}
-	next := Compile(state, s.Accounts)
+	next := s.compile(v, before)
 	for _, f := range next.Faults() {
 		s.Logger.Error("left out of the authority: it does not compile", "what", f)
 	}
 	s.current.Store(next)
 	return nil
+}
+
+// newest gives the store's state: what changed since the last one, or all.
+func (s *Service) newest(ctx context.Context, before *Snapshot) (*View, error) {
+	if before != nil {
+		c, ok, err := s.Store.Since(ctx, before.revision)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			return before.view.with(c, c.Revision), nil
+		}
+	}
+	state, err := s.Store.Load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	v := newView(state.Revision, state.Records(), s.Accounts)
+	if before != nil {
+		v.keep(before.view)
+	}
+	return v, nil
+}
+
+func (s *Service) compile(v *View, before *Snapshot) *Snapshot {
+	return compile(v, s.Sealer, before)
 }
 
 // retry is the pause between attempts to renew a failing view, confirm between

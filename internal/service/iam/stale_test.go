@@ -22,6 +22,11 @@ func (h *hanging) Load(ctx context.Context) (iam.State, error) {
 	return iam.State{}, nil
 }
 
+func (h *hanging) Since(ctx context.Context, _ int64) (iam.Change, bool, error) {
+	_, err := h.Load(ctx)
+	return iam.Change{}, true, err
+}
+
 func (h *hanging) Apply(context.Context, iam.Change, func(context.Context) error) error { return nil }
 
 // TestOldViewOfAStoreThatHangs: whoever can stall the database must not keep a

@@ -1,13 +1,11 @@
 // Package iam keeps the local authority in SQL. It stores what service/iam has
 // checked and gives it back unchanged; it must never apply a change that was
-// made for another revision, nor take a role id twice.
+// made for another revision, nor take a unique id twice.
 package iam
 
 import (
 	"context"
-	"encoding/json"
-	"strings"
-	"time"
+	"fmt"
 
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/edge/sql"
@@ -26,75 +24,76 @@ var _ iam.Store = Store{}
 func (s Store) Load(ctx context.Context) (state iam.State, err error) {
 	err = s.DB.Read(ctx, func(t *sql.Tx) error {
 		state = iam.State{}
-		if err := t.QueryRow(`SELECT revision FROM iam_revision WHERE only_row = 1`).Scan(&state.Revision); err != nil {
+		if state.Revision, err = revision(t); err != nil {
 			return err
 		}
-		if err := loadProviders(t, &state); err != nil {
-			return err
+		for _, table := range tables() {
+			if err := table.load(t, "", nil, state.Add); err != nil {
+				return err
+			}
 		}
-		if err := loadRoles(t, &state); err != nil {
-			return err
-		}
-		return loadBuckets(t, &state)
+		return nil
 	})
 	return state, err
 }
 
-func loadProviders(t *sql.Tx, state *iam.State) error {
-	return t.Each(`SELECT account, name, metadata, created FROM iam_saml_provider ORDER BY account, name_fold`, nil,
-		func(scan func(...any) error) error {
-			var r iam.ProviderRecord
-			var created int64
-			if err := scan(&r.Account, &r.Name, &r.Metadata, &created); err != nil {
-				return err
-			}
-			r.Created = time.UnixMilli(created).UTC()
-			state.Providers = append(state.Providers, r)
-			return nil
-		})
+func revision(t *sql.Tx) (n int64, err error) {
+	err = t.QueryRow(`SELECT revision FROM iam_revision WHERE only_row = 1`).Scan(&n)
+	return n, err
 }
 
-func loadRoles(t *sql.Tx, state *iam.State) error {
-	return t.Each(`SELECT id, account, name, path, description, trust, policies, boundary, tags, max_session, created
-		FROM iam_role ORDER BY account, name_fold`, nil,
-		func(scan func(...any) error) error {
-			var r iam.RoleRecord
-			var trust, policies, boundary, tags string
-			var maxSession, created int64
-			if err := scan(&r.ID, &r.Account, &r.Name, &r.Path, &r.Description, &trust, &policies, &boundary, &tags, &maxSession, &created); err != nil {
-				return err
-			}
-			if err := unpack([]string{trust, policies, boundary, tags}, &r.Trust, &r.Policies, &r.Boundary, &r.Tags); err != nil {
-				return err
-			}
-			r.MaxSession = time.Duration(maxSession) * time.Second
-			r.Created = time.UnixMilli(created).UTC()
-			state.Roles = append(state.Roles, r)
-			return nil
-		})
-}
+// mostSince bounds how many records Since reads one by one.
+const mostSince = 200
 
-func unpack(texts []string, to ...any) error {
-	for i, text := range texts {
-		if err := json.Unmarshal([]byte(text), to[i]); err != nil {
+// Since gives what was changed after a revision.
+func (s Store) Since(ctx context.Context, since int64) (c iam.Change, ok bool, err error) {
+	err = s.DB.Read(ctx, func(t *sql.Tx) error {
+		c, ok = iam.Change{}, false
+		if c.Revision, err = revision(t); err != nil || c.Revision < since {
 			return err
 		}
-	}
-	return nil
-}
-
-func loadBuckets(t *sql.Tx, state *iam.State) error {
-	return t.Each(`SELECT name, account, policy FROM iam_bucket ORDER BY name`, nil,
-		func(scan func(...any) error) error {
-			var r iam.BucketRecord
-			var policy string
-			if err := scan(&r.Name, &r.Account, &policy); err != nil {
+		touched, whole, err := touchedSince(t, since, c.Revision)
+		if err != nil || !whole || len(touched) > mostSince {
+			return err
+		}
+		for _, ref := range touched {
+			c.Delete = append(c.Delete, ref)
+			if err := load(t, ref, func(r iam.Record) { c.Put = append(c.Put, r) }); err != nil {
 				return err
 			}
-			state.Buckets = append(state.Buckets, r)
-			return json.Unmarshal([]byte(policy), &state.Buckets[len(state.Buckets)-1].Policy)
-		})
+		}
+		ok = true
+		return nil
+	})
+	return c, ok, err
 }
+
+// touchedSince gives what the revisions of (since, newest] touched; whole is
+// false where one of them has left no row.
+func touchedSince(t *sql.Tx, since, newest int64) (touched []iam.Ref, whole bool, err error) {
+	if since == newest {
+		return nil, true, nil
+	}
+	revisions, seen := map[int64]bool{}, map[iam.Ref]bool{}
+	err = t.Each(`SELECT revision, kind, account, entity_key FROM iam_change WHERE revision > $1`, []any{since},
+		func(scan func(...any) error) error {
+			var n int64
+			var ref iam.Ref
+			if err := scan(&n, &ref.Kind, &ref.Account, &ref.Key); err != nil {
+				return err
+			}
+			revisions[n] = true
+			if !seen[ref] && ref.Kind != "" {
+				seen[ref] = true
+				touched = append(touched, ref)
+			}
+			return nil
+		})
+	return touched, int64(len(revisions)) == newest-since, err
+}
+
+// remembered is how many revisions iam_change goes back.
+const remembered = 1000
 
 // Apply makes a change and whatever note records, in one transaction.
 func (s Store) Apply(ctx context.Context, c iam.Change, note func(context.Context) error) error {
@@ -107,10 +106,17 @@ func (s Store) Apply(ctx context.Context, c iam.Change, note func(context.Contex
 			return fault.Coded(fault.Conflict, "iam.changed", "the authority was changed since the plan was made").
 				WithMend("make the plan again")
 		}
-		if err := remove(t, c); err != nil {
-			return err
+		for _, ref := range c.Delete {
+			if err := remove(t, ref); err != nil {
+				return err
+			}
 		}
-		if err := put(t, c); err != nil {
+		for _, r := range c.Put {
+			if err := put(t, r); err != nil {
+				return err
+			}
+		}
+		if err := remember(t, c); err != nil {
 			return err
 		}
 		t.Changed(Topic)
@@ -118,77 +124,38 @@ func (s Store) Apply(ctx context.Context, c iam.Change, note func(context.Contex
 	})
 }
 
-func remove(t *sql.Tx, c iam.Change) error {
-	for _, p := range c.DeleteProviders {
-		if _, err := t.Exec(`DELETE FROM iam_saml_provider WHERE account = $1 AND name_fold = $2`, p.Account, strings.ToLower(p.Name)); err != nil {
+// remember writes down what the change touched. A change of nothing leaves a
+// row without a kind.
+func remember(t *sql.Tx, c iam.Change) error {
+	touched := map[iam.Ref]bool{}
+	for _, ref := range c.Delete {
+		touched[ref] = true
+	}
+	for _, r := range c.Put {
+		touched[r.Ref()] = true
+	}
+	if len(touched) == 0 {
+		touched[iam.Ref{}] = true
+	}
+	for ref := range touched {
+		if _, err := t.Exec(`INSERT INTO iam_change (revision, kind, account, entity_key) VALUES ($1, $2, $3, $4)`,
+			c.Revision+1, string(ref.Kind), ref.Account, ref.Key); err != nil {
 			return err
 		}
 	}
-	for _, id := range c.DeleteRoles {
-		if _, err := t.Exec(`DELETE FROM iam_role WHERE id = $1`, string(id)); err != nil {
-			return err
-		}
-		if _, err := t.Exec(`INSERT INTO iam_role_gone (id) VALUES ($1) ON CONFLICT DO NOTHING`, string(id)); err != nil {
-			return err
-		}
-	}
-	for _, name := range c.DeleteBuckets {
-		if _, err := t.Exec(`DELETE FROM iam_bucket WHERE name = $1`, name); err != nil {
-			return err
-		}
-	}
-	return nil
+	_, err := t.Exec(`DELETE FROM iam_change WHERE revision <= $1`, c.Revision-remembered)
+	return err
 }
 
-func put(t *sql.Tx, c iam.Change) error {
-	for _, p := range c.PutProviders {
-		_, err := t.Exec(`INSERT INTO iam_saml_provider (account, name_fold, name, metadata, created) VALUES ($1, $2, $3, $4, $5)
-			ON CONFLICT (account, name_fold) DO UPDATE SET name = excluded.name, metadata = excluded.metadata, created = excluded.created`,
-			p.Account, strings.ToLower(p.Name), p.Name, p.Metadata, p.Created.UnixMilli())
-		if err != nil {
-			return err
-		}
-	}
-	for _, r := range c.PutRoles {
-		if err := putRole(t, r); err != nil {
-			return err
-		}
-	}
-	for _, b := range c.PutBuckets {
-		policy, err := json.Marshal(b.Policy)
-		if err != nil {
-			return err
-		}
-		_, err = t.Exec(`INSERT INTO iam_bucket (name, account, policy) VALUES ($1, $2, $3)
-			ON CONFLICT (name) DO UPDATE SET account = excluded.account, policy = excluded.policy`, b.Name, b.Account, string(policy))
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func putRole(t *sql.Tx, r iam.RoleRecord) error {
+// unused refuses the id of something that was deleted.
+func unused(t *sql.Tx, id string) error {
 	var gone int
-	if err := t.QueryRow(`SELECT COUNT(*) FROM iam_role_gone WHERE id = $1`, string(r.ID)).Scan(&gone); err != nil {
+	if err := t.QueryRow(`SELECT (SELECT COUNT(*) FROM iam_role_gone WHERE id = $1) + (SELECT COUNT(*) FROM iam_entity_gone WHERE id = $1)`,
+		id).Scan(&gone); err != nil {
 		return err
 	}
 	if gone > 0 {
-		return fault.Coded(fault.Conflict, "iam.role-id", "the id of a deleted role can't be used again")
+		return fault.Coded(fault.Conflict, "iam.id", fmt.Sprintf("the id %s was deleted and can't be used again", id))
 	}
-	texts := make([]string, 4)
-	for i, v := range []any{r.Trust, r.Policies, r.Boundary, r.Tags} {
-		b, err := json.Marshal(v)
-		if err != nil {
-			return err
-		}
-		texts[i] = string(b)
-	}
-	_, err := t.Exec(`INSERT INTO iam_role (id, account, name_fold, name, path, description, trust, policies, boundary, tags, max_session, created)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-		ON CONFLICT (id) DO UPDATE SET description = excluded.description, trust = excluded.trust, policies = excluded.policies,
-			boundary = excluded.boundary, tags = excluded.tags, max_session = excluded.max_session`,
-		string(r.ID), r.Account, strings.ToLower(r.Name), r.Name, r.Path, r.Description,
-		texts[0], texts[1], texts[2], texts[3], int64(r.MaxSession/time.Second), r.Created.UnixMilli())
-	return err
+	return nil
 }

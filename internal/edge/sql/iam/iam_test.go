@@ -15,7 +15,6 @@ import (
 	"carnet.dev/carnet/internal/core/arn"
 	"carnet.dev/carnet/internal/core/event"
 	"carnet.dev/carnet/internal/core/fault"
-	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/edge/devidp/forge"
 	"carnet.dev/carnet/internal/edge/sql"
 	sqliam "carnet.dev/carnet/internal/edge/sql/iam"
@@ -33,6 +32,21 @@ func (t *trail) Record(_ context.Context, e event.Event) error {
 	return nil
 }
 
+// box seals for tests: it binds purpose and additional data, and hides nothing.
+type box struct{}
+
+func (box) Seal(purpose string, aad, plain []byte) ([]byte, error) {
+	return []byte(purpose + "|" + string(aad) + "|" + string(plain)), nil
+}
+
+func (box) Open(purpose string, aad, sealed []byte) ([]byte, error) {
+	plain, ok := strings.CutPrefix(string(sealed), purpose+"|"+string(aad)+"|")
+	if !ok {
+		return nil, errors.New("damaged")
+	}
+	return []byte(plain), nil
+}
+
 type world struct {
 	*iam.Service
 	db       *sql.DB
@@ -45,7 +59,7 @@ func open(t *testing.T, c sql.Config) *world {
 	db := sqltest.OpenWith(t, c)
 	w := &world{db: db, trail: &trail{}, metadata: string(forge.NewECDSA(t, now).Metadata())}
 	s, err := iam.Open(t.Context(), iam.Config{
-		Store: sqliam.Store{DB: db}, Trail: w.trail, Now: func() time.Time { return now },
+		Store: sqliam.Store{DB: db}, Trail: w.trail, Sealer: box{}, Now: func() time.Time { return now },
 		Accounts: []iam.Account{{ID: "111122223333"}, {ID: "444455556666"}},
 		BucketAccount: func(name string) (string, bool) {
 			return "111122223333", strings.HasPrefix(name, "sales")
@@ -274,7 +288,7 @@ func TestTrustIsPinnedToTheRoleThatWasMeant(t *testing.T) {
 	i := slices.IndexFunc(state.Roles, func(r iam.RoleRecord) bool { return r.Name == "loader" })
 	again := state.Roles[i]
 	again.ID = "AROASECONDSECONDSECON"
-	change := iam.Change{Revision: state.Revision, DeleteRoles: []identity.RoleID{state.Roles[i].ID}, PutRoles: []iam.RoleRecord{again}}
+	change := iam.Change{Revision: state.Revision, Delete: []iam.Ref{again.Ref()}, Put: []iam.Record{&again}}
 	if err := w.Store.Apply(t.Context(), change, func(context.Context) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
@@ -378,8 +392,8 @@ func TestADeletedRoleIDIsNeverUsedAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = w.Store.Apply(t.Context(), iam.Change{Revision: state.Revision, PutRoles: []iam.RoleRecord{{ID: r.ID, Account: "111122223333", Path: "/", Name: "other"}}}, func(context.Context) error { return nil })
-		if !errors.Is(err, fault.Coded(fault.Conflict, "iam.role-id", "")) {
+		err = w.Store.Apply(t.Context(), iam.Change{Revision: state.Revision, Put: []iam.Record{&iam.RoleRecord{ID: r.ID, Account: "111122223333", Path: "/", Name: "other"}}}, func(context.Context) error { return nil })
+		if !errors.Is(err, fault.Coded(fault.Conflict, "iam.id", "")) {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -415,6 +429,13 @@ func (a *away) Load(ctx context.Context) (iam.State, error) {
 		return iam.State{}, errors.New("away")
 	}
 	return iam.State{Revision: 1}, nil
+}
+
+func (a *away) Since(context.Context, int64) (iam.Change, bool, error) {
+	if a.cut.Load() {
+		return iam.Change{}, false, errors.New("away")
+	}
+	return iam.Change{Revision: 1}, true, nil
 }
 
 func TestAViewThatCannotBeConfirmedEnds(t *testing.T) {
