@@ -14,6 +14,9 @@ type Draft struct {
 
 	service *Service
 	now     time.Time
+	// target and detail go into the audit record.
+	target string
+	detail map[string]string
 	// was holds what each touched Ref was in the store: nil for nothing.
 	was map[Ref]Record
 }
@@ -26,6 +29,12 @@ func (s *Service) draft(v *View) *Draft {
 
 // Now gives the time of the edit: for Created.
 func (d *Draft) Now() time.Time { return d.now }
+
+// Concerns says what the edit is of, for its audit record: an ARN, and what
+// more is worth knowing (no secrets).
+func (d *Draft) Concerns(target string, detail map[string]string) {
+	d.target, d.detail = target, detail
+}
 
 // Put writes a record, a pointer to one of the record types, in place of the
 // one of its Ref. The draft keeps the pointer: change nothing behind it later.

@@ -3,6 +3,7 @@ package iam
 import (
 	"context"
 	"errors"
+	"maps"
 
 	"carnet.dev/carnet/internal/core/event"
 	"carnet.dev/carnet/internal/core/fault"
@@ -42,13 +43,29 @@ func (s *Service) Edit(ctx context.Context, e event.Event, fn func(*Draft) error
 		if err := fn(d); err != nil {
 			return err
 		}
-		err := s.commit(ctx, d.change(), func(ctx context.Context) error { return s.record(ctx, e) })
+		done := d.describe(e)
+		err := s.commit(ctx, d.change(), func(ctx context.Context) error { return s.record(ctx, done) })
 		if !errors.Is(err, errChanged) {
 			return err
 		}
 	}
 	return fault.Coded(fault.Conflict, "ConcurrentModification",
 		"The request was rejected because multiple requests to change this object were submitted simultaneously. Wait a few minutes and submit your request again.")
+}
+
+// describe completes the event with what fn said of it.
+func (d *Draft) describe(e event.Event) event.Event {
+	if d.target != "" {
+		e.Target = d.target
+	}
+	if len(d.detail) > 0 {
+		e.Detail = maps.Clone(e.Detail)
+		if e.Detail == nil {
+			e.Detail = map[string]string{}
+		}
+		maps.Copy(e.Detail, d.detail)
+	}
+	return e
 }
 
 var errChanged = fault.Coded(fault.Conflict, "iam.changed", "")
