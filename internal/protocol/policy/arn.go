@@ -66,6 +66,8 @@ type target struct {
 	head   string // the first five fields with their colons
 	fields [5]string
 	last   string
+	// bounded says that the caller has a permissions boundary.
+	bounded bool
 }
 
 func newTarget(resource string) (target, bool) {
@@ -162,13 +164,6 @@ func compileARN(text string, variables bool) (arnPattern, error) {
 		return arnPattern{}, errNotARN
 	}
 	return a, nil
-}
-
-func (a *arnPattern) patterns() []pattern {
-	if a.whole != nil {
-		return []pattern{a.whole}
-	}
-	return a.fields[:]
 }
 
 // match compares with an ARN that splitARN has cut.

@@ -31,14 +31,13 @@ type condition struct {
 	ifExists bool
 	each     quantifier
 
-	patterns  []pattern
-	arns      []arnPattern
-	numbers   []decimal
-	dates     []time.Time
-	networks  []netip.Prefix
-	flags     []bool
-	texts     []string
-	variables bool // some value has a variable
+	patterns []pattern
+	arns     []arnPattern
+	numbers  []decimal
+	dates    []time.Time
+	networks []netip.Prefix
+	flags    []bool
+	texts    []string
 }
 
 type test uint8
@@ -174,14 +173,10 @@ func (c *condition) add(text string, variables bool) error {
 	case testString:
 		p, err := compile(text, variables, c.compare == like)
 		c.patterns = append(c.patterns, p)
-		c.variables = c.variables || p.hasVariable()
 		return err
 	case testARN:
 		a, err := compileARN(text, variables)
 		c.arns = append(c.arns, a)
-		for _, p := range a.patterns() {
-			c.variables = c.variables || p.hasVariable()
-		}
 		return err
 	case testNumeric:
 		d, ok := parseDecimal(text)
@@ -256,13 +251,6 @@ func (c *condition) eval(ctx *Context) verdict {
 		case c.each == forAnyValue || !c.negated:
 			return no
 		}
-	}
-	// A negated operator holds where nothing matches; an unresolved variable
-	// must not make it hold.
-	if c.negated && c.variables && !c.resolvable(ctx) {
-		return no
-	}
-	if !present {
 		return yes
 	}
 	if c.each == oneValue {
@@ -301,27 +289,10 @@ func (c *condition) one(value string, ctx *Context) verdict {
 	return got
 }
 
-func (c *condition) resolvable(ctx *Context) bool {
-	for _, p := range c.patterns {
-		if !p.resolvable(ctx) {
-			return false
-		}
-	}
-	for i := range c.arns {
-		for _, p := range c.arns[i].fields {
-			if !p.resolvable(ctx) {
-				return false
-			}
-		}
-		if !c.arns[i].whole.resolvable(ctx) {
-			return false
-		}
-	}
-	return true
-}
-
 // matches reports whether value fits any of the policy's values, before a
-// negated operator turns it round.
+// negated operator turns it round. A value with an unresolved variable fits
+// nothing, so a negated operator holds against it (IAM User Guide, "Policy
+// variables with no value").
 func (c *condition) matches(value string, ctx *Context) verdict {
 	switch c.test {
 	case testString:

@@ -151,14 +151,12 @@ func (d *Document) eval(r *Request, t *target) outcome {
 // applies reports whether the statement concerns the request, and for a
 // statement with principals how directly.
 func (s *statement) applies(r *Request, t *target) grant {
-	if !s.matchesAction(r.Action) || s.matchesResource(t, &r.Context) != yes {
+	if !s.matchesAction(r.Action) || !s.matchesResource(t, &r.Context) {
 		return notNamed
 	}
-	named := asPrincipal
-	if s.principals != nil {
-		if named = s.principals.match(&r.Principal); named == notNamed {
-			return notNamed
-		}
+	named := s.names(r, t)
+	if named == notNamed {
+		return notNamed
 	}
 	conditions := yes
 	for i := range s.conditions {
@@ -175,6 +173,16 @@ func (s *statement) applies(r *Request, t *target) grant {
 	return named
 }
 
+// names says how directly the statement names the caller. NotPrincipal denies
+// every caller that has a permissions boundary, whoever it lists (IAM User
+// Guide, "Permissions boundaries for IAM entities").
+func (s *statement) names(r *Request, t *target) grant {
+	if s.principals == nil || s.principals.not && t.bounded {
+		return asPrincipal
+	}
+	return s.principals.match(&r.Principal)
+}
+
 func (s *statement) matchesAction(action string) bool {
 	for _, p := range s.actions {
 		if p.matchAction(action) {
@@ -184,30 +192,18 @@ func (s *statement) matchesAction(action string) bool {
 	return s.notAction
 }
 
-// matchesResource says broken for an unresolved variable under NotResource:
-// such a statement does not apply.
-func (s *statement) matchesResource(t *target, c *Context) verdict {
+// matchesResource follows the IAM User Guide, "Policy variables with no value":
+// a resource with an unresolved variable matches nothing, under NotResource too.
+func (s *statement) matchesResource(t *target, c *Context) bool {
 	if s.noResource {
-		return yes
+		return true
 	}
-	unresolved := false
 	for i := range s.resources {
-		r := &s.resources[i]
-		if r.match(t, c) {
-			if s.notResource {
-				return no
-			}
-			return yes
+		if s.resources[i].match(t, c) {
+			return !s.notResource
 		}
-		unresolved = unresolved || s.notResource && !r.last.resolvable(c)
 	}
-	switch {
-	case unresolved:
-		return broken
-	case s.notResource:
-		return yes
-	}
-	return no
+	return s.notResource
 }
 
 // Decide answers r. It allocates nothing.
@@ -216,6 +212,7 @@ func (s *Set) Decide(r *Request) Verdict {
 	if !ok || r.Action == "" {
 		return Verdict{By: ByIdentity}
 	}
+	t.bounded = s.Boundary != nil
 	for _, level := range s.Guardrails {
 		if o, d := evalAll(level, r, &t); o.deny {
 			return denied(ByGuardrail, d, o)

@@ -33,6 +33,7 @@ func (s *Set) Explain(r *Request) Explanation {
 		e.Reason = "because the request names no action on a resource"
 		return e
 	}
+	t.bounded = s.Boundary != nil
 	for _, level := range s.Guardrails {
 		e.add(ByGuardrail, level, r, &t)
 	}
@@ -109,10 +110,10 @@ func (s *statement) unmet(r *Request, t *target) []string {
 	if !s.matchesAction(r.Action) {
 		out = append(out, "Action does not cover "+clip(r.Action))
 	}
-	if s.matchesResource(t, &r.Context) != yes {
+	if !s.matchesResource(t, &r.Context) {
 		out = append(out, "Resource does not cover "+clip(r.Resource))
 	}
-	if s.principals != nil && s.principals.match(&r.Principal) == notNamed {
+	if s.names(r, t) == notNamed {
 		out = append(out, "Principal does not name the caller")
 	}
 	var unparsed []string

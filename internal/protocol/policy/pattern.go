@@ -118,27 +118,6 @@ func (t *token) value(c *Context) (string, bool) {
 	return t.fallback, t.hasFallback
 }
 
-// resolvable reports whether every variable has a value.
-func (p pattern) resolvable(c *Context) bool {
-	for i := range p {
-		if p[i].kind == variable {
-			if _, ok := p[i].value(c); !ok {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-func (p pattern) hasVariable() bool {
-	for i := range p {
-		if p[i].kind == variable {
-			return true
-		}
-	}
-	return false
-}
-
 func (p pattern) isLiteral() bool { return len(p) == 0 || len(p) == 1 && p[0].kind == literal }
 
 func (p pattern) literalText() string {
@@ -157,8 +136,8 @@ func (p pattern) startsWithSegment(first string) bool {
 	return len(p) > 0 && p[0].kind == literal && strings.HasPrefix(p[0].text, first+"/")
 }
 
-// match reports whether the whole of s fits. Every variable must be
-// resolvable.
+// match reports whether the whole of s fits. With an unresolved variable
+// nothing does.
 func (p pattern) match(s string, c *Context) bool { return p.glob(s, c, false) }
 
 // matchAction is match for actions: p is in lower case, s as sent.

@@ -3,11 +3,12 @@
 //
 // Parse refuses what the engine could not evaluate (IAM User Guide, "IAM JSON
 // policy element reference"), so nothing is dropped in silence later. Decide is
-// the hot question and allocates nothing; Explain is the complete one and is
-// held equal to it. An absent context key and an unresolved variable follow
-// AWS: no match. A present value that does not parse denies, in a Deny
-// statement too. Text substituted for a variable is literal and must never act
-// as a wildcard; nothing is allowed but by a matching Allow.
+// the hot question and allocates nothing; Explain is the complete one, Simulate
+// the one of the IAM API, and both are held equal to it. An absent context key
+// and an unresolved variable follow AWS: no match, so a negated operator holds.
+// A present value that does not parse denies, in a Deny statement too. Text
+// substituted for a variable is literal and never acts as a wildcard; nothing is
+// allowed but by a matching Allow.
 package policy
 
 import (

@@ -128,6 +128,7 @@ func (s *Set) simulate(r *Request) Simulated {
 	if !ok || r.Action == "" {
 		return out
 	}
+	t.bounded = s.Boundary != nil
 	v := s.Decide(r)
 	out.Decision = v.decision()
 	guarded := s.limits(&out, r, &t)
@@ -231,7 +232,7 @@ func (s *Set) sources() []sourcePolicy {
 // missing gives the keys that the statement asks for and the request lacks;
 // none where action, principal or resource rule it out whatever they were.
 func (s *statement) missing(r *Request, t *target) []string {
-	if !s.matchesAction(r.Action) || s.principals != nil && s.principals.match(&r.Principal) == notNamed {
+	if !s.matchesAction(r.Action) || s.names(r, t) == notNamed {
 		return nil
 	}
 	var out []string
@@ -247,7 +248,7 @@ func (s *statement) missing(r *Request, t *target) []string {
 	for i := range s.resources {
 		take(s.resources[i].last)
 	}
-	if len(out) == 0 && s.matchesResource(t, &r.Context) != yes {
+	if len(out) == 0 && !s.matchesResource(t, &r.Context) {
 		return nil
 	}
 	for i := range s.conditions {
