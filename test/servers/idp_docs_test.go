@@ -30,7 +30,7 @@ func TestTheIdentityProviderPages(t *testing.T) {
 		}
 		name := strings.TrimSuffix(filepath.Base(page), ".md")
 		blocks := strings.Split(string(text), "```sh\n")[1:]
-		if len(blocks) == 0 && name != "tested" // generated {
+		if len(blocks) == 0 && name != "tested" { // that one is generated
 			t.Errorf("%s holds no command", page)
 		}
 		var script strings.Builder
