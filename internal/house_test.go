@@ -25,7 +25,7 @@ var floors = []string{"core", "protocol", "service", "edge", "app"}
 // cells of an earlier row, or earlier in its own row where siblings says so.
 var serviceOrder = [][]string{
 	{"keyring", "revocation", "audit", "onceonly"},
-	{"directory", "iam", "federation"},
+	{"directory", "iam", "federation", "spkeys"},
 	{"entitlement", "issuer", "cluster"},
 	{"sts", "broker"},
 	{"login", "access", "workload"},

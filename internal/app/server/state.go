@@ -24,6 +24,7 @@ import (
 	sqlkeyring "carnet.dev/carnet/internal/edge/sql/keyring"
 	sqlonceonly "carnet.dev/carnet/internal/edge/sql/onceonly"
 	sqlrevocation "carnet.dev/carnet/internal/edge/sql/revocation"
+	sqlspkeys "carnet.dev/carnet/internal/edge/sql/spkeys"
 	"carnet.dev/carnet/internal/service/audit"
 	"carnet.dev/carnet/internal/service/directory"
 	"carnet.dev/carnet/internal/service/federation"
@@ -31,6 +32,7 @@ import (
 	"carnet.dev/carnet/internal/service/keyring"
 	"carnet.dev/carnet/internal/service/onceonly"
 	"carnet.dev/carnet/internal/service/revocation"
+	"carnet.dev/carnet/internal/service/spkeys"
 )
 
 // mostOnceIDs bounds the one-use ids that are kept: some 300 sign-ins a second
@@ -49,6 +51,7 @@ type state struct {
 	once       *onceonly.Once
 	directory  *directory.Directory
 	federation *federation.Service
+	spkeys     *spkeys.Service
 	feed       *revocation.Feed
 	trail      *audit.Writer
 	iam        *iam.Service
@@ -116,6 +119,12 @@ func (s *state) open(ctx context.Context, development bool, id string) error {
 	s.federation, err = federation.New(ctx, federation.Config{
 		Store: sqlfederation.Store{DB: s.db}, Installations: sqlfederation.Store{DB: s.db}, Accounts: federationAccounts(s.config),
 		State: s.db, Trail: s.trail, Now: s.now, Logger: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	s.spkeys, err = spkeys.Open(ctx, spkeys.Config{
+		Store: sqlspkeys.Store{DB: s.db}, Sealer: s.ring, State: s.db, Trail: s.trail, Now: s.now, Logger: s.log,
 	})
 	if err != nil {
 		return err
