@@ -101,6 +101,15 @@ browser: build ## pages and the cross-site sign-in in a real headless Chromium
 	@.ci/need chromium
 	CARNET_BINARY=$(abspath $(BIN)) go test -count=1 -tags interop -timeout 10m -run 'Browser' -v ./internal/edge/web/... ./test/browser/...
 
+# IDP_ROWS, a regular expression, picks rows; only what they need is installed.
+.PHONY: interop-idp
+interop-idp: build ## people sign in through real identity providers (IDP_ROWS picks rows)
+	@set -e; for idp in simplesamlphp samlp keycloak; do \
+	  if [[ -z "$(IDP_ROWS)" ]] || grep -qi "$$idp" <<<"$(IDP_ROWS)"; then .ci/need $$idp; fi; done
+	@if [[ -z "$(IDP_ROWS)" ]] || grep -qi chromium <<<"$(IDP_ROWS)"; then .ci/need chromium; fi
+	CARNET_BINARY=$(abspath $(BIN)) CARNET_IDPS=$(abspath $(BUILD))/idps IDP_ROWS='$(IDP_ROWS)' \
+	  go test -count=1 -tags interop -timeout 20m -v ./test/idp/...
+
 .PHONY: state-suites
 state-suites: build ## conformance, crash and several-server suites on SQLite and a real PostgreSQL
 	@.ci/need postgres

@@ -23,6 +23,8 @@ type SP struct {
 	SLO      string              // where logout messages go, by POST; empty where it has none
 	Signing  []*x509.Certificate // that its requests are signed with
 	Encrypt  *rsa.PublicKey      // that assertions may be encrypted for
+	// EncryptCertificate is the certificate of Encrypt, where one was read.
+	EncryptCertificate *x509.Certificate
 }
 
 // spMetadata is what is read of a service provider's metadata.
@@ -71,7 +73,7 @@ func ParseSP(metadata []byte) (SP, error) {
 				sp.Signing = append(sp.Signing, c)
 			}
 			if public, ok := c.PublicKey.(*rsa.PublicKey); ok && k.Use != "signing" && sp.Encrypt == nil {
-				sp.Encrypt = public
+				sp.Encrypt, sp.EncryptCertificate = public, c
 			}
 		}
 	}
