@@ -58,6 +58,10 @@ type account struct {
 	internal bool
 }
 
+// keptOpen is how many connections to one STS wait for the next sign-in: a
+// handshake for each role would cost more than the exchange.
+const keptOpen = 64
+
 // New makes a client for these accounts.
 func New(accounts []Account) *Client {
 	c := &Client{accounts: make(map[string]account, len(accounts))}
@@ -73,9 +77,10 @@ func New(accounts []Account) *Client {
 		switch {
 		case a.HTTP != nil:
 			o.HTTPClient = a.HTTP
-		case a.RootCAs != nil:
+		default:
 			o.HTTPClient = awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
 				t.TLSClientConfig.RootCAs = a.RootCAs
+				t.MaxIdleConnsPerHost = keptOpen
 			})
 		}
 		c.accounts[a.ID] = account{sts: sts.New(o), internal: a.Internal}
