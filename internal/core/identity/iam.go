@@ -1,7 +1,7 @@
 package identity
 
-// NewIAMID makes the unique id of an IAM entity, shaped as AWS's: a prefix of
-// four letters that says the kind (IAM User Guide, "Understanding unique ID
+// NewIAMID makes the unique id of an IAM entity, shaped as AWS's: a prefix
+// that says the kind (IAM User Guide, "Understanding unique ID
 // prefixes": AGPA group, ANPA managed policy, AIPA instance profile, AKIA
 // long-term access key), then 17 letters or digits; 16 for an access key.
 func NewIAMID(prefix string) string {

@@ -159,7 +159,7 @@ func (c *compiler) partition(account string) (string, error) {
 }
 
 func (c *compiler) role(r *RoleRecord) error {
-	managed, needs, err := c.attachments(r.Attached, r.Boundary)
+	managed, needs, err := c.attachments(r.Account, r.Attached, r.Boundary)
 	if err != nil {
 		return err
 	}
@@ -209,25 +209,32 @@ func (role *Role) check(r *RoleRecord) error {
 
 // attachments finds the managed policies that a principal rests on. A missing
 // one is an error: it may have held a deny.
-func (c *compiler) attachments(attached []string, boundary *Policy) (found []*policy.Document, needs []any, err error) {
+func (c *compiler) attachments(account string, attached []string, boundary *Policy) (found []*policy.Document, needs []any, err error) {
 	if len(attached) > mostAttached {
 		return nil, nil, limited("Cannot exceed quota for PoliciesPerRole: %d", mostAttached)
 	}
 	for _, name := range attached {
-		p, ok := c.managed[name]
+		p, ok := c.attachable(account, name)
 		if !ok {
 			return nil, nil, noPolicy(name)
 		}
 		found, needs = append(found, p.Identity), append(needs, p)
 	}
 	if boundary != nil && boundary.ARN != "" {
-		p, ok := c.managed[boundary.ARN]
+		p, ok := c.attachable(account, boundary.ARN)
 		if !ok {
 			return nil, nil, noPolicy(boundary.ARN)
 		}
 		needs = append(needs, p)
 	}
 	return found, needs, nil
+}
+
+// attachable finds a managed policy of the account or of AWS's own.
+func (c *compiler) attachable(account, arn string) (*ManagedPolicy, bool) {
+	p, ok := c.managed[arn]
+	partition := c.view.partitions[account]
+	return p, ok && (strings.HasPrefix(arn, "arn:"+partition+":iam::"+account+":") || strings.HasPrefix(arn, "arn:"+partition+":iam::aws:"))
 }
 
 func noPolicy(name string) error {
@@ -264,15 +271,14 @@ func compileInline(k principalKind, name string, policies []Policy) ([]*policy.D
 			return nil, invalid("policy %q stands twice", p.Name)
 		}
 		seen[p.Name] = true
+		if total += textSize(p.Document); total > k.mostInline {
+			return nil, limited("Maximum policy size of %d bytes exceeded for %s %s", k.mostInline, k.word, name)
+		}
 		d, err := compilePolicy(policy.Identity, p)
 		if err != nil {
 			return nil, err
 		}
-		total += d.Size()
 		out = append(out, d)
-	}
-	if total > k.mostInline {
-		return nil, limited("Maximum policy size of %d bytes exceeded for %s %s", k.mostInline, k.word, name)
 	}
 	return out, nil
 }

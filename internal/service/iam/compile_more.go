@@ -151,7 +151,7 @@ type compiledGroup struct {
 }
 
 func (c *compiler) group(r *GroupRecord) error {
-	managed, needs, err := c.attachments(r.Attached, nil)
+	managed, needs, err := c.attachments(r.Account, r.Attached, nil)
 	if err != nil {
 		return err
 	}
@@ -175,7 +175,7 @@ func (c *compiler) group(r *GroupRecord) error {
 }
 
 func (c *compiler) user(r *UserRecord) error {
-	managed, needs, err := c.attachments(r.Attached, r.Boundary)
+	managed, needs, err := c.attachments(r.Account, r.Attached, r.Boundary)
 	if err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ func (v *View) pin(kind policy.Kind, p Policy) (Policy, error) {
 	for _, name := range d.RolePrincipals() {
 		id := v.principalID(name)
 		if id == "" {
-			return p, fault.Coded(fault.Invalid, "MalformedPolicyDocument", "Invalid principal in policy: there is no "+name)
+			return p, fault.Coded(fault.Invalid, "MalformedPolicyDocument", `Invalid principal in policy: "AWS":"`+name+`"`)
 		}
 		if p.Pins == nil {
 			p.Pins = map[string]string{}

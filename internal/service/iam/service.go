@@ -45,8 +45,12 @@ type Config struct {
 	// BucketAccount gives the account to which the configuration's rules
 	// give a bucket.
 	BucketAccount func(bucket string) (account string, ok bool)
-	Trail         Trail // nil: nothing is recorded; for tests and tools
-	Now           func() time.Time
+	// LoopbackProviders lets OpenID Connect providers on loopback addresses
+	// have a port and no TLS.
+	LoopbackProviders bool
+	Quotas            Quotas
+	Trail             Trail // nil: nothing is recorded; for tests and tools
+	Now               func() time.Time
 	// Stale is how long a view counts after a failed attempt to renew it;
 	// 0 means 60 s (design 7.5).
 	Stale  time.Duration

@@ -4,6 +4,7 @@ import (
 	"reflect"
 	"slices"
 	"sort"
+	"strings"
 
 	"carnet.dev/carnet/internal/core/identity"
 )
@@ -194,6 +195,17 @@ func (v *View) ManagedPolicy(account, name string) (ManagedPolicyRecord, bool) {
 // ManagedPolicies lists the customer managed policies of an account by name.
 func (v *View) ManagedPolicies(account string) []ManagedPolicyRecord {
 	return list[ManagedPolicyRecord](v, KindManagedPolicy, account)
+}
+
+// HasManagedPolicy reports whether entities of an account can have the managed
+// policy with that ARN: one of their account's, or AWS's own.
+func (v *View) HasManagedPolicy(account, arn string) bool {
+	partition := v.partitions[account]
+	if name, ok := strings.CutPrefix(arn, "arn:"+partition+":iam::aws:policy/"); ok {
+		return slices.ContainsFunc(awsOwn(), func(p awsPolicy) bool { return p.name == name })
+	}
+	r, ok := v.ManagedPolicy(account, arn[strings.LastIndexByte(arn, '/')+1:])
+	return ok && r.ARN(partition) == arn
 }
 
 // InstanceProfile finds an instance profile by name.
