@@ -11,6 +11,7 @@ func operations() map[string]operation {
 	table := map[string]operation{}
 	for _, part := range []map[string]operation{
 		absentOperations(),
+		samlOperations(), oidcOperations(), roleOperations(), profileOperations(),
 	} {
 		maps.Copy(table, part)
 	}

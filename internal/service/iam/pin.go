@@ -1,6 +1,7 @@
 package iam
 
 import (
+	"encoding/json"
 	"strings"
 
 	"carnet.dev/carnet/internal/core/arn"
@@ -48,4 +49,58 @@ func (v *View) principalID(name string) string {
 		}
 	}
 	return ""
+}
+
+// Shown gives the text of a policy as people shall see it: where a role or
+// user that it names is gone, or was made again, the unique id of the old one
+// stands in its ARN's place (IAM User Guide, "AWS JSON policy elements:
+// Principal").
+func (v *View) Shown(p Policy) string {
+	stale := map[string]string{}
+	for name, id := range p.Pins {
+		if v.principalID(name) != id {
+			stale[name] = id
+		}
+	}
+	if len(stale) == 0 {
+		return p.Document
+	}
+	var tree any
+	reader := json.NewDecoder(strings.NewReader(p.Document))
+	reader.UseNumber()
+	if err := reader.Decode(&tree); err != nil {
+		return p.Document
+	}
+	root, _ := tree.(map[string]any)
+	statements, several := root["Statement"].([]any)
+	if !several {
+		statements = []any{root["Statement"]}
+	}
+	for _, s := range statements {
+		s, _ := s.(map[string]any)
+		for _, element := range []string{"Principal", "NotPrincipal"} {
+			if named, ok := s[element].(map[string]any); ok {
+				named["AWS"] = renamed(named["AWS"], stale)
+			}
+		}
+	}
+	out, err := json.Marshal(tree)
+	if err != nil {
+		return p.Document
+	}
+	return string(out)
+}
+
+func renamed(names any, to map[string]string) any {
+	switch names := names.(type) {
+	case string:
+		if id, ok := to[names]; ok {
+			return id
+		}
+	case []any:
+		for i := range names {
+			names[i] = renamed(names[i], to)
+		}
+	}
+	return names
 }

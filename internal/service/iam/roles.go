@@ -182,13 +182,14 @@ func (d *Draft) SetRoleBoundary(account, name, policyARN string) error {
 			r.Boundary = nil
 			return nil
 		}
-		r.Boundary = boundaryByARN(policyARN)
+		r.Boundary = BoundaryOf(policyARN)
 		return d.attachable(account, policyARN)
 	})
 	return err
 }
 
-func boundaryByARN(arn string) *Policy {
+// BoundaryOf makes a permissions boundary of a managed policy.
+func BoundaryOf(arn string) *Policy {
 	return &Policy{Name: arn[strings.LastIndexByte(arn, '/')+1:], ARN: arn}
 }
 

@@ -134,6 +134,26 @@ func parseRSAKey(text []byte) (*rsa.PrivateKey, error) {
 	return key, nil
 }
 
+// TagSAMLProvider sets tags. Errors: NoSuchEntity, LimitExceeded.
+func (d *Draft) TagSAMLProvider(account, name string, tags map[string]string) error {
+	return d.retagProvider(account, name, func(have map[string]string) map[string]string { return MergeTags(have, tags) })
+}
+
+// UntagSAMLProvider takes tags off. Errors: NoSuchEntity.
+func (d *Draft) UntagSAMLProvider(account, name string, keys []string) error {
+	return d.retagProvider(account, name, func(have map[string]string) map[string]string { return WithoutTags(have, keys) })
+}
+
+func (d *Draft) retagProvider(account, name string, change func(map[string]string) map[string]string) error {
+	r, ok := d.Provider(account, name)
+	if !ok {
+		return d.noProvider(account, name)
+	}
+	r.Tags = change(r.Tags)
+	d.Put(&r)
+	return nil
+}
+
 // DeleteSAMLProvider takes a SAML provider out. Policies that name it stay, as
 // on AWS. Errors: NoSuchEntity.
 func (d *Draft) DeleteSAMLProvider(account, name string) error {
