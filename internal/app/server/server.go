@@ -103,7 +103,7 @@ func (srv *Server) wireSite(o Options) error {
 	if err != nil {
 		return err
 	}
-	metadata, err := saml.SPMetadata(c.SAMLURL())
+	metadata, err := saml.SPMetadata(saml.SP{URL: c.SAMLURL()})
 	if err != nil {
 		return err
 	}

@@ -139,7 +139,7 @@ func TestSignInByRedirect(t *testing.T) {
 		w := start(t, func(c *devidp.Config) { c.SignResponse = signResponse })
 		r := request()
 		r.Destination = w.idp.SSOURL()
-		target, err := r.RedirectURL(`state "<&>' `)
+		target, err := r.RedirectURL(`state "<&>' `, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -193,7 +193,7 @@ func wantPolicy(t *testing.T, header http.Header, page, formAction string) {
 func TestSignInByPost(t *testing.T) {
 	t.Parallel()
 	w := start(t, nil)
-	form, err := request().PostForm()
+	form, err := request().PostForm(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -258,7 +258,7 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		r := request()
 		r.Destination = w.idp.SSOURL()
 		change(&r)
-		s, err := r.PostForm()
+		s, err := r.PostForm(nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -286,7 +286,7 @@ func TestRequestsThatAreRefused(t *testing.T) {
 	r := request()
 	r.Destination = w.idp.SSOURL()
 	r.AuthnContext = []string{strings.Repeat("0", 10<<20)}
-	bomb, err := r.RedirectURL("")
+	bomb, err := r.RedirectURL("", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package saml
 
 import (
+	"crypto/rsa"
 	"crypto/x509"
 	"time"
 )
@@ -51,8 +52,24 @@ type Expect struct {
 	MaxBytes int
 	// AcceptExpiredCertificate takes a pinned certificate outside its dates.
 	AcceptExpiredCertificate bool
+	// AllowSHA1 admits RSA and ECDSA signatures and digests with SHA-1.
+	AllowSHA1 bool
 	// Signed says what has to be signed.
 	Signed Signed
+	// Decrypt opens encrypted assertions; nil refuses them by name.
+	Decrypt *Decrypter
+	// RequireEncrypted refuses an assertion in the clear.
+	RequireEncrypted bool
+}
+
+// Decrypter opens what was encrypted for us: keys wrapped by RSA-OAEP, content
+// by AES-GCM. RSA 1.5 is never taken.
+type Decrypter struct {
+	// Keys are tried in order: the current one first, then retired ones whose
+	// certificate identity providers may still use.
+	Keys []*rsa.PrivateKey
+	// AllowCBC admits AES-CBC, which protects content against reading only.
+	AllowCBC bool
 }
 
 // STSExpect is what STS knows of an assertion: not for whom it was made. It
@@ -63,6 +80,11 @@ type STSExpect struct {
 	Skew                     time.Duration
 	MaxBytes                 int
 	AcceptExpiredCertificate bool
+	AllowSHA1                bool
+	// Decrypt opens encrypted assertions; nil refuses them by name.
+	Decrypt *Decrypter
+	// RequireEncrypted refuses an assertion in the clear.
+	RequireEncrypted bool
 }
 
 // Assertion holds the facts of one verified assertion. Each of them was read
@@ -73,6 +95,8 @@ type Assertion struct {
 	// ResponseID is the response's ID when the response itself was signed,
 	// else empty.
 	ResponseID string
+	// Encrypted: the assertion came encrypted for us.
+	Encrypted bool
 
 	Issuer          string
 	NameID          string // the subject, as the identity provider wrote it
@@ -122,6 +146,22 @@ func (a *Assertion) Values(name string) []string {
 	var out []string
 	for _, at := range a.Attributes {
 		if at.Name == name {
+			out = append(out, at.Values...)
+		}
+	}
+	return out
+}
+
+// AttributeMatch gives all values of the attributes that a setting names: by
+// Name, and when no attribute has that Name, by FriendlyName. It serves mapped
+// facts such as groups and mail; what AWS reads is found by Values alone.
+func (a *Assertion) AttributeMatch(name string) []string {
+	out := a.Values(name)
+	if len(out) > 0 || name == "" {
+		return out
+	}
+	for _, at := range a.Attributes {
+		if at.FriendlyName == name {
 			out = append(out, at.Values...)
 		}
 	}

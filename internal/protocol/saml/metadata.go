@@ -2,11 +2,15 @@ package saml
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/pem"
+	"fmt"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -32,6 +36,8 @@ const (
 type Endpoint struct {
 	Binding  string
 	Location string // absolute URL
+	// ResponseLocation is where answers go; empty when they go to Location.
+	ResponseLocation string
 }
 
 // Metadata is what an administrator told us of an identity provider.
@@ -42,29 +48,61 @@ type Metadata struct {
 	// Certificates holds the pinned signing certificates, at least one.
 	Certificates            []*x509.Certificate
 	WantAuthnRequestsSigned bool
-	ValidUntil              time.Time // zero when not stated
+	NameIDFormats           []string      // whole URNs, as offered; may be empty
+	ValidUntil              time.Time     // zero when not stated
+	CacheDuration           time.Duration // zero when not stated
 }
 
-// SSOLocation gives the URL for a binding.
+// SSOLocation gives the single sign-on URL for a binding.
 func (m *Metadata) SSOLocation(binding string) (string, bool) {
-	for _, e := range m.SSO {
+	e, ok := endpointOf(m.SSO, binding)
+	return e.Location, ok
+}
+
+// SLOLocation gives the URL for logout requests by a binding.
+func (m *Metadata) SLOLocation(binding string) (string, bool) {
+	e, ok := endpointOf(m.SLO, binding)
+	return e.Location, ok
+}
+
+// SLOResponseLocation gives the URL for logout responses by a binding.
+func (m *Metadata) SLOResponseLocation(binding string) (string, bool) {
+	e, ok := endpointOf(m.SLO, binding)
+	if e.ResponseLocation != "" {
+		return e.ResponseLocation, ok
+	}
+	return e.Location, ok
+}
+
+func endpointOf(places []Endpoint, binding string) (Endpoint, bool) {
+	for _, e := range places {
 		if e.Binding == binding {
-			return e.Location, true
+			return e, true
 		}
 	}
-	return "", false
+	return Endpoint{}, false
 }
 
 func unusable(why string) error {
-	return refuse(fault.Invalid, CheckMetadata, "The metadata can't be used: "+why).
-		WithMend("export the metadata at the identity provider again")
+	return refuse(fault.Invalid, CheckMetadata, "The metadata can't be used: "+why)
 }
 
 // ParseMetadata reads the metadata of one identity provider
-// (saml-metadata-2.0-os), at most 1 MiB. Metadata without a signing
-// certificate is refused: nothing could be verified with it. Its own signature
-// is not read; it is an administrator's word that it is the right one.
-func ParseMetadata(src []byte) (*Metadata, error) {
+// (saml-metadata-2.0-os), at most 1 MiB, which may be a list that holds one.
+// Metadata without a signing certificate is refused: nothing could be verified
+// with it. Its own signature is not read; it is an administrator's word that it
+// is the right one. Encryption certificates are not read: we encrypt nothing.
+func ParseMetadata(src []byte) (*Metadata, error) { return parseMetadata(src, "") }
+
+// ParseMetadataFor is ParseMetadata for one entity of a list of several.
+func ParseMetadataFor(src []byte, entityID string) (*Metadata, error) {
+	if entityID == "" {
+		return nil, unusable("no entity ID to look for was given")
+	}
+	return parseMetadata(src, entityID)
+}
+
+func parseMetadata(src []byte, wanted string) (*Metadata, error) {
 	src = bytes.TrimPrefix(src, []byte("\xef\xbb\xbf"))
 	root, err := parseTree(src, xmlsafe.Limits{
 		Bytes: maxMetadata, Depth: 32, Elements: 20_000, Attributes: 40_000, PerElement: 24, Prefixes: 32, Comments: true,
@@ -72,7 +110,7 @@ func ParseMetadata(src []byte) (*Metadata, error) {
 	if err != nil {
 		return nil, err
 	}
-	entity, role, err := findIdentityProvider(root)
+	entity, role, err := findIdentityProvider(root, wanted)
 	if err != nil {
 		return nil, err
 	}
@@ -95,37 +133,69 @@ func ParseMetadata(src []byte) (*Metadata, error) {
 	if len(m.SSO) == 0 {
 		return nil, unusable("it has no single sign-on service by redirect or POST")
 	}
+	for _, el := range named(role, nsMetadata, "NameIDFormat") {
+		if s, ok := text(el); ok {
+			m.NameIDFormats = append(m.NameIDFormats, strings.TrimSpace(s))
+		}
+	}
 	m.Certificates, err = signingCertificates(role)
 	return m, err
 }
 
-// findIdentityProvider finds the one SAML 2.0 identity provider, which may be
-// wrapped in a list of entities.
-func findIdentityProvider(root *etree.Element) (entity, role *etree.Element, err error) {
-	entities := []*etree.Element{root}
-	if is(root, nsMetadata, "EntitiesDescriptor") {
-		entities = named(root, nsMetadata, "EntityDescriptor")
-	} else if !is(root, nsMetadata, "EntityDescriptor") {
+// findIdentityProvider finds the one SAML 2.0 identity provider, or the one of
+// the wanted name, in a list of entities too.
+func findIdentityProvider(root *etree.Element, wanted string) (entity, role *etree.Element, err error) {
+	if !is(root, nsMetadata, "EntitiesDescriptor") && !is(root, nsMetadata, "EntityDescriptor") {
 		return nil, nil, unusable("it is not SAML 2.0 metadata")
 	}
-	found := 0
-	for _, e := range entities {
+	var names []string
+	for _, e := range entities(root) {
 		for _, r := range named(e, nsMetadata, "IDPSSODescriptor") {
-			if slices.Contains(strings.Fields(attrValue(r, "protocolSupportEnumeration")), nsProtocol) {
-				entity, role = e, r
-				found++
+			name := attrValue(e, "entityID")
+			if (wanted == "" || name == wanted) && slices.Contains(strings.Fields(attrValue(r, "protocolSupportEnumeration")), nsProtocol) {
+				entity, role, names = e, r, append(names, clip(name))
 			}
 		}
 	}
-	if found != 1 {
-		return nil, nil, unusable("it has to describe exactly one SAML 2.0 identity provider")
+	switch {
+	case len(names) == 1:
+		return entity, role, nil
+	case len(names) == 0 && wanted != "":
+		return nil, nil, unusable("it describes no SAML 2.0 identity provider " + clip(wanted))
+	case len(names) == 0:
+		return nil, nil, unusable("it describes no SAML 2.0 identity provider")
+	case len(names) > 10:
+		names = append(names[:10], fmt.Sprintf("and %d more", len(names)-10))
 	}
-	return entity, role, nil
+	return nil, nil, refuse(fault.Invalid, CheckMetadata, "The metadata can't be used: it describes several SAML 2.0 identity providers: "+strings.Join(names, ", ")).
+		WithMend("name the entity ID of the one that is meant, or export its metadata alone")
 }
 
-// readValidity takes the earliest validUntil of the three levels.
+// entities gives every entity of a list, which may hold lists.
+func entities(root *etree.Element) []*etree.Element {
+	if is(root, nsMetadata, "EntityDescriptor") {
+		return []*etree.Element{root}
+	}
+	out := named(root, nsMetadata, "EntityDescriptor")
+	for _, list := range named(root, nsMetadata, "EntitiesDescriptor") {
+		out = append(out, entities(list)...)
+	}
+	return out
+}
+
+// readValidity takes the earliest validUntil and the shortest cacheDuration of
+// the three levels.
 func (m *Metadata) readValidity(levels ...*etree.Element) error {
 	for _, el := range levels {
+		if s, stated := attr(el, "cacheDuration"); stated {
+			d, ok := duration(s)
+			if !ok {
+				return unusable("cacheDuration is malformed")
+			}
+			if m.CacheDuration == 0 || d < m.CacheDuration {
+				m.CacheDuration = d
+			}
+		}
 		s, stated := attr(el, "validUntil")
 		if !stated {
 			continue
@@ -145,13 +215,14 @@ func (m *Metadata) readValidity(levels ...*etree.Element) error {
 func endpoints(role *etree.Element, tag string) ([]Endpoint, error) {
 	var out []Endpoint
 	for _, el := range named(role, nsMetadata, tag) {
-		e := Endpoint{Binding: attrValue(el, "Binding"), Location: attrValue(el, "Location")}
+		e := Endpoint{Binding: attrValue(el, "Binding"), Location: attrValue(el, "Location"), ResponseLocation: attrValue(el, "ResponseLocation")}
 		if e.Binding != BindingRedirect && e.Binding != BindingPOST {
 			continue
 		}
-		u, err := url.Parse(e.Location)
-		if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || u.User != nil {
-			return nil, unusable("a " + tag + " location is no absolute http or https URL")
+		for _, at := range []string{e.Location, cmp.Or(e.ResponseLocation, e.Location)} {
+			if u, err := url.Parse(at); err != nil || !isWebURL(u) || u.User != nil {
+				return nil, unusable("a " + tag + " location is no absolute http or https URL")
+			}
 		}
 		out = append(out, e)
 	}
@@ -197,6 +268,12 @@ func readCertificate(el *etree.Element) (*x509.Certificate, error) {
 	if err != nil {
 		return nil, unusable("a certificate is not base64")
 	}
+	return usableCertificate(der)
+}
+
+// usableCertificate reads a certificate whose key is strong enough. Its dates
+// are judged when it is used, and by the setting of the identity provider.
+func usableCertificate(der []byte) (*x509.Certificate, error) {
 	cert, err := x509.ParseCertificate(der)
 	if err != nil {
 		return nil, unusable("a certificate is malformed")
@@ -211,4 +288,70 @@ func readCertificate(el *etree.Element) (*x509.Certificate, error) {
 		return nil, unusable("the key of a certificate is neither RSA nor ECDSA")
 	}
 	return cert, nil
+}
+
+// ParseCertificates reads the signing certificates that an administrator
+// entered: one or more in PEM, or one as bare base64, as it stands in metadata.
+func ParseCertificates(src []byte) ([]*x509.Certificate, error) {
+	if len(src) > maxMetadata {
+		return nil, refuse(fault.TooLarge, CheckSize, "The certificates are over the size limit")
+	}
+	var out []*x509.Certificate
+	if !bytes.Contains(src, []byte("-----BEGIN")) {
+		der, err := decodeBase64(string(src))
+		if err != nil || len(der) == 0 {
+			return nil, unusable("what was entered is neither PEM nor base64")
+		}
+		cert, err := usableCertificate(der)
+		return append(out, cert), err
+	}
+	for {
+		block, rest := pem.Decode(src)
+		if block == nil {
+			break
+		}
+		if block.Type != "CERTIFICATE" {
+			return nil, unusable("the PEM holds something else than certificates")
+		}
+		cert, err := usableCertificate(block.Bytes)
+		if err != nil {
+			return nil, err
+		}
+		if out, src = append(out, cert), rest; len(out) > maxCertificates {
+			return nil, unusable("it has more than 10 signing certificates")
+		}
+	}
+	if len(out) == 0 || len(bytes.TrimSpace(src)) > 0 {
+		return nil, unusable("the PEM is broken, or text stands behind it")
+	}
+	return out, nil
+}
+
+// duration reads an xs:duration of days, hours, minutes and seconds; months and
+// years are taken as 30 and 365 days.
+func duration(s string) (time.Duration, bool) {
+	rest, ok := strings.CutPrefix(s, "P")
+	if !ok || len(s) > 64 || rest == "" || strings.HasSuffix(rest, "T") {
+		return 0, false
+	}
+	const day = 24 * time.Hour
+	units := map[string]time.Duration{"Y": 365 * day, "M": 30 * day, "D": day, "TH": time.Hour, "TM": time.Minute, "TS": time.Second}
+	total, part := time.Duration(0), ""
+	for rest != "" {
+		if part == "" && rest[0] == 'T' {
+			part, rest = "T", rest[1:]
+		}
+		n := strings.IndexFunc(rest, func(r rune) bool { return (r < '0' || r > '9') && r != '.' })
+		if n < 1 {
+			return 0, false
+		}
+		value, err := strconv.ParseFloat(rest[:n], 64)
+		unit := units[part+rest[n:n+1]]
+		if err != nil || unit == 0 || (unit != time.Second && strings.Contains(rest[:n], ".")) {
+			return 0, false
+		}
+		delete(units, part+rest[n:n+1])
+		total, rest = total+time.Duration(min(value*float64(unit), float64(10*365*day))), rest[n+1:]
+	}
+	return total, true
 }

@@ -20,9 +20,9 @@ func (v *verifier) readAssertion(el *etree.Element) (*Assertion, error) {
 	}
 	issued, ok := instant(attrValue(el, "IssueInstant"))
 	if !ok || v.early(issued) {
-		return nil, refuse(fault.Unauthenticated, CheckIssueInstant, "The assertion's time of issue is missing, malformed or in the future").
-			WithMend("compare the clocks of the identity provider and of this server")
+		return nil, refuse(fault.Unauthenticated, CheckIssueInstant, "The assertion's time of issue is missing, malformed or in the future")
 	}
+	v.pass(CheckIssueInstant, issued.Format(time.RFC3339))
 	a := &Assertion{ID: attrValue(el, "ID"), Issuer: v.idp.EntityID, IssueInstant: issued}
 	for _, step := range []func(*etree.Element, *Assertion) error{v.readSubject, v.readConditions, v.readAuthnStatement, v.readAttributes} {
 		if err := step(el, a); err != nil {
@@ -37,22 +37,32 @@ func (v *verifier) readSubject(assertion *etree.Element, a *Assertion) error {
 	if subject == nil {
 		return refuse(fault.Invalid, CheckSubject, "The assertion has no subject")
 	}
-	if len(named(subject, nsAssertion, "EncryptedID")) > 0 {
-		return refuse(fault.Unsupported, CheckEncrypted, "The NameID is encrypted, which is not supported")
+	name, err := readNameID(subject)
+	if err != nil {
+		return err
 	}
-	nameID := one(subject, nsAssertion, "NameID")
-	if nameID == nil {
-		return refuse(fault.Invalid, CheckSubject, "The subject has no NameID, or several")
-	}
-	name, ok := text(nameID)
-	if !ok || !isPlainName(name) {
-		return refuse(fault.Invalid, CheckSubject, "The NameID is empty, too long, or holds markup, invisible characters or spaces around it")
-	}
-	a.NameID = name
-	a.NameIDFormat = attrValue(nameID, "Format")
-	a.NameQualifier = attrValue(nameID, "NameQualifier")
-	a.SPNameQualifier = attrValue(nameID, "SPNameQualifier")
+	a.NameID, a.NameIDFormat, a.NameQualifier, a.SPNameQualifier = name.name, name.format, name.qualifier, name.spQualifier
+	v.pass(CheckSubject, a.NameID, a.NameIDFormat)
 	return v.readConfirmation(named(subject, nsAssertion, "SubjectConfirmation"), a)
+}
+
+// nameID is what a NameID says.
+type nameID struct{ name, format, qualifier, spQualifier string }
+
+// readNameID reads the one NameID inside a verified element.
+func readNameID(el *etree.Element) (nameID, error) {
+	if len(named(el, nsAssertion, "EncryptedID")) > 0 {
+		return nameID{}, refuse(fault.Unsupported, CheckEncrypted, "The NameID is encrypted, which is not supported")
+	}
+	found := one(el, nsAssertion, "NameID")
+	if found == nil {
+		return nameID{}, refuse(fault.Invalid, CheckSubject, "The subject has no NameID, or several")
+	}
+	name, ok := text(found)
+	if !ok || !isPlainName(name) {
+		return nameID{}, refuse(fault.Invalid, CheckSubject, "The NameID is empty, too long, or holds markup, invisible characters or spaces around it")
+	}
+	return nameID{name, attrValue(found, "Format"), attrValue(found, "NameQualifier"), attrValue(found, "SPNameQualifier")}, nil
 }
 
 // isPlainName keeps two names that look alike from being two people: no
@@ -72,7 +82,7 @@ func isPlainName(s string) bool {
 // readConfirmation takes the first bearer confirmation that holds. When none
 // does, the first one's refusal is told.
 func (v *verifier) readConfirmation(confirmations []*etree.Element, a *Assertion) error {
-	if v.sp == nil && len(confirmations) != 1 {
+	if !v.bound && len(confirmations) != 1 {
 		return refuse(fault.Invalid, CheckConfirmation, "The assertion has to hold exactly one SubjectConfirmation")
 	}
 	var first error
@@ -105,34 +115,61 @@ func (v *verifier) readBearer(confirmation *etree.Element, a *Assertion) error {
 	if recipient == "" {
 		return refuse(fault.Invalid, CheckRecipient, "The bearer confirmation names no recipient")
 	}
-	if v.sp != nil {
-		if recipient != v.sp.ACS {
-			return refuse(fault.Unauthenticated, CheckRecipient, fmt.Sprintf("The assertion was made for recipient %q, not for %q", clip(recipient), v.sp.ACS)).
-				WithMend("set the SAML URL of this installation as recipient at the identity provider")
+	if v.bound {
+		if recipient != v.want.ACS {
+			return refuse(fault.Unauthenticated, CheckRecipient, fmt.Sprintf("The assertion was made for recipient %q, not for %q", clip(recipient), v.want.ACS))
 		}
 		if err := v.checkInResponseTo(inResponseTo); err != nil {
 			return err
 		}
 	}
-	end, ok := instant(attrValue(data, "NotOnOrAfter"))
-	if !ok {
-		return refuse(fault.Invalid, CheckConfirmationTime, "The bearer confirmation does not say until when it holds")
+	end, stated, err := v.until(data, "NotOnOrAfter", CheckConfirmationTime, CheckConfirmationTime)
+	if err == nil && !stated {
+		err = refuse(fault.Invalid, CheckConfirmationTime, "The bearer confirmation does not say until when it holds")
 	}
-	if v.past(end) {
-		return v.expired(CheckConfirmationTime, "The assertion could be presented until", end)
+	if err == nil {
+		err = v.since(data, CheckConfirmationTime, CheckConfirmationTime)
 	}
-	if s, stated := attr(data, "NotBefore"); stated {
-		if begin, ok := instant(s); !ok || v.early(begin) {
-			return refuse(fault.Unauthenticated, CheckConfirmationTime, "The bearer confirmation does not hold yet")
-		}
+	if err != nil {
+		return err
 	}
+	v.pass(CheckRecipient, recipient)
 	a.Recipient, a.InResponseTo, a.NotOnOrAfter = recipient, inResponseTo, end
 	return nil
 }
 
-func (v *verifier) expired(check, what string, end time.Time) error {
-	return refuse(fault.Expired, check, fmt.Sprintf("%s %s; it is %s here", what, end.Format(time.RFC3339), v.now.UTC().Format(time.RFC3339))).
-		WithMend("sign in again; if it stays, compare the clocks of the identity provider and of this server")
+// until reads when something ends, and refuses it when that is malformed or over.
+func (v *verifier) until(el *etree.Element, name, malformed, over string) (end time.Time, stated bool, err error) {
+	s, stated := attr(el, name)
+	if !stated {
+		return end, false, nil
+	}
+	end, ok := instant(s)
+	if !ok {
+		return end, true, refuse(fault.Invalid, malformed, name+" is malformed")
+	}
+	return end, true, v.notPast(end, over)
+}
+
+func (v *verifier) notPast(end time.Time, check string) error {
+	if !v.now.Before(end.Add(v.want.Skew)) {
+		return refuse(fault.Expired, check, fmt.Sprintf("It could be used until %s; it is %s here", end.Format(time.RFC3339), v.now.UTC().Format(time.RFC3339)))
+	}
+	v.pass(check, end.Format(time.RFC3339))
+	return nil
+}
+
+// since reads NotBefore, and refuses what does not hold yet.
+func (v *verifier) since(el *etree.Element, malformed, early string) error {
+	s, stated := attr(el, "NotBefore")
+	begin, ok := instant(s)
+	switch {
+	case stated && !ok:
+		return refuse(fault.Invalid, malformed, "NotBefore is malformed")
+	case stated && v.early(begin):
+		return refuse(fault.Unauthenticated, early, fmt.Sprintf("It holds from %s; it is %s here", begin.Format(time.RFC3339), v.now.UTC().Format(time.RFC3339)))
+	}
+	return nil
 }
 
 // readConditions holds saml-core-2.0-os section 2.5.1: every condition has to
@@ -142,8 +179,15 @@ func (v *verifier) readConditions(assertion *etree.Element, a *Assertion) error 
 	if conditions == nil {
 		return refuse(fault.Invalid, CheckConditions, "The assertion has no conditions")
 	}
-	if err := v.checkValidity(conditions, a); err != nil {
+	if err := v.since(conditions, CheckConditions, CheckNotBefore); err != nil {
 		return err
+	}
+	end, stated, err := v.until(conditions, "NotOnOrAfter", CheckConditions, CheckExpired)
+	if err != nil {
+		return err
+	}
+	if stated && end.Before(a.NotOnOrAfter) {
+		a.NotOnOrAfter = end
 	}
 	parts, ok := children(conditions)
 	if !ok {
@@ -161,43 +205,18 @@ func (v *verifier) readConditions(assertion *etree.Element, a *Assertion) error 
 			return refuse(fault.Invalid, CheckConditions, "The assertion holds a condition that is not known here")
 		}
 	}
-	if v.sp != nil && len(a.Audiences) == 0 {
-		return refuse(fault.Unauthenticated, CheckAudience, "The assertion is not restricted to an audience").
-			WithMend("set the SAML URL of this installation as audience at the identity provider")
+	if v.bound && len(a.Audiences) == 0 {
+		return refuse(fault.Unauthenticated, CheckAudience, "The assertion is not restricted to an audience")
 	}
-	return nil
-}
-
-func (v *verifier) checkValidity(conditions *etree.Element, a *Assertion) error {
-	if s, stated := attr(conditions, "NotBefore"); stated {
-		begin, ok := instant(s)
-		if !ok {
-			return refuse(fault.Invalid, CheckConditions, "NotBefore is malformed")
-		}
-		if v.early(begin) {
-			return refuse(fault.Unauthenticated, CheckNotBefore, fmt.Sprintf("The assertion is valid from %s; it is %s here", begin.Format(time.RFC3339), v.now.UTC().Format(time.RFC3339))).
-				WithMend("compare the clocks of the identity provider and of this server")
-		}
-	}
-	if s, stated := attr(conditions, "NotOnOrAfter"); stated {
-		end, ok := instant(s)
-		if !ok {
-			return refuse(fault.Invalid, CheckConditions, "NotOnOrAfter is malformed")
-		}
-		if v.past(end) {
-			return v.expired(CheckExpired, "The assertion was valid until", end)
-		}
-		if end.Before(a.NotOnOrAfter) {
-			a.NotOnOrAfter = end
-		}
-	}
+	v.pass(CheckAudience, a.Audiences...)
+	v.pass(CheckConditions)
 	return nil
 }
 
 // checkAudience wants us in this restriction: restrictions add up, and the
 // audiences of one are alternatives.
 func (v *verifier) checkAudience(restriction *etree.Element, a *Assertion) error {
-	found := v.sp == nil
+	found := !v.bound
 	for _, el := range named(restriction, nsAssertion, "Audience") {
 		s, ok := text(el)
 		if !ok {
@@ -205,11 +224,10 @@ func (v *verifier) checkAudience(restriction *etree.Element, a *Assertion) error
 		}
 		s = strings.TrimSpace(s)
 		a.Audiences = append(a.Audiences, s)
-		found = found || (v.sp != nil && s == v.sp.Audience)
+		found = found || (v.bound && s == v.want.Audience)
 	}
 	if !found {
-		return refuse(fault.Unauthenticated, CheckAudience, fmt.Sprintf("The assertion was made for audience %q, not for %q", clip(strings.Join(a.Audiences, " ")), v.sp.Audience)).
-			WithMend("set the SAML URL of this installation as audience at the identity provider")
+		return refuse(fault.Unauthenticated, CheckAudience, fmt.Sprintf("The assertion was made for audience %q, not for %q", clip(strings.Join(a.Audiences, " ")), v.want.Audience))
 	}
 	return nil
 }
@@ -234,21 +252,15 @@ func (v *verifier) readAuthnStatement(assertion *etree.Element, a *Assertion) er
 				}
 			}
 		}
-		s, stated := attr(st, "SessionNotOnOrAfter")
-		if !stated {
-			continue
+		end, stated, err := v.until(st, "SessionNotOnOrAfter", CheckAuthnStatement, CheckLoginSessionEnded)
+		if err != nil {
+			return err
 		}
-		end, ok := instant(s)
-		if !ok {
-			return refuse(fault.Invalid, CheckAuthnStatement, "SessionNotOnOrAfter is malformed")
-		}
-		if v.past(end) {
-			return v.expired(CheckLoginSessionEnded, "The identity provider ended the sign-in at", end)
-		}
-		if a.SessionNotOnOrAfter.IsZero() || end.Before(a.SessionNotOnOrAfter) {
+		if stated && (a.SessionNotOnOrAfter.IsZero() || end.Before(a.SessionNotOnOrAfter)) {
 			a.SessionNotOnOrAfter = end
 		}
 	}
+	v.pass(CheckAuthnStatement, a.AuthnContext)
 	return nil
 }
 
@@ -273,5 +285,6 @@ func (v *verifier) readAttributes(assertion *etree.Element, a *Assertion) error 
 			a.Attributes = append(a.Attributes, at)
 		}
 	}
+	v.pass(CheckAttribute)
 	return nil
 }

@@ -38,7 +38,7 @@ func TestRedirectURL(t *testing.T) {
 	t.Parallel()
 	r := request()
 	const relay = "a+b/c=d&e f"
-	s, err := r.RedirectURL(relay)
+	s, err := r.RedirectURL(relay, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func TestRedirectURL(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkRequest(t, doc, r)
-	if s, err := r.RedirectURL(""); err != nil || strings.Contains(s, "RelayState") {
+	if s, err := r.RedirectURL("", nil); err != nil || strings.Contains(s, "RelayState") {
 		t.Errorf("an empty relay state is sent: %s %v", s, err)
 	}
 }
@@ -66,7 +66,7 @@ func TestRedirectURL(t *testing.T) {
 func TestPostForm(t *testing.T) {
 	t.Parallel()
 	r := request()
-	form, err := r.PostForm()
+	form, err := r.PostForm(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func TestRequestsThatCantBeMade(t *testing.T) {
 	} {
 		r := request()
 		change(&r)
-		if s, err := r.RedirectURL("x"); err == nil {
+		if s, err := r.RedirectURL("x", nil); err == nil {
 			t.Errorf("%s: %s", name, s)
 		}
 	}
@@ -109,7 +109,7 @@ func TestRequestsThatCantBeMade(t *testing.T) {
 func TestSPMetadata(t *testing.T) {
 	t.Parallel()
 	const samlURL = "https://carnet.example/saml/consume?a=1&b=2"
-	doc, err := saml.SPMetadata(samlURL)
+	doc, err := saml.SPMetadata(saml.SP{URL: samlURL})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +130,7 @@ func TestSPMetadata(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	for _, bad := range []string{"", "carnet.example", "ftp://carnet.example/", "/saml/consume"} {
-		if _, err := saml.SPMetadata(bad); err == nil {
+		if _, err := saml.SPMetadata(saml.SP{URL: bad}); err == nil {
 			t.Errorf("%q makes metadata", bad)
 		}
 	}

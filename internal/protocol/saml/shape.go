@@ -1,6 +1,7 @@
 package saml
 
 import (
+	"regexp"
 	"strings"
 
 	"github.com/beevik/etree"
@@ -9,18 +10,17 @@ import (
 )
 
 // envelope is a response of the one shape that we take: exactly one assertion,
-// directly inside it, and at most one signature on each of the two. Nothing in
-// it is verified yet.
+// in the clear or encrypted, directly inside it, and at most one signature on
+// each of the two. Nothing in it is verified yet.
 type envelope struct {
-	response, assertion                   *etree.Element
+	response, assertion, sealed           *etree.Element // one of assertion and sealed
 	responseSignature, assertionSignature *etree.Element
 }
 
 // census counts what may exist once only, wherever it hides.
 type census struct {
 	ids        map[string]bool
-	assertions []*etree.Element
-	encrypted  bool
+	assertions int // encrypted ones too
 	signatures []*etree.Element
 }
 
@@ -39,10 +39,8 @@ func (c *census) walk(el *etree.Element) error {
 		c.ids[a.Value] = true
 	}
 	switch {
-	case strings.EqualFold(el.Tag, "Assertion"):
-		c.assertions = append(c.assertions, el)
-	case strings.EqualFold(el.Tag, "EncryptedAssertion"):
-		c.encrypted = true
+	case strings.EqualFold(el.Tag, "Assertion"), strings.EqualFold(el.Tag, "EncryptedAssertion"):
+		c.assertions++
 	case strings.EqualFold(el.Tag, "Signature"):
 		c.signatures = append(c.signatures, el)
 	}
@@ -69,16 +67,9 @@ func readEnvelope(root *etree.Element) (*envelope, error) {
 	if err := c.walk(root); err != nil {
 		return nil, err
 	}
-	if c.encrypted {
-		return nil, refuse(fault.Unsupported, CheckEncrypted, "The assertion is encrypted, which is not supported").
-			WithMend("switch assertion encryption off for this application at the identity provider")
-	}
-	if len(c.assertions) != 1 {
-		return nil, refuse(fault.Invalid, CheckShape, "The response has to hold exactly one assertion")
-	}
-	e := &envelope{response: root, assertion: one(root, nsAssertion, "Assertion")}
-	if e.assertion == nil {
-		return nil, refuse(fault.Invalid, CheckShape, "The assertion does not stand directly in the response")
+	e := &envelope{response: root, assertion: one(root, nsAssertion, "Assertion"), sealed: one(root, nsAssertion, "EncryptedAssertion")}
+	if c.assertions != 1 || (e.assertion == nil && e.sealed == nil) {
+		return nil, refuse(fault.Invalid, CheckShape, "The response has to hold exactly one assertion, directly inside it")
 	}
 	if err := e.checkParts(); err != nil {
 		return nil, err
@@ -95,17 +86,18 @@ func (e *envelope) checkParts() error {
 	seen := map[string]bool{}
 	for _, p := range parts {
 		known := is(p, nsAssertion, "Issuer") || is(p, nsSignature, "Signature") || is(p, nsProtocol, "Extensions") ||
-			is(p, nsProtocol, "Status") || p == e.assertion
+			is(p, nsProtocol, "Status") || p == e.assertion || p == e.sealed
 		if !known || seen[p.Tag] {
 			return refuse(fault.Invalid, CheckShape, "The response holds an unknown part, or one twice")
 		}
 		seen[p.Tag] = true
 	}
 	for _, el := range []*etree.Element{e.response, e.assertion} {
-		if attrValue(el, "Version") != "2.0" {
+		switch {
+		case el == nil:
+		case attrValue(el, "Version") != "2.0":
 			return refuse(fault.Invalid, CheckVersion, "Response and assertion have to be of SAML version 2.0")
-		}
-		if !isID(attrValue(el, "ID")) {
+		case !isID(attrValue(el, "ID")):
 			return refuse(fault.Invalid, CheckID, "Response and assertion need an ID that is an XML name")
 		}
 	}
@@ -119,55 +111,49 @@ func (e *envelope) placeSignatures(found []*etree.Element) error {
 			return refuse(fault.Invalid, CheckSignaturePlace, "There is a signature of an unknown kind")
 		case s.Parent() == e.response && e.responseSignature == nil:
 			e.responseSignature = s
-		case s.Parent() == e.assertion && e.assertionSignature == nil:
+		case e.assertion != nil && s.Parent() == e.assertion && e.assertionSignature == nil:
 			e.assertionSignature = s
 		default:
 			return refuse(fault.Invalid, CheckSignaturePlace, "There is a signature where none may be: want one directly in the response, the assertion, or each")
 		}
 	}
-	if len(found) == 0 {
-		return refuse(fault.Unauthenticated, CheckUnsigned, "Neither the response nor the assertion is signed").
-			WithMend("have the identity provider sign the response, the assertion, or both")
-	}
 	return nil
 }
 
 // checkStatus reads what the identity provider says of itself. The texts come
-// from an unsigned place, so only known codes are repeated.
+// from an unsigned place, so only the names of codes are repeated.
 func checkStatus(response *etree.Element) error {
-	const success = "urn:oasis:names:tc:SAML:2.0:status:Success"
-	status := one(response, nsProtocol, "Status")
-	if status == nil {
-		return refuse(fault.Invalid, CheckStatus, "The response has no status")
+	code, sub, err := statusCodes(response)
+	if err != nil || code == StatusSuccess {
+		return err
 	}
-	code := one(status, nsProtocol, "StatusCode")
-	if code == nil {
-		return refuse(fault.Invalid, CheckStatus, "The response has no status")
+	name := statusName(code)
+	if sub != "" {
+		name += ", " + statusName(sub)
 	}
-	if attrValue(code, "Value") == success {
-		return nil
-	}
-	reason := statusName(attrValue(code, "Value"))
-	if sub := one(code, nsProtocol, "StatusCode"); sub != nil {
-		reason += ", " + statusName(attrValue(sub, "Value"))
-	}
-	return refuse(fault.Unauthenticated, CheckStatus, "The identity provider did not sign you in: "+reason).
-		WithMend("try again; if it stays, ask the administrator of the identity provider")
+	return refuse(fault.Unauthenticated, CheckStatus, "The identity provider did not sign you in: "+name)
 }
 
-// statusName gives the last part of a status code of saml-core-2.0-os section
-// 3.2.2.2.
-func statusName(uri string) string {
-	name, ok := strings.CutPrefix(uri, "urn:oasis:names:tc:SAML:2.0:status:")
-	if !ok {
-		return "a status of its own"
+// statusCodes gives the status code and the one inside it, which may be missing
+// (saml-core-2.0-os section 3.2.2.2).
+func statusCodes(message *etree.Element) (code, sub string, err error) {
+	if status := one(message, nsProtocol, "Status"); status != nil {
+		if outer := one(status, nsProtocol, "StatusCode"); outer != nil {
+			code = attrValue(outer, "Value")
+			if inner := one(outer, nsProtocol, "StatusCode"); inner != nil {
+				sub = attrValue(inner, "Value")
+			}
+			return code, sub, nil
+		}
 	}
-	switch name {
-	case "Requester", "Responder", "VersionMismatch", "AuthnFailed", "InvalidAttrNameOrValue", "InvalidNameIDPolicy",
-		"NoAuthnContext", "NoAvailableIDP", "NoPassive", "NoSupportedIDP", "PartialLogout", "ProxyCountExceeded",
-		"RequestDenied", "RequestUnsupported", "RequestVersionDeprecated", "RequestVersionTooHigh", "RequestVersionTooLow",
-		"ResourceNotRecognized", "TooManyResponses", "UnknownAttrProfile", "UnknownPrincipal", "UnsupportedBinding":
-		return name
+	return "", "", refuse(fault.Invalid, CheckStatus, "The message has no status, or several")
+}
+
+var statusURN = regexp.MustCompile(`^urn:oasis:names:tc:SAML:2\.0:status:([A-Za-z]{1,32})$`)
+
+func statusName(urn string) string {
+	if name := statusURN.FindStringSubmatch(urn); name != nil {
+		return name[1]
 	}
 	return "a status of its own"
 }

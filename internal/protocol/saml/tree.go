@@ -2,6 +2,7 @@ package saml
 
 import (
 	"errors"
+	"regexp"
 	"strings"
 	"time"
 
@@ -11,13 +12,18 @@ import (
 	"carnet.dev/carnet/internal/protocol/xmlsafe"
 )
 
-// Namespaces of SAML 2.0 and XML signatures.
+// Namespaces of SAML 2.0, XML signatures and XML encryption.
 const (
 	nsProtocol  = "urn:oasis:names:tc:SAML:2.0:protocol"
 	nsAssertion = "urn:oasis:names:tc:SAML:2.0:assertion"
 	nsMetadata  = "urn:oasis:names:tc:SAML:2.0:metadata"
 	nsSignature = "http://www.w3.org/2000/09/xmldsig#"
 	nsExclusive = "http://www.w3.org/2001/10/xml-exc-c14n#"
+
+	nsSignatureMore = "http://www.w3.org/2001/04/xmldsig-more#"
+
+	nsEncryption   = "http://www.w3.org/2001/04/xmlenc#"
+	nsEncryption11 = "http://www.w3.org/2009/xmlenc11#"
 )
 
 // responseLimits leaves room for MaxRoles values beside a thousand groups, each
@@ -39,16 +45,16 @@ func parseTree(raw []byte, l xmlsafe.Limits) (*etree.Element, error) {
 	if !errors.As(err, &x) {
 		return nil, fault.Wrap(err, fault.Invalid, "The document is not XML that we read").WithCode(CheckXML)
 	}
+	kind, check := fault.Invalid, CheckXML
 	switch x.Reason {
 	case xmlsafe.TooLarge:
-		return nil, refuse(fault.TooLarge, CheckSize, "The document is over the size limit").WithCause(err)
+		kind, check = fault.TooLarge, CheckSize
 	case xmlsafe.TooMany:
-		return nil, refuse(fault.TooLarge, CheckLimits, "The document is over a limit of structure: "+x.Detail).WithCause(err)
+		kind, check = fault.TooLarge, CheckLimits
 	case xmlsafe.Declared:
-		return nil, refuse(fault.Invalid, CheckDTD, "The document holds a document type declaration").WithCause(err)
-	default:
-		return nil, refuse(fault.Invalid, CheckXML, "The document is not XML that we read: "+string(x.Reason)+", "+x.Detail).WithCause(err)
+		check = CheckDTD
 	}
+	return nil, refuse(kind, check, "The document is not XML that we read: "+string(x.Reason)+", "+x.Detail).WithCause(err)
 }
 
 // is reports whether el is the element tag of the namespace.
@@ -75,24 +81,15 @@ func attrValue(el *etree.Element, name string) string {
 // text gives the whole text of an element that holds nothing else; false when
 // it holds elements, which must never cut a name short.
 func text(el *etree.Element) (string, bool) {
-	switch len(el.Child) {
-	case 0:
-		return "", true
-	case 1:
-		if c, ok := el.Child[0].(*etree.CharData); ok {
-			return c.Data, true
-		}
-		return "", false
-	}
-	var b strings.Builder
+	s := ""
 	for _, t := range el.Child {
 		c, ok := t.(*etree.CharData)
 		if !ok {
 			return "", false
 		}
-		b.WriteString(c.Data)
+		s += c.Data
 	}
-	return b.String(), true
+	return s, true
 }
 
 // children gives the elements inside el; false when there is text beside them.
@@ -144,22 +141,10 @@ func instant(s string) (time.Time, bool) {
 	return t.UTC(), true
 }
 
+var asciiID = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
+
 // isID holds for the ASCII part of xs:ID.
-func isID(s string) bool {
-	if s == "" || len(s) > 256 {
-		return false
-	}
-	for i := range len(s) {
-		c := s[i]
-		switch {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c == '_':
-		case i > 0 && (c >= '0' && c <= '9' || c == '-' || c == '.'):
-		default:
-			return false
-		}
-	}
-	return true
-}
+func isID(s string) bool { return len(s) <= 256 && asciiID.MatchString(s) }
 
 // clip bounds what a public text repeats of outside input.
 func clip(s string) string {

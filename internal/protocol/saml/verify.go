@@ -5,13 +5,20 @@
 // are read only from the bytes that a pinned key signed, never from the
 // response around them; KeyInfo is never believed; one response holds exactly
 // one assertion. A raw response is a credential: it never appears in an error.
-// Encrypted assertions are refused by name.
+//
+// An encrypted assertion is decrypted, put in its place and read by the same
+// rules. Until a signature has verified nobody learns from error or time what a
+// changed ciphertext decrypts to. Logout messages take the same way: one signed
+// root element, or one signed query.
 package saml
 
 import (
+	"bytes"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/xml"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,11 +32,27 @@ import (
 // *fault.Fault whose Code is one of the Check constants. One-time use of
 // Assertion.ID and the match of IdP and request are the caller's.
 func Verify(raw []byte, idp *Metadata, want Expect, now time.Time) (*Assertion, error) {
-	if want.ACS == "" || want.Audience == "" {
-		return nil, refuse(fault.Misconfigured, CheckRecipient, "The service provider has no URL to compare with")
+	return (&verifier{idp: idp, now: now, want: want, bound: true}).verify(raw)
+}
+
+// Examine is Verify for a test sign-in: it also lists each check that the one
+// verifier made, in its order, with what it found. The last one is the refusal
+// where there is one; checks behind it were not made.
+func Examine(raw []byte, idp *Metadata, want Expect, now time.Time) (*Assertion, []CheckResult, error) {
+	v := verifier{idp: idp, now: now, want: want, bound: true, examine: true}
+	a, err := v.verify(raw)
+	if err != nil {
+		f := fault.Of(err)
+		return nil, append(v.results, CheckResult{Code: f.Code, Detail: f.Public}), err
 	}
-	v := verifier{idp: idp, now: now, skew: want.Skew, acceptExpired: want.AcceptExpiredCertificate, signed: want.Signed, sp: &want}
-	return v.verify(raw, want.MaxBytes)
+	return a, v.results, nil
+}
+
+// CheckResult is one check that was made.
+type CheckResult struct {
+	Code   string // one of the Check constants
+	OK     bool
+	Detail string // what was found, or why it was refused; no secret
 }
 
 // VerifyForSTS checks a decoded response as AssumeRoleWithSAML does: by the
@@ -38,8 +61,10 @@ func Verify(raw []byte, idp *Metadata, want Expect, now time.Time) (*Assertion, 
 // Guide, "Configure SAML assertions"). The rule that an assertion is redeemed
 // within five minutes of its IssueInstant is the caller's.
 func VerifyForSTS(raw []byte, idp *Metadata, want STSExpect, now time.Time) (*Assertion, error) {
-	v := verifier{idp: idp, now: now, skew: want.Skew, acceptExpired: want.AcceptExpiredCertificate}
-	return v.verify(raw, want.MaxBytes)
+	return (&verifier{idp: idp, now: now, want: Expect{
+		Skew: want.Skew, MaxBytes: want.MaxBytes, AcceptExpiredCertificate: want.AcceptExpiredCertificate, AllowSHA1: want.AllowSHA1,
+		Decrypt: want.Decrypt, RequireEncrypted: want.RequireEncrypted,
+	}}).verify(raw)
 }
 
 // Decode turns the posted SAMLResponse into XML. The posted text itself is
@@ -63,17 +88,14 @@ func Decode(posted string, limit int) ([]byte, error) {
 	return raw, nil
 }
 
-// ClaimedIssuer reads who a response says it is from, unverified: it serves to
+// ClaimedIssuer reads who a message says it is from, unverified: it serves to
 // choose the metadata to verify with, and for nothing else.
 func ClaimedIssuer(raw []byte, limit int) (string, error) {
 	root, err := parseTree(raw, responseLimits(limit))
 	if err != nil {
 		return "", err
 	}
-	for _, el := range []*etree.Element{one(root, nsAssertion, "Assertion"), root} {
-		if el == nil {
-			continue
-		}
+	for _, el := range append(named(root, nsAssertion, "Assertion"), root) {
 		if issuer := one(el, nsAssertion, "Issuer"); issuer != nil {
 			if s, ok := text(issuer); ok && s != "" && len(s) <= 1024 {
 				return s, nil
@@ -83,34 +105,70 @@ func ClaimedIssuer(raw []byte, limit int) (string, error) {
 	return "", refuse(fault.Invalid, CheckIssuer, "The response names no issuer")
 }
 
-// verifier holds one verification. sp is nil for STS.
-type verifier struct {
-	idp           *Metadata
-	now           time.Time
-	skew          time.Duration
-	acceptExpired bool
-	signed        Signed
-	sp            *Expect
-
-	certificate *x509.Certificate // that verified last
+// MessageKind reads the name of the root element and nothing else, unverified:
+// it serves to choose who verifies the message.
+func MessageKind(raw []byte) (Kind, error) {
+	d := xml.NewDecoder(bytes.NewReader(raw))
+	for {
+		t, err := d.Token()
+		if err != nil {
+			return "", refuse(fault.Invalid, CheckXML, "The document is not XML that we read")
+		}
+		if root, ok := t.(xml.StartElement); ok {
+			k := Kind(root.Name.Local)
+			if root.Name.Space != nsProtocol || (k != KindResponse && k != KindLogoutRequest && k != KindLogoutResponse) {
+				return "", refuse(fault.Invalid, CheckShape, "The document is not a SAML 2.0 response or logout message")
+			}
+			return k, nil
+		}
+	}
 }
 
-func (v *verifier) verify(raw []byte, maxBytes int) (*Assertion, error) {
-	if v.idp == nil || v.idp.EntityID == "" {
-		return nil, refuse(fault.Misconfigured, CheckIssuer, "There is no identity provider to verify with")
+// verifier holds one verification. It is bound to our URL and to our request
+// but for STS and for logout messages.
+type verifier struct {
+	idp   *Metadata
+	now   time.Time
+	want  Expect
+	bound bool
+
+	certificate *x509.Certificate // that verified last
+	examine     bool
+	results     []CheckResult
+}
+
+// pass notes a check that was passed, for Examine.
+func (v *verifier) pass(check string, found ...string) {
+	// One that is made twice counts where it is made on verified bytes.
+	if v.examine {
+		v.results = slices.DeleteFunc(v.results, func(r CheckResult) bool { return r.Code == check })
+		v.results = append(v.results, CheckResult{Code: check, OK: true, Detail: clip(strings.Join(found, ", "))})
 	}
-	root, err := parseTree(raw, responseLimits(maxBytes))
+}
+
+func (v *verifier) verify(raw []byte) (*Assertion, error) {
+	if v.idp == nil || v.idp.EntityID == "" || (v.bound && (v.want.ACS == "" || v.want.Audience == "")) {
+		return nil, refuse(fault.Misconfigured, CheckIssuer, "There is no identity provider, or no URL of ours, to verify with")
+	}
+	root, err := parseTree(raw, responseLimits(v.want.MaxBytes))
 	if err != nil {
 		return nil, err
 	}
+	v.pass(CheckXML)
 	env, err := readEnvelope(root)
 	if err != nil {
 		return nil, err
 	}
-	// Once before the signature, for the better message; the same check
-	// counts when it is made again on what was verified.
-	if err := v.checkIssuer(env.assertion); err != nil {
-		return nil, err
+	v.pass(CheckShape)
+	if env.assertion != nil {
+		if v.want.RequireEncrypted {
+			return nil, refuse(fault.Unauthenticated, CheckEncrypted, "The assertion is not encrypted, which is required for this identity provider")
+		}
+		// Once before the signature, for the better message; the same check
+		// counts when it is made again on what was verified.
+		if err := v.checkIssuer(env.assertion); err != nil {
+			return nil, err
+		}
 	}
 	response, assertion, err := v.verifySignatures(env)
 	if err != nil {
@@ -126,34 +184,51 @@ func (v *verifier) verify(raw []byte, maxBytes int) (*Assertion, error) {
 	if env.responseSignature != nil {
 		a.ResponseID = attrValue(response, "ID")
 	}
-	a.Certificate = v.certificate
+	a.Certificate, a.Encrypted = v.certificate, env.sealed != nil
 	return a, nil
 }
 
 // verifySignatures verifies every signature there is. The assertion it gives
 // is always from verified bytes; the response is when it was signed itself.
 func (v *verifier) verifySignatures(env *envelope) (response, assertion *etree.Element, err error) {
-	needResponse := v.signed == SignedResponse || v.signed == SignedBoth
-	needAssertion := v.signed == SignedAssertion || v.signed == SignedBoth
-	if (needResponse && env.responseSignature == nil) || (needAssertion && env.assertionSignature == nil) {
-		return nil, nil, refuse(fault.Unauthenticated, CheckUnsigned, "The response is not signed the way that is set for this identity provider")
+	reply := env.responseSignature != nil
+	// Whether an encrypted assertion is signed shows when it is open.
+	if err := v.checkSigned(reply, env.assertionSignature != nil || env.sealed != nil); err != nil {
+		return nil, nil, err
 	}
 	response = env.response
-	if env.responseSignature != nil {
+	if reply {
 		if response, err = v.verifyElement(env.response, env.responseSignature); err != nil {
 			return nil, nil, err
 		}
 		assertion = one(response, nsAssertion, "Assertion")
 	}
-	if env.assertionSignature != nil {
-		if assertion, err = v.verifyElement(env.assertion, env.assertionSignature); err != nil {
-			return nil, nil, err
-		}
+	switch {
+	case env.sealed != nil:
+		assertion, err = v.unseal(response, reply)
+	case env.assertionSignature != nil:
+		assertion, err = v.verifyElement(env.assertion, env.assertionSignature)
+	}
+	if err != nil {
+		return nil, nil, err
 	}
 	if assertion == nil || !is(assertion, nsAssertion, "Assertion") {
 		return nil, nil, refuse(fault.Unauthenticated, CheckSignature, "The signed part holds no assertion")
 	}
 	return response, assertion, nil
+}
+
+// checkSigned holds the policy on which of the two is signed.
+func (v *verifier) checkSigned(response, assertion bool) error {
+	if !response && !assertion {
+		return refuse(fault.Unauthenticated, CheckUnsigned, "Neither the response nor the assertion is signed")
+	}
+	needResponse := v.want.Signed == SignedResponse || v.want.Signed == SignedBoth
+	needAssertion := v.want.Signed == SignedAssertion || v.want.Signed == SignedBoth
+	if (needResponse && !response) || (needAssertion && !assertion) {
+		return refuse(fault.Unauthenticated, CheckUnsigned, "The response is not signed the way that is set for this identity provider")
+	}
+	return nil
 }
 
 // checkResponse checks what the response says of itself. Unless it is signed
@@ -164,25 +239,27 @@ func (v *verifier) checkResponse(response *etree.Element) error {
 			return err
 		}
 	}
-	if v.sp == nil {
+	if !v.bound {
 		return nil
 	}
-	if d, ok := attr(response, "Destination"); ok && d != v.sp.ACS {
-		return refuse(fault.Unauthenticated, CheckDestination, fmt.Sprintf("The response was made for %q, not for %q", clip(d), v.sp.ACS)).
-			WithMend("set the SAML URL of this installation as ACS URL at the identity provider")
+	if d, ok := attr(response, "Destination"); ok && d != v.want.ACS {
+		return refuse(fault.Unauthenticated, CheckDestination, fmt.Sprintf("The response was made for %q, not for %q", clip(d), v.want.ACS))
 	}
-	return v.checkInResponseTo(attrValue(response, "InResponseTo"))
+	v.pass(CheckDestination, attrValue(response, "Destination"))
+	if err := v.checkInResponseTo(attrValue(response, "InResponseTo")); err != nil {
+		return err
+	}
+	v.pass(CheckInResponseTo, v.want.RequestID)
+	return nil
 }
 
 // checkInResponseTo binds to the request that we sent, or to none.
 func (v *verifier) checkInResponseTo(got string) error {
 	switch {
-	case v.sp.RequestID == "" && !v.sp.AllowUnsolicited:
-		return refuse(fault.Unauthenticated, CheckUnsolicited, "The response answers no request of ours").
-			WithMend("begin the sign-in at Carnet")
-	case got != v.sp.RequestID:
-		return refuse(fault.Unauthenticated, CheckInResponseTo, "The response answers another request than the one of this sign-in").
-			WithMend("begin the sign-in again, in one window")
+	case v.want.RequestID == "" && !v.want.AllowUnsolicited:
+		return refuse(fault.Unauthenticated, CheckUnsolicited, "The response answers no request of ours")
+	case got != v.want.RequestID:
+		return refuse(fault.Unauthenticated, CheckInResponseTo, "The response answers another request than the one of this sign-in")
 	}
 	return nil
 }
@@ -192,15 +269,13 @@ func (v *verifier) checkIssuer(el *etree.Element) error {
 	if issuer == nil {
 		return refuse(fault.Unauthenticated, CheckIssuer, "The assertion names no issuer, or several")
 	}
-	if s, ok := text(issuer); !ok || strings.TrimSpace(s) != v.idp.EntityID {
-		return refuse(fault.Unauthenticated, CheckIssuer, fmt.Sprintf("The response is from %q, not from %q", clip(strings.TrimSpace(s)), v.idp.EntityID)).
-			WithMend("import the metadata of the identity provider that sent it")
+	s, ok := text(issuer)
+	if !ok || strings.TrimSpace(s) != v.idp.EntityID {
+		return refuse(fault.Unauthenticated, CheckIssuer, fmt.Sprintf("The response is from %q, not from %q", clip(strings.TrimSpace(s)), v.idp.EntityID))
 	}
+	v.pass(CheckIssuer, v.idp.EntityID)
 	return nil
 }
 
-// past reports whether end is over, with the allowed skew.
-func (v *verifier) past(end time.Time) bool { return !v.now.Before(end.Add(v.skew)) }
-
 // early reports whether begin is still to come, with the allowed skew.
-func (v *verifier) early(begin time.Time) bool { return v.now.Add(v.skew).Before(begin) }
+func (v *verifier) early(begin time.Time) bool { return v.now.Add(v.want.Skew).Before(begin) }

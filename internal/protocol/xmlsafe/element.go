@@ -89,13 +89,8 @@ func (s *scanner) name() (span, *Error) {
 }
 
 func isNameByte(c byte, first bool) bool {
-	switch {
-	case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c == '_':
-		return true
-	case c >= '0' && c <= '9', c == '-', c == '.':
-		return !first
-	}
-	return false
+	letter := c == '_' || (c|0x20 >= 'a' && c|0x20 <= 'z')
+	return letter || (!first && (c == '-' || c == '.' || (c >= '0' && c <= '9')))
 }
 
 // attribute reads name="value" and, for a namespace declaration, binds it.

@@ -2,12 +2,17 @@ package xmlsafe
 
 import (
 	"bytes"
+	"regexp"
+	"strconv"
 	"unicode/utf8"
 )
 
 const (
 	xmlNamespace   = "http://www.w3.org/XML/1998/namespace"
 	xmlnsNamespace = "http://www.w3.org/2000/xmlns/"
+
+	space = `[ \t\r\n]+`
+	is    = `[ \t\r\n]*=[ \t\r\n]*`
 )
 
 // Scan reports the first rule that src breaks, in one pass and constant memory
@@ -96,84 +101,19 @@ func (s *scanner) document() *Error {
 	return nil
 }
 
+// declared is the XML declaration as it is admitted: version 1.0, in UTF-8.
+var declared = regexp.MustCompile(`^<\?xml` + space + `version` + is + `("1\.0"|'1\.0')(` + space + `encoding` + is + `(?i:"utf-8"|'utf-8'))?(` +
+	space + `standalone` + is + `("yes"|'yes'|"no"|'no'))?[ \t\r\n]*\?>`)
+
 // declaration reads <?xml …?>, which may stand only at the very beginning.
 func (s *scanner) declaration() *Error {
 	if !s.has("<?xml") || (len(s.src) > 5 && !isSpace(s.src[5])) {
 		return nil
 	}
-	end := bytes.Index(s.src, []byte("?>"))
-	if end < 0 {
-		return s.fail(Malformed, "the XML declaration has no end")
+	if s.at = len(declared.Find(s.src[:min(len(s.src), 200)])); s.at == 0 {
+		return s.fail(Malformed, "the XML declaration is malformed; only version 1.0 in UTF-8 is taken")
 	}
-	s.at = 5
-	order := 0 // version, encoding, standalone: each at most once, in this order
-	for {
-		spaced := s.space()
-		if s.at == end {
-			break
-		}
-		name, value, err := s.pair(end)
-		if err != nil {
-			return err
-		}
-		rank := declarationRank(name, value)
-		if !spaced || rank <= order || (order == 0 && rank != 1) {
-			return s.fail(Malformed, "only version 1.0 in UTF-8 is taken")
-		}
-		order = rank
-	}
-	if order == 0 {
-		return s.fail(Malformed, "the XML declaration has no version")
-	}
-	s.at = end + 2
 	return nil
-}
-
-// declarationRank gives the place of a part of the XML declaration, 0 when it
-// is not admitted.
-func declarationRank(name, value []byte) int {
-	switch string(name) {
-	case "version":
-		if string(value) == "1.0" {
-			return 1
-		}
-	case "encoding":
-		if bytes.EqualFold(value, []byte("utf-8")) {
-			return 2
-		}
-	case "standalone":
-		if v := string(value); v == "yes" || v == "no" {
-			return 3
-		}
-	}
-	return 0
-}
-
-// pair reads name="value" of the XML declaration.
-func (s *scanner) pair(end int) (name, value []byte, err *Error) {
-	from := s.at
-	for s.at < end && s.src[s.at] >= 'a' && s.src[s.at] <= 'z' {
-		s.at++
-	}
-	name = s.src[from:s.at]
-	s.space()
-	if s.at >= end || s.src[s.at] != '=' {
-		return nil, nil, s.fail(Malformed, "the XML declaration is malformed")
-	}
-	s.at++
-	s.space()
-	if s.at >= end || (s.src[s.at] != '"' && s.src[s.at] != '\'') {
-		return nil, nil, s.fail(Malformed, "the XML declaration is malformed")
-	}
-	quote := s.src[s.at]
-	s.at++
-	n := bytes.IndexByte(s.src[s.at:end], quote)
-	if n < 0 {
-		return nil, nil, s.fail(Malformed, "the XML declaration is malformed")
-	}
-	value = s.src[s.at : s.at+n]
-	s.at += n + 1
-	return name, value, nil
 }
 
 // outside reads what may stand before and after the root: white space and,
@@ -213,7 +153,7 @@ func (s *scanner) content() *Error {
 	case s.has("<!--"):
 		return s.comment()
 	case s.has("<![CDATA["):
-		return s.cdata()
+		return s.section("<![CDATA[", "]]>", "]]>")
 	case s.has("<!"):
 		return s.fail(Declared, "declarations are not read")
 	case s.has("<?"):
@@ -292,75 +232,39 @@ func (s *scanner) comment() *Error {
 	if !s.limits.Comments {
 		return s.fail(Commented, "comments are not admitted here")
 	}
-	from := s.at + 4
-	n := bytes.Index(s.src[from:], []byte("--"))
-	if n < 0 || from+n+2 >= len(s.src) || s.src[from+n+2] != '>' {
-		return s.fail(Malformed, "a comment without end, or with -- inside")
-	}
-	s.at = from
-	for s.at < from+n {
-		if err := s.char(); err != nil {
-			return err
-		}
-	}
-	s.at = from + n + 3
-	return nil
+	return s.section("<!--", "--", "-->")
 }
 
-func (s *scanner) cdata() *Error {
-	from := s.at + len("<![CDATA[")
-	n := bytes.Index(s.src[from:], []byte("]]>"))
-	if n <= 0 {
-		return s.fail(Malformed, "a CDATA section without content or end")
+// section reads from begin to the first stop, which has to be that of end.
+func (s *scanner) section(begin, stop, end string) *Error {
+	s.at += len(begin)
+	n := bytes.Index(s.rest(), []byte(stop))
+	if n < 0 || !bytes.HasPrefix(s.rest()[n:], []byte(end)) || (n == 0 && stop == end) {
+		return s.fail(Malformed, "a comment or CDATA section without content or end, or with -- inside")
 	}
-	s.at = from
-	for s.at < from+n {
+	for stop := s.at + n; s.at < stop; {
 		if err := s.char(); err != nil {
 			return err
 		}
 	}
-	s.at = from + n + 3
+	s.at += len(end)
 	return nil
 }
 
 func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
 
 func isChar(r rune) bool {
-	switch {
-	case r == 0x9, r == 0xA, r == 0xD:
-		return true
-	case r < 0x20, r >= 0xD800 && r <= 0xDFFF, r == 0xFFFE, r == 0xFFFF:
-		return false
-	}
-	return r <= 0x10FFFF
+	low := r < 0x20 && r != 0x9 && r != 0xA && r != 0xD
+	return !low && (r < 0xD800 || r > 0xDFFF) && r != 0xFFFE && r != 0xFFFF && r <= 0x10FFFF
 }
 
 // isCharReference holds for #65 and #x41 where the character is one.
 func isCharReference(name []byte) bool {
-	if len(name) < 2 || name[0] != '#' {
-		return false
+	digits, numeric := bytes.CutPrefix(name, []byte("#"))
+	base := 10
+	if hex, ok := bytes.CutPrefix(digits, []byte("x")); ok {
+		digits, base = hex, 16
 	}
-	digits, base := name[1:], rune(10)
-	if digits[0] == 'x' {
-		digits, base = digits[1:], 16
-	}
-	if len(digits) == 0 || len(digits) > 7 {
-		return false
-	}
-	var r rune
-	for _, d := range digits {
-		var v rune
-		switch {
-		case d >= '0' && d <= '9':
-			v = rune(d - '0')
-		case base == 16 && d >= 'a' && d <= 'f':
-			v = rune(d-'a') + 10
-		case base == 16 && d >= 'A' && d <= 'F':
-			v = rune(d-'A') + 10
-		default:
-			return false
-		}
-		r = r*base + v
-	}
-	return isChar(r)
+	r, err := strconv.ParseUint(string(digits), base, 31)
+	return numeric && err == nil && isChar(rune(r))
 }

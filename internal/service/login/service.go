@@ -120,7 +120,7 @@ func (s *Service) Begin(_ context.Context, idp identity.IdPID, returnTo string) 
 	if err != nil {
 		return Started{}, err
 	}
-	redirect, err := request.RedirectURL(relay)
+	redirect, err := request.RedirectURL(relay, nil)
 	if err != nil {
 		return Started{}, err
 	}

@@ -93,8 +93,8 @@ func (m *maker) builtProtocol() {
 	add("encrypted attribute", "saml.encrypted", func(_, as *etree.Element) {
 		m.find(as, "./AttributeStatement").CreateElement("saml:EncryptedAttribute")
 	})
-	add("encrypted assertion beside", "saml.encrypted", func(r, _ *etree.Element) { r.CreateElement("saml:EncryptedAssertion") })
-	add("encrypted assertion only", "saml.encrypted", func(r, as *etree.Element) { as.Tag = "EncryptedAssertion" })
+	add("encrypted assertion beside", "saml.shape", func(r, _ *etree.Element) { r.CreateElement("saml:EncryptedAssertion") })
+	add("encrypted assertion only", "saml.signature-place", func(r, as *etree.Element) { as.Tag = "EncryptedAssertion" })
 
 	status := func(change func(s *etree.Element)) func(r, _ *etree.Element) {
 		return func(r, _ *etree.Element) { change(m.find(r, "./Status")) }
