@@ -177,7 +177,7 @@ func TestSignedRequests(t *testing.T) {
 	evil, _ := provider(t)
 	r := request()
 	r.Destination = w.idp.SSOURL()
-	xml, err := r.PostForm()
+	xml, err := r.PostForm(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -225,7 +225,7 @@ func TestEncryptedAndRefusedContexts(t *testing.T) {
 	}
 	r := request()
 	r.AuthnContext = []string{"urn:oasis:names:tc:SAML:2.0:ac:classes:SmartcardPKI"}
-	form, err := r.PostForm()
+	form, err := r.PostForm(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
