@@ -193,7 +193,11 @@ func (s Signer) Sign(el *etree.Element) error {
 	if err != nil {
 		return fmt.Errorf("devidp: sign: %w", err)
 	}
-	el.InsertChildAt(1, signature)
+	place := 0
+	if issuer := el.FindElement("./Issuer"); issuer != nil {
+		place = issuer.Index() + 1
+	}
+	el.InsertChildAt(place, signature)
 	return nil
 }
 

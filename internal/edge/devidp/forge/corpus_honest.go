@@ -16,19 +16,21 @@ import (
 // write it: each has to be taken, with the same facts.
 func (m *maker) honestVariants() {
 	add := func(name string, raw []byte) { m.add("honest", name, "", raw) }
+	add("as it came, assertion signed", m.source.Assertion)
+	add("as it came, response signed", m.source.Response)
 	add("assertion signed", m.answer(noChange))
 	add("response signed", m.answer(func(a *devidp.Answer) { a.SignAssertion, a.SignReply = false, true }))
 	add("both signed", m.answer(func(a *devidp.Answer) { a.SignReply = true }))
 	add("no destination", m.answer(func(a *devidp.Answer) { a.Destination = "" }))
 	add("no end of the login session", m.answer(func(a *devidp.Answer) { a.SessionNotOnOrAfter = time.Time{} }))
-	add("two audiences, ours first", m.answer(func(a *devidp.Answer) { a.Audiences = []string{ACS, "https://signin.aws.amazon.com/saml"} }))
-	add("two audiences, ours second", m.answer(func(a *devidp.Answer) { a.Audiences = []string{"https://signin.aws.amazon.com/saml", ACS} }))
+	add("two audiences, ours first", m.answer(func(a *devidp.Answer) { a.Audiences = []string{m.acs, "https://signin.aws.amazon.com/saml"} }))
+	add("two audiences, ours second", m.answer(func(a *devidp.Answer) { a.Audiences = []string{"https://signin.aws.amazon.com/saml", m.acs} }))
 	add("with an XML declaration", append([]byte(`<?xml version="1.0" encoding="UTF-8" standalone="no"?>`+"\n"), m.answer(noChange)...))
 	add("with line breaks around", []byte("\n"+string(m.answer(noChange))+"\r\n"))
 	add("900 roles", m.answer(func(a *devidp.Answer) {
-		values := []string{Role + "," + Provider}
+		values := []string{m.role}
 		for i := len(values); i < 900; i++ {
-			values = append(values, fmt.Sprintf("arn:aws:iam::111122223333:role/r%03d,%s", i, Provider))
+			values = append(values, fmt.Sprintf("arn:aws:iam::111122223333:role/r%03d,arn:aws:iam::111122223333:saml-provider/corp", i))
 		}
 		a.Attributes[0].Values = values
 	}))
@@ -130,21 +132,37 @@ func indent(el *etree.Element) {
 	el.IndentWithSettings(&etree.IndentSettings{Spaces: 2})
 }
 
-func (m *maker) unsigned() *etree.Element { return m.idp.Answer(m.requestID, m.now).Document() }
+func (m *maker) unsigned() *etree.Element {
+	r, _ := m.document(noChange)
+	return r
+}
 
 // inherited signs an assertion whose namespace is declared on the response
 // around it, as many identity providers do.
 func (m *maker) inherited() []byte {
 	r := m.signed(true, false)
-	m.find(r, "./Assertion").RemoveAttr("xmlns:saml")
+	as := m.find(r, "./Assertion")
+	inherit(r, as)
+	for _, a := range append([]etree.Attr{}, as.Attr...) {
+		if a.Space == "xmlns" && bound(r, a.Key) == a.Value {
+			as.RemoveAttr(a.FullKey())
+		}
+	}
 	return m.write(r)
 }
 
 // renamed signs a document that uses another prefix.
 func (m *maker) renamed() []byte {
-	text := strings.ReplaceAll(string(m.write(m.unsigned())), "saml:", "a2:")
-	r := m.parse([]byte(strings.ReplaceAll(text, "xmlns:saml=", "xmlns:a2=")))
-	m.fatal(m.idp.Sign(m.find(r, "./Assertion")))
+	r := m.unsigned()
+	as := m.find(r, "./Assertion")
+	for _, el := range append([]*etree.Element{r}, r.FindElements(".//*")...) {
+		if bound(el, el.Space) == nsAssertion {
+			el.Space = "a2"
+		}
+	}
+	r.CreateAttr("xmlns:a2", nsAssertion)
+	as.CreateAttr("xmlns:a2", nsAssertion)
+	m.fatal(m.idp.Sign(as))
 	return m.write(r)
 }
 
@@ -162,11 +180,7 @@ func (m *maker) typed() []byte {
 	list := m.find(as, "./Signature/SignedInfo/Reference/Transforms").ChildElements()[1].CreateElement("ec:InclusiveNamespaces")
 	list.CreateAttr("xmlns:ec", dsig.CanonicalXML10ExclusiveAlgorithmId.String())
 	list.CreateAttr("PrefixList", "xs")
-	bare := as.Copy()
-	bare.RemoveChild(bare.FindElement("./Signature"))
-	canonical, err := dsig.MakeC14N10ExclusiveCanonicalizerWithPrefixList("xs").Canonicalize(bare)
-	m.fatal(err)
-	m.find(as, "./Signature/SignedInfo/Reference/DigestValue").SetText(base64SHA256(canonical))
+	m.find(as, "./Signature/SignedInfo/Reference/DigestValue").SetText(base64SHA256(m.canonicalWithout(as, "xs")))
 	m.resign(m.find(as, "./Signature"))
 	return m.write(r)
 }

@@ -18,14 +18,14 @@ func (m *maker) protocol() {
 		m.add("protocol", name, check, m.answer(change))
 	}
 	for name, audience := range map[string][]string{
-		"of another service provider": {"https://other.example/saml"}, "with a longer path": {ACS + "/"}, "cut short": {ACS[:len(ACS)-1]},
-		"in another letter case": {strings.ToUpper(ACS)}, "absent": nil, "empty": {""},
+		"of another service provider": {"https://other.example/saml"}, "with a longer path": {m.acs + "/"}, "cut short": {m.acs[:len(m.acs)-1]},
+		"in another letter case": {strings.ToUpper(m.acs)}, "absent": nil, "empty": {""},
 	} {
 		add("audience "+name, "saml.audience", func(a *devidp.Answer) { a.Audiences = audience })
 	}
 	for name, recipient := range map[string]string{
-		"of another service provider": "https://other.example/saml", "with a longer path": ACS + "/x", "with a query": ACS + "?x",
-		"in another letter case": strings.ToUpper(ACS), "absent": "",
+		"of another service provider": "https://other.example/saml", "with a longer path": m.acs + "/x", "with a query": m.acs + "?x",
+		"in another letter case": strings.ToUpper(m.acs), "absent": "",
 	} {
 		add("recipient "+name, "saml.recipient", func(a *devidp.Answer) { a.Recipient = recipient })
 	}
@@ -77,7 +77,7 @@ func (m *maker) builtProtocol() {
 	add("response without version", "saml.version", func(r, _ *etree.Element) { r.RemoveAttr("Version") })
 	add("ID that is no XML name", "saml.id", func(r, _ *etree.Element) { r.CreateAttr("ID", "1 2") })
 	add("not a response", "saml.shape", func(r, _ *etree.Element) { r.Tag = "LogoutResponse" })
-	add("response of another namespace", "saml.shape", func(r, _ *etree.Element) { r.CreateAttr("xmlns:samlp", "urn:oasis:names:tc:SAML:1.0:protocol") })
+	add("response of another namespace", "saml.shape", func(r, _ *etree.Element) { another(r, "urn:oasis:names:tc:SAML:1.0:protocol") })
 	add("text beside the assertion", "saml.shape", func(r, _ *etree.Element) { r.CreateText("x") })
 	add("no authentication statement", "saml.authn-statement", func(_, as *etree.Element) { remove(m.find(as, "./AuthnStatement")) })
 	add("no time of authentication", "saml.authn-statement", func(_, as *etree.Element) { m.find(as, "./AuthnStatement").RemoveAttr("AuthnInstant") })
@@ -151,7 +151,7 @@ func (m *maker) subjects() {
 	add("recipient only with a prefix", "saml.recipient", data(func(d *etree.Element) {
 		d.CreateAttr("xmlns:x", "urn:x")
 		d.RemoveAttr("Recipient")
-		d.CreateAttr("x:Recipient", ACS)
+		d.CreateAttr("x:Recipient", m.acs)
 	}))
 	add("two confirmations, both for others", "saml.recipient", confirmation(func(c *etree.Element) {
 		m.find(c, "./SubjectConfirmationData").CreateAttr("Recipient", "https://other.example/a")

@@ -23,17 +23,16 @@ func (m *maker) signatures() {
 	add("signature removed from the assertion", "saml.unsigned", m.changed(func(_, as *etree.Element) { remove(m.find(as, "./Signature")) }))
 	add("signature removed from the response", "saml.unsigned", m.changedReply(func(r, _ *etree.Element) { remove(m.find(r, "./Signature")) }))
 
-	foreign := m.evil.Answer(m.requestID, m.now)
-	add("signed by a foreign key, its certificate in KeyInfo", "saml.signature", m.evil.Respond(m.tb, foreign))
-	add("signed by a foreign key, the true certificate in KeyInfo", "saml.signature", m.evil.with(m, func(s *etree.Element) {
+	add("signed by a foreign key, its certificate in KeyInfo", "saml.signature", m.signedBy(m.evil, noChange))
+	add("signed by a foreign key, the true certificate in KeyInfo", "saml.signature", m.foreign(func(s *etree.Element) {
 		m.find(s, "./KeyInfo/X509Data/X509Certificate").SetText(base64.StdEncoding.EncodeToString(m.idp.Certificate.Raw))
 	}))
-	add("signed by a foreign key, no KeyInfo", "saml.signature", m.evil.with(m, func(s *etree.Element) { remove(m.find(s, "./KeyInfo")) }))
-	add("signed by a foreign key, RetrievalMethod in KeyInfo", "saml.signature", m.evil.with(m, func(s *etree.Element) {
+	add("signed by a foreign key, no KeyInfo", "saml.signature", m.foreign(func(s *etree.Element) { remove(m.find(s, "./KeyInfo")) }))
+	add("signed by a foreign key, RetrievalMethod in KeyInfo", "saml.signature", m.foreign(func(s *etree.Element) {
 		k := m.find(s, "./KeyInfo")
 		k.CreateElement("ds:RetrievalMethod").CreateAttr("URI", "http://127.0.0.1:1/key")
 	}))
-	add("signed by a foreign key, bare RSA key in KeyInfo", "saml.signature", m.evil.with(m, func(s *etree.Element) {
+	add("signed by a foreign key, bare RSA key in KeyInfo", "saml.signature", m.foreign(func(s *etree.Element) {
 		k := m.find(s, "./KeyInfo")
 		remove(m.find(k, "./X509Data"))
 		k.CreateElement("ds:KeyValue").CreateElement("ds:RSAKeyValue").CreateElement("ds:Modulus").SetText("AQAB")
@@ -52,7 +51,7 @@ func (m *maker) signatures() {
 		m.redigest(as, crypto.SHA256)
 	}))
 	add("signature of another response of the same IdP", "saml.signature-shape", m.changed(func(_, as *etree.Element) {
-		other := m.find(m.signed(true, false), "./Assertion/Signature").Copy()
+		other := m.find(m.parse(m.answer(noChange)), "./Assertion/Signature").Copy()
 		remove(m.find(as, "./Signature"))
 		as.InsertChildAt(1, other)
 	}))
@@ -60,9 +59,10 @@ func (m *maker) signatures() {
 	m.changedFields(add)
 }
 
-// with signs an honest answer with i's key and then changes the signature.
-func (i *IdP) with(m *maker, change func(signature *etree.Element)) []byte {
-	r := m.parse(i.Respond(m.tb, i.Answer(m.requestID, m.now)))
+// foreign signs an honest answer with the attacker's key and then changes the
+// signature.
+func (m *maker) foreign(change func(signature *etree.Element)) []byte {
+	r := m.parse(m.signedBy(m.evil, noChange))
 	change(m.find(r, "./Assertion/Signature"))
 	return m.write(r)
 }
@@ -99,7 +99,7 @@ func (m *maker) methods(add func(name, check string, raw []byte)) {
 			info := m.find(as, "./Signature/SignedInfo")
 			m.find(info, "./SignatureMethod").CreateAttr("Algorithm", algorithms+"hmac-sha256")
 			mac := hmac.New(sha256.New, key)
-			mac.Write([]byte("the canonical form of SignedInfo"))
+			mac.Write(m.canonical(info))
 			m.find(as, "./Signature/SignatureValue").SetText(base64.StdEncoding.EncodeToString(mac.Sum(nil)))
 		}))
 	}
@@ -131,7 +131,7 @@ func (m *maker) changedFields(add func(name, check string, raw []byte)) {
 		}))
 	}
 	add("an attribute value added", "saml.signature", m.changed(func(_, as *etree.Element) {
-		m.find(as, "./AttributeStatement/Attribute").CreateElement("saml:AttributeValue").SetText(Role + "," + Provider)
+		m.find(as, "./AttributeStatement/Attribute").CreateElement("saml:AttributeValue").SetText(m.role)
 	}))
 	add("an attribute statement added", "saml.signature", m.changed(func(_, as *etree.Element) {
 		as.CreateElement("saml:AttributeStatement").CreateElement("saml:Attribute").CreateAttr("Name", "groups")
@@ -198,7 +198,7 @@ func (m *maker) references() {
 	add("an Object in the signature", func(s, _ *etree.Element) { s.CreateElement("ds:Object") })
 	add("two KeyInfo", func(s, _ *etree.Element) { s.AddChild(m.find(s, "./KeyInfo").Copy()) })
 	add("text in the signature", func(s, _ *etree.Element) { s.CreateText("x") })
-	add("SignedInfo of another namespace", func(_, info *etree.Element) { info.CreateAttr("xmlns:ds", "urn:x") })
+	add("SignedInfo of another namespace", func(_, info *etree.Element) { another(info, "urn:x") })
 
 	m.add("reference", "comment in DigestValue", "saml.xml", m.resigned(func(_, info *etree.Element) {
 		m.find(info, "./Reference/DigestValue").CreateComment("x")
