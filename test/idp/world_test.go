@@ -72,6 +72,7 @@ type program struct {
 	log   *bytes.Buffer
 	ended chan error
 	kill  func()
+	pid   int
 }
 
 // run starts a process group and ends all of it with the test: some servers
@@ -84,6 +85,7 @@ func run(tb testing.TB, dir string, env []string, name string, args ...string) *
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.WaitDelay = 5 * time.Second
 	must(tb, cmd.Start())
+	p.pid = cmd.Process.Pid
 	go func() { p.ended <- cmd.Wait() }()
 	p.kill = func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	tb.Cleanup(func() {

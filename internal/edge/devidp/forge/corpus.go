@@ -21,6 +21,10 @@ type Case struct {
 	// Check is the code of the check that has to refuse it; empty for honest
 	// variants, which have to be taken.
 	Check string
+	// AtSTS tells that STS takes it. It does not look at what lies between the
+	// browser and the service provider, as AWS's does not; in the subject's
+	// confirmation it is stricter.
+	AtSTS bool
 	Raw   []byte
 }
 
@@ -76,7 +80,23 @@ func CorpusFrom(tb testing.TB, source Source, now time.Time) []Case {
 }
 
 func (m *maker) add(class, name, check string, raw []byte) {
-	m.cases = append(m.cases, Case{Class: class, Name: name, Check: check, Raw: raw})
+	m.cases = append(m.cases, Case{Class: class, Name: name, Check: check, Raw: raw, AtSTS: (check == "") != otherwiseAtSTS(class, name)})
+}
+
+// otherwiseAtSTS lists the cases that STS answers otherwise than the service
+// provider.
+func otherwiseAtSTS(class, name string) bool {
+	switch class {
+	case "honest":
+		return name == "900 roles" || // over AWS's 100,000 characters
+			strings.HasSuffix(name, "first") && strings.HasPrefix(name, "a ") // a second confirmation
+	case "protocol":
+		return strings.HasPrefix(name, "audience ") || strings.HasPrefix(name, "destination ") || name == "two audience restrictions, we are in one" ||
+			name == "answers another request" || name == "answers no request"
+	case "subject":
+		return name == "confirmation answers another request"
+	}
+	return false
 }
 
 func (m *maker) fatal(err error) {

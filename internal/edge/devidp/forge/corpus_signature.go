@@ -204,8 +204,10 @@ func (m *maker) references() {
 		m.find(info, "./Reference/DigestValue").CreateComment("x")
 	}))
 	m.add("reference", "DigestValue smuggled into StatusDetail", "saml.signature", m.changed(func(r, as *etree.Element) {
-		m.find(r, "./Status").CreateElement("samlp:StatusDetail").AddChild(m.find(as, "./Signature/SignedInfo/Reference/DigestValue").Copy())
-		m.find(r, "./Status/StatusDetail/DigestValue").CreateAttr("xmlns:ds", dsig.Namespace)
+		value := m.find(as, "./Signature/SignedInfo/Reference/DigestValue")
+		smuggled := value.Copy()
+		inherit(smuggled, value.Parent())
+		m.find(r, "./Status").CreateElement("samlp:StatusDetail").AddChild(smuggled)
 		m.find(as, "./Subject/NameID").SetText("mallory")
 	}))
 }
