@@ -52,7 +52,9 @@ type Config struct {
 	// Region is the installation's. Clients sign IAM for the region of its
 	// partition's only endpoint (us-east-1 and its like), or for their own.
 	Region string
-	Now    func() time.Time
+	// StaticKeys lets access keys be made (the setting static_keys).
+	StaticKeys bool
+	Now        func() time.Time
 	// Source gives the address that a request comes from; default its socket.
 	Source func(*http.Request) netip.Addr
 	Logger *slog.Logger

@@ -10,6 +10,7 @@ import (
 func operations() map[string]operation {
 	table := map[string]operation{}
 	for _, part := range []map[string]operation{
+		userOperations(), groupOperations(), bearerOperations(), policyOperations(), accessKeyOperations(), accountOperations(),
 		absentOperations(),
 		samlOperations(), oidcOperations(), roleOperations(), profileOperations(),
 	} {
