@@ -70,7 +70,7 @@ func createUser(c *call) ([]awsquery.Field, error) {
 	}
 	boundary, bounded := c.in.maybe("PermissionsBoundary", arnText)
 	if bounded {
-		u.Boundary = &iam.Policy{ARN: boundary}
+		u.Boundary = boundaryPolicy(boundary)
 	}
 	arn := c.arn("user", u.Path, u.Name)
 	err := change(c, func(v *iam.View) (struct{}, string, error) {
@@ -248,7 +248,7 @@ func putUserBoundary(c *call) ([]awsquery.Field, error) {
 		if err := c.attachable(&d.View, boundary); err != nil {
 			return err
 		}
-		u.Boundary = &iam.Policy{ARN: boundary}
+		u.Boundary = boundaryPolicy(boundary)
 		d.Put(&u)
 		return nil
 	})
@@ -283,4 +283,9 @@ func groupsOf(v *iam.View, u iam.UserRecord) []iam.GroupRecord {
 		}
 	}
 	return out
+}
+
+// boundaryPolicy is a managed policy as a permissions boundary.
+func boundaryPolicy(arn string) *iam.Policy {
+	return &iam.Policy{Name: arn[strings.LastIndexByte(arn, '/')+1:], ARN: arn}
 }

@@ -55,6 +55,22 @@ func loadEntities(t *sql.Tx, where string, args []any, add func(iam.Record)) err
 		})
 }
 
+// take takes a record out, for good or because the change puts the same one
+// under another name: a user keeps its id when it is renamed.
+func take(t *sql.Tx, ref iam.Ref, put []iam.Record) error {
+	at := []any{string(ref.Kind), ref.Account, ref.Key}
+	for _, r := range put {
+		if to := r.Ref(); to.Kind != ref.Kind || to.Account != ref.Account || to == ref || r.UniqueID() == "" {
+			continue
+		}
+		n, err := t.Exec(`DELETE FROM iam_entity WHERE kind = $1 AND account = $2 AND entity_key = $3 AND id = $4`, append(at, r.UniqueID())...)
+		if err != nil || n > 0 {
+			return err
+		}
+	}
+	return remove(t, ref)
+}
+
 func removeEntity(t *sql.Tx, ref iam.Ref) error {
 	at := []any{string(ref.Kind), ref.Account, ref.Key}
 	if _, err := t.Exec(`INSERT INTO iam_entity_gone (id) SELECT id FROM iam_entity

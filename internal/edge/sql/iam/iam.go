@@ -107,7 +107,7 @@ func (s Store) Apply(ctx context.Context, c iam.Change, note func(context.Contex
 				WithMend("make the plan again")
 		}
 		for _, ref := range c.Delete {
-			if err := remove(t, ref); err != nil {
+			if err := take(t, ref, c.Put); err != nil {
 				return err
 			}
 		}
