@@ -112,7 +112,7 @@ func (c *call) bearer(k bearerKind, name string, keys ...[]key) finder[bearer] {
 		if !ok {
 			b.arn = c.arn(k.word, "/", name)
 		}
-		err := c.may(b.arn, append(keys, resourceTags(b.tags), boundaryOf(c.boundaryARN(b.boundary)))...)
+		err := c.may(b.arn, append(keys, resourceTags(b.tags), boundaryOf(boundaryARN(c.partition(), c.caller.Account, b.boundary)))...)
 		if err == nil && !ok {
 			err = missing(k.word, name)
 		}
@@ -128,10 +128,12 @@ func missing(word, name string) error {
 func bearerOperations() map[string]operation {
 	table := map[string]operation{}
 	for _, k := range bearerKinds() {
-		table["Put"+k.title+"Policy"] = k.put
-		table["Get"+k.title+"Policy"] = k.get
-		table["Delete"+k.title+"Policy"] = k.remove
-		table["List"+k.title+"Policies"] = k.list
+		if k.word != "role" { // those of roles stand in roles.go
+			table["Put"+k.title+"Policy"] = k.put
+			table["Get"+k.title+"Policy"] = k.get
+			table["Delete"+k.title+"Policy"] = k.remove
+			table["List"+k.title+"Policies"] = k.list
+		}
 		table["Attach"+k.title+"Policy"] = k.attach
 		table["Detach"+k.title+"Policy"] = k.detach
 		table["ListAttached"+k.title+"Policies"] = k.listAttached

@@ -64,32 +64,21 @@ func (c *call) bearerDetail(v *iam.View, b bearer) []awsquery.Field {
 		for _, g := range groupsOf(v, u) {
 			groups = append(groups, g.Name)
 		}
-		return append(c.userFields(u), inline, awsquery.Texts("GroupList", groups), attached, c.boundaryField(u.Boundary), tagList(u.Tags))
+		more := []awsquery.Field{inline, awsquery.Texts("GroupList", groups), attached, tagFields(u.Tags)}
+		return slices.Concat(c.userFields(u), more, boundaryFields(c.partition(), u.Account, u.Boundary))
 	case "group":
 		g, _ := v.Group(c.caller.Account, b.name)
 		return append(c.groupFields(g), inline, attached)
 	}
 	r, _ := v.Role(c.caller.Account, b.name)
 	profiles := slices.DeleteFunc(v.InstanceProfiles(c.caller.Account), func(p iam.InstanceProfileRecord) bool { return p.Role != r.ID })
-	return []awsquery.Field{
+	fields := []awsquery.Field{
 		text("Path", r.Path), text("RoleName", r.Name), text("RoleId", string(r.ID)), text("Arn", b.arn), when("CreateDate", r.Created),
-		document("AssumeRolePolicyDocument", r.Trust.Document),
-		awsquery.List("InstanceProfileList", profiles, func(p iam.InstanceProfileRecord) []awsquery.Field { return c.profileDetail(p, r) }),
-		inline, attached, c.boundaryField(r.Boundary), tagList(r.Tags), group("RoleLastUsed"),
+		document("AssumeRolePolicyDocument", v.Shown(r.Trust)),
+		awsquery.List("InstanceProfileList", profiles, func(p iam.InstanceProfileRecord) []awsquery.Field { return c.profileFields(v, p, false) }),
+		inline, attached, tagFields(r.Tags), {Name: "RoleLastUsed", Always: true},
 	}
-}
-
-func (c *call) profileDetail(p iam.InstanceProfileRecord, r iam.RoleRecord) []awsquery.Field {
-	return []awsquery.Field{
-		text("Path", p.Path), text("InstanceProfileName", p.Name), text("InstanceProfileId", p.ID),
-		text("Arn", c.arn("instance-profile", p.Path, p.Name)), when("CreateDate", p.Created),
-		awsquery.List("Roles", []iam.RoleRecord{r}, func(r iam.RoleRecord) []awsquery.Field {
-			return []awsquery.Field{
-				text("Path", r.Path), text("RoleName", r.Name), text("RoleId", string(r.ID)), text("Arn", c.arn("role", r.Path, r.Name)),
-				when("CreateDate", r.Created), document("AssumeRolePolicyDocument", r.Trust.Document),
-			}
-		}),
-	}
+	return append(fields, boundaryFields(c.partition(), r.Account, r.Boundary)...)
 }
 
 func policyDetail(m managed, u usage) []awsquery.Field {

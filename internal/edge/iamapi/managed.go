@@ -93,7 +93,7 @@ func (m managed) fields(u usage) []awsquery.Field {
 
 // whole writes all of a policy.
 func (m managed) whole(u usage) awsquery.Field {
-	return group("Policy", append(m.fields(u), text("Description", m.description), someTags(m.tags))...)
+	return group("Policy", append(append(m.fields(u), text("Description", m.description)), someTags(m.tags)...)...)
 }
 
 func (m managed) versionFields(v iam.PolicyVersion) []awsquery.Field {

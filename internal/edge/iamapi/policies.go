@@ -283,5 +283,5 @@ func listPolicyTags(c *call) ([]awsquery.Field, error) {
 	if err != nil {
 		return nil, err
 	}
-	return partOfTags(p, m.tags), nil
+	return tagPage(p, m.tags), nil
 }

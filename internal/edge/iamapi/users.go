@@ -31,7 +31,7 @@ func (c *call) user(name string, keys ...[]key) finder[iam.UserRecord] {
 		}
 		all := append([][]key{resourceTags(u.Tags)}, keys...)
 		if u.Boundary != nil {
-			all = append([][]key{boundaryOf(c.boundaryARN(u.Boundary))}, all...)
+			all = append([][]key{boundaryOf(boundaryARN(c.partition(), c.caller.Account, u.Boundary))}, all...)
 		}
 		err := c.may(arn, all...)
 		if err == nil && !ok {
@@ -60,7 +60,7 @@ func (c *call) userFields(u iam.UserRecord) []awsquery.Field {
 }
 
 func (c *call) wholeUser(u iam.UserRecord) awsquery.Field {
-	return group("User", append(c.userFields(u), c.boundaryField(u.Boundary), someTags(u.Tags))...)
+	return group("User", slices.Concat(c.userFields(u), boundaryFields(c.partition(), u.Account, u.Boundary), someTags(u.Tags))...)
 }
 
 func createUser(c *call) ([]awsquery.Field, error) {
@@ -239,7 +239,7 @@ func listUserTags(c *call) ([]awsquery.Field, error) {
 	if err != nil {
 		return nil, err
 	}
-	return partOfTags(p, u.Tags), nil
+	return tagPage(p, u.Tags), nil
 }
 
 func putUserBoundary(c *call) ([]awsquery.Field, error) {

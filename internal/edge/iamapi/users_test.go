@@ -75,7 +75,7 @@ func TestUsersAndGroups(t *testing.T) {
 	boundary := "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"
 	must[*awsiam.PutUserPermissionsBoundaryOutput](t)(c.PutUserPermissionsBoundary(ctx, &awsiam.PutUserPermissionsBoundaryInput{UserName: aws.String("anna"), PermissionsBoundary: &boundary}))
 	got := must[*awsiam.GetUserOutput](t)(c.GetUser(ctx, &awsiam.GetUserInput{UserName: aws.String("anna")}))
-	if b := got.User.PermissionsBoundary; b == nil || *b.PermissionsBoundaryArn != boundary || b.PermissionsBoundaryType != "Policy" {
+	if b := got.User.PermissionsBoundary; b == nil || *b.PermissionsBoundaryArn != boundary || b.PermissionsBoundaryType != types.PermissionsBoundaryAttachmentTypePolicy {
 		t.Errorf("%+v", got.User)
 	}
 	must[*awsiam.DeleteUserPermissionsBoundaryOutput](t)(c.DeleteUserPermissionsBoundary(ctx, &awsiam.DeleteUserPermissionsBoundaryInput{UserName: aws.String("anna")}))
