@@ -75,7 +75,7 @@ fuzz-smoke: ## the readers of unproven bytes for FUZZTIME (30s) each, all other 
 
 .PHONY: vectors
 vectors: ## outside test vectors from VECTORS; fails when none load
-	CARNET_VECTORS=$(abspath $(VECTORS)) go test -count=1 -tags vectors -run 'Vectors' -v ./internal/protocol/sigv4/... | grep -vE '^(=== |\?|testing: warning)' ; exit $${PIPESTATUS[0]}
+	CARNET_VECTORS=$(abspath $(VECTORS)) go test -count=1 -tags vectors -run 'Vectors' -v ./internal/protocol/sigv4/... ./internal/protocol/oidc/... | grep -vE '^(=== |\?|testing: warning)' ; exit $${PIPESTATUS[0]}
 
 .PHONY: bench
 bench: ## first benchmarks, ratios printed (they go to build/bench.txt too)

@@ -74,6 +74,7 @@ var homes = []struct {
 	{"github.com/versity/", []string{"edge/storeproc"}, "one edge package knows the embedded store"},
 	{"github.com/russellhaering/", []string{"protocol/saml", "edge/devidp"}, "XML signatures"},
 	{"github.com/beevik/etree", []string{"protocol/saml", "protocol/xmlsafe", "edge/devidp"}, "XML trees"},
+	{"github.com/go-jose/", []string{"protocol/oidc"}, "JWKs; signatures are the standard library's"},
 	{"github.com/mattermost/", []string{"protocol/xmlsafe"}, "the round-trip check belongs to the pre-scan"},
 	{"github.com/spf13/", []string{"app"}, "flags are the business of programs"},
 	{"go.yaml.in/", []string{"app/config", "service/iam", "edge/api"}, "files that people write"},
@@ -409,7 +410,7 @@ func TestInterfacesStaySmall(t *testing.T) {
 // it, nor is what writes messages and metadata of our own, nor the names of the
 // checks, nor what explains a decision.
 func TestVerificationCoreCanBeReadInADay(t *testing.T) {
-	core := []string{"protocol/xmlsafe", "protocol/saml", "protocol/sigv4", "protocol/policy", "protocol/sessiontoken", "core/secret"}
+	core := []string{"protocol/xmlsafe", "protocol/saml", "protocol/oidc", "protocol/sigv4", "protocol/policy", "protocol/sessiontoken", "core/secret"}
 	apart := []string{
 		"protocol/saml/metadata.go", "protocol/saml/spmetadata.go", "protocol/saml/checks.go",
 		"protocol/saml/message.go", "protocol/saml/request.go", "protocol/saml/logout.go",

@@ -1,0 +1,158 @@
+// Package oidc verifies the ID tokens of OpenID providers, and reads the key
+// sets that they publish.
+//
+// A token is a JWS in compact form over a JSON object (RFC 7515, RFC 7519,
+// RFC 8725). Parse reads it strictly and proves nothing; Verify proves it by a
+// key of the provider's set and gives the claims. The algorithm comes from a
+// list, never from the token alone, and the type of the key is bound to it; keys
+// come from the set, never from the token. No name may stand twice, letter case
+// of names counts, times are whole seconds. It must never give claims of a
+// token whose signature did not hold, nor follow an address that one names.
+package oidc
+
+import (
+	"encoding/base64"
+	"fmt"
+	"slices"
+	"strings"
+
+	"carnet.dev/carnet/internal/core/fault"
+)
+
+// MaxCharacters is the longest token that STS takes (STS API Reference,
+// AssumeRoleWithWebIdentity).
+const MaxCharacters = 20000
+
+// What a refusal names. CheckKey is worth another look at the provider's keys.
+const (
+	CheckMalformed = "oidc.malformed"
+	CheckType      = "oidc.type"
+	CheckAlgorithm = "oidc.algorithm"
+	CheckKey       = "oidc.key"
+	CheckSignature = "oidc.signature"
+	CheckClaims    = "oidc.claims"
+	CheckIssuer    = "oidc.issuer"
+	CheckAudience  = "oidc.audience"
+	CheckExpired   = "oidc.expired"
+	CheckNotYet    = "oidc.not-yet"
+)
+
+func refuse(code, format string, args ...any) error {
+	kind := fault.Unauthenticated
+	if code == CheckExpired {
+		kind = fault.Expired
+	}
+	return fault.Coded(kind, code, fmt.Sprintf(format, args...))
+}
+
+// Token is a token that was read. Nothing of it is proven.
+type Token struct {
+	jws
+	claims object
+}
+
+// jws is a signed message in compact form, apart.
+type jws struct {
+	input     string // what is signed
+	signature []byte
+	algorithm string
+	kind      string // typ
+	keyID     string
+	hasKeyID  bool
+}
+
+// Parse reads a token of at most MaxCharacters characters.
+func Parse(compact string) (*Token, error) {
+	if len(compact) > MaxCharacters {
+		return nil, refuse(CheckMalformed, "the ID token has %d characters, more than %d", len(compact), MaxCharacters)
+	}
+	j, payload, err := parseJWS(compact)
+	if err != nil {
+		return nil, err
+	}
+	claims, err := segment("payload", payload)
+	if err != nil {
+		return nil, err
+	}
+	return &Token{jws: j, claims: claims}, nil
+}
+
+func parseJWS(compact string) (j jws, payload string, err error) {
+	parts := strings.Split(compact, ".")
+	if len(parts) != 3 {
+		return jws{}, "", refuse(CheckMalformed, "the ID token has %d parts: a signed JWT has three", len(parts))
+	}
+	header, err := segment("header", parts[0])
+	if err != nil {
+		return jws{}, "", err
+	}
+	j.input = compact[:len(parts[0])+1+len(parts[1])]
+	if j.signature, err = base64url(parts[2]); err != nil || len(j.signature) == 0 {
+		return jws{}, "", refuse(CheckMalformed, "the ID token's signature is not base64url")
+	}
+	return j, parts[1], j.readHeader(header)
+}
+
+// strict base64url: no padding, no stray bits, no line breaks.
+func base64url(s string) ([]byte, error) {
+	if strings.ContainsAny(s, "\r\n") {
+		return nil, fmt.Errorf("line break")
+	}
+	return base64.RawURLEncoding.Strict().DecodeString(s)
+}
+
+func segment(name, text string) (object, error) {
+	raw, err := base64url(text)
+	if err != nil {
+		return nil, refuse(CheckMalformed, "the ID token's %s is not base64url", name)
+	}
+	o, err := parseObject(raw)
+	if err != nil {
+		return nil, refuse(CheckMalformed, "the ID token's %s is not one JSON object: %s", name, err)
+	}
+	return o, nil
+}
+
+// readHeader takes what matters of the JOSE header. Keys and addresses in it
+// (jwk, jku, x5c, x5u) are not even looked at; what changes the meaning of the
+// signature is refused.
+func (j *jws) readHeader(header object) error {
+	var ok bool
+	if j.algorithm, ok = header.text("alg"); !ok {
+		return refuse(CheckAlgorithm, "the ID token names no algorithm")
+	}
+	for _, name := range []string{"crit", "b64", "enc", "zip"} {
+		if _, there := header[name]; there {
+			return refuse(CheckMalformed, "the ID token's header has the parameter %q, which is not taken here", name)
+		}
+	}
+	if _, there := header["typ"]; there {
+		if j.kind, ok = header.text("typ"); !ok {
+			return refuse(CheckMalformed, "the ID token's typ is not text")
+		}
+	}
+	if _, there := header["kid"]; there {
+		if j.keyID, ok = header.text("kid"); !ok || len(j.keyID) > maxKeyID {
+			return refuse(CheckMalformed, "the ID token's kid is not a text of at most %d bytes", maxKeyID)
+		}
+		j.hasKeyID = true
+	}
+	return nil
+}
+
+// ClaimedIssuer is the iss that the token claims, unproven: good for finding
+// whose keys to ask, and for nothing else. Empty where there is none.
+func (t *Token) ClaimedIssuer() string {
+	issuer, _ := t.claims.text("iss")
+	return issuer
+}
+
+// isType reports whether typ is one of the wanted media types; an absent one is
+// JWT, and "application/" may be left out (RFC 7515, section 4.1.9).
+func (j *jws) isType(want []string) bool {
+	kind := strings.TrimPrefix(strings.ToLower(j.kind), "application/")
+	if kind == "" {
+		kind = "jwt"
+	}
+	return slices.Contains(want, kind)
+}
