@@ -11,10 +11,16 @@
 package oidc
 
 import (
+	"bytes"
 	"encoding/base64"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
+	"unicode/utf8"
+
+	"github.com/go-jose/go-jose/v4/json"
 
 	"carnet.dev/carnet/internal/core/fault"
 )
@@ -93,7 +99,7 @@ func parseJWS(compact string) (j jws, payload string, err error) {
 	return j, parts[1], j.readHeader(header)
 }
 
-// strict base64url: no padding, no stray bits, no line breaks.
+// base64url is strict: no padding, no stray bits, no line breaks.
 func base64url(s string) ([]byte, error) {
 	if strings.ContainsAny(s, "\r\n") {
 		return nil, fmt.Errorf("line break")
@@ -131,11 +137,10 @@ func (j *jws) readHeader(header object) error {
 			return refuse(CheckMalformed, "the ID token's typ is not text")
 		}
 	}
-	if _, there := header["kid"]; there {
+	if _, j.hasKeyID = header["kid"]; j.hasKeyID {
 		if j.keyID, ok = header.text("kid"); !ok || len(j.keyID) > maxKeyID {
 			return refuse(CheckMalformed, "the ID token's kid is not a text of at most %d bytes", maxKeyID)
 		}
-		j.hasKeyID = true
 	}
 	return nil
 }
@@ -155,4 +160,42 @@ func (j *jws) isType(want []string) bool {
 		kind = "jwt"
 	}
 	return slices.Contains(want, kind)
+}
+
+// object is one JSON object: its names as they were written. Values are
+// string, json.Number, bool, nil, []any or map[string]any.
+type object map[string]any
+
+// text gives a value that is a text; not ok for an empty one, and for one in
+// which half a surrogate pair was replaced, so that different texts became one.
+func (o object) text(name string) (string, bool) {
+	s, ok := o[name].(string)
+	return s, ok && s != "" && !strings.ContainsRune(s, utf8.RuneError)
+}
+
+// parseObject reads one object and nothing after it. This decoder heeds the
+// letter case of names and refuses a name that stands twice, at any depth.
+func parseObject(src []byte) (object, error) {
+	if !utf8.Valid(src) {
+		return nil, errors.New("it is not UTF-8")
+	}
+	d := json.NewDecoder(bytes.NewReader(src))
+	d.UseNumber()
+	var o object
+	if err := d.Decode(&o); err != nil {
+		return nil, errors.New(clip(err.Error()))
+	}
+	if _, err := d.Token(); o == nil || err != io.EOF {
+		return nil, errors.New("it is something else, or something follows it")
+	}
+	return o, nil
+}
+
+// clip bounds what an error repeats of outside input.
+func clip(s string) string {
+	const most = 80
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
 }

@@ -1,11 +1,13 @@
 package oidc
 
 import (
-	"encoding/json"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
+
+	"github.com/go-jose/go-jose/v4/json"
 )
 
 // Expect is what a relying party asks of a token.
@@ -32,54 +34,28 @@ type Claims struct {
 	ID        string   // jti; empty where absent
 	IssuedAt  time.Time
 	Expires   time.Time
+	NotBefore time.Time // zero where absent
 	KeyID     string
 	Algorithm string
 
 	all object
 }
 
-// Value gives any claim: string, json.Number, bool, nil, []any or
-// map[string]any.
-func (c *Claims) Value(name string) (any, bool) {
-	v, ok := c.all[name]
-	return v, ok
-}
+// All gives every claim: strings, bools, nil, []any and map[string]any; anything
+// else is a number. It must not be changed.
+func (c *Claims) All() map[string]any { return c.all }
 
-// Names lists the claims, in order.
-func (c *Claims) Names() []string {
-	names := make([]string, 0, len(c.all))
-	for name := range c.all {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}
-
-// Text gives a claim that is a text; empty where it is absent or is none.
-func (c *Claims) Text(name string) string {
-	s, _ := c.all.text(name)
-	return s
-}
-
-// Texts gives a claim that is a text or a list of texts; not ok where it holds
-// anything else. An absent one is empty.
-func (c *Claims) Texts(name string) (values []string, ok bool) {
-	v, there := c.all[name]
-	if !there {
-		return nil, true
-	}
-	return texts(v)
-}
-
-func texts(v any) ([]string, bool) {
+// Texts gives the texts of a claim that is a text or a list of texts; not ok for
+// anything else, an absent claim among it.
+func Texts(v any) ([]string, bool) {
 	switch v := v.(type) {
 	case string:
-		return []string{v}, true
+		return []string{v}, !strings.ContainsRune(v, utf8.RuneError)
 	case []any:
 		out := make([]string, 0, len(v))
 		for _, item := range v {
 			s, ok := item.(string)
-			if !ok {
+			if !ok || strings.ContainsRune(s, utf8.RuneError) {
 				return nil, false
 			}
 			out = append(out, s)
@@ -128,6 +104,8 @@ func (j *jws) prove(keys *KeySet, list []string) error {
 	return nil
 }
 
+const maxSubject = 255
+
 // read takes the registered claims. All that AWS asks for must be there.
 func (t *Token) read() (*Claims, error) {
 	for _, name := range []string{"iss", "sub", "aud", "iat", "exp"} {
@@ -136,65 +114,37 @@ func (t *Token) read() (*Claims, error) {
 		}
 	}
 	c := &Claims{all: t.claims, KeyID: t.keyID, Algorithm: t.algorithm}
-	var ok bool
-	if c.Issuer, ok = t.claims.text("iss"); !ok {
-		return nil, refuse(CheckClaims, "the claim iss is not a text")
-	}
-	if c.Subject, ok = t.claims.text("sub"); !ok || len(c.Subject) > maxSubject {
-		return nil, refuse(CheckClaims, "the claim sub is not a text of 1 to %d characters", maxSubject)
-	}
-	if c.Audiences, ok = texts(t.claims["aud"]); !ok || len(c.Audiences) == 0 {
-		return nil, refuse(CheckClaims, "the claim aud is not a text or a list of texts")
-	}
-	if _, there := t.claims["jti"]; there {
-		if c.ID, ok = t.claims.text("jti"); !ok {
-			return nil, refuse(CheckClaims, "the claim jti is not a text")
-		}
-	}
-	if err := c.readAudience(); err != nil {
-		return nil, err
-	}
-	if err := c.readTimes(); err != nil {
-		return nil, err
-	}
-	return c, nil
-}
-
-const maxSubject = 255
-
-func (c *Claims) readAudience() error {
-	if _, there := c.all["azp"]; there {
+	for name, to := range map[string]*string{"iss": &c.Issuer, "sub": &c.Subject, "jti": &c.ID, "azp": &c.Audience} {
 		var ok bool
-		if c.Audience, ok = c.all.text("azp"); !ok {
-			return refuse(CheckClaims, "the claim azp is not a text")
-		}
-		return nil
-	}
-	if len(c.Audiences) != 1 {
-		return refuse(CheckAudience, "Token audience contains more than one audience while authorized party is not present")
-	}
-	c.Audience = c.Audiences[0]
-	return nil
-}
-
-func (c *Claims) readTimes() error {
-	for _, name := range []string{"iat", "exp", "nbf"} {
-		v, there := c.all[name]
-		if !there {
+		if _, there := t.claims[name]; !there {
 			continue
 		}
-		at, ok := seconds(v)
-		if !ok {
-			return refuse(CheckClaims, "the claim %s is not a whole number of seconds", name)
-		}
-		switch name {
-		case "iat":
-			c.IssuedAt = at
-		case "exp":
-			c.Expires = at
+		if *to, ok = t.claims.text(name); !ok {
+			return nil, refuse(CheckClaims, "the claim %s is not a text", name)
 		}
 	}
-	return nil
+	if len(c.Subject) > maxSubject {
+		return nil, refuse(CheckClaims, "the claim sub has more than %d characters", maxSubject)
+	}
+	for name, to := range map[string]*time.Time{"iat": &c.IssuedAt, "exp": &c.Expires, "nbf": &c.NotBefore} {
+		var ok bool
+		if v, there := t.claims[name]; there {
+			if *to, ok = seconds(v); !ok {
+				return nil, refuse(CheckClaims, "the claim %s is not a whole number of seconds", name)
+			}
+		}
+	}
+	var ok bool
+	if c.Audiences, ok = Texts(t.claims["aud"]); !ok || len(c.Audiences) == 0 {
+		return nil, refuse(CheckClaims, "the claim aud is not a text or a list of texts")
+	}
+	if c.Audience == "" && len(c.Audiences) > 1 {
+		return nil, refuse(CheckAudience, "Token audience contains more than one audience while authorized party is not present")
+	}
+	if c.Audience == "" {
+		c.Audience = c.Audiences[0]
+	}
+	return c, nil
 }
 
 // seconds reads a time as AWS does: digits alone. A fraction, an exponent, a
@@ -209,22 +159,17 @@ func seconds(v any) (time.Time, bool) {
 }
 
 func (c *Claims) check(want Expect, now time.Time) error {
-	if c.Issuer != want.Issuer {
+	switch {
+	case c.Issuer != want.Issuer:
 		return refuse(CheckIssuer, "the ID token is of issuer %q: want %q", clip(c.Issuer), clip(want.Issuer))
-	}
-	if !slices.Contains(want.Audiences, c.Audience) {
+	case !slices.Contains(want.Audiences, c.Audience):
 		return refuse(CheckAudience, "the ID token's audience %q is none of this provider's client ids", clip(c.Audience))
-	}
-	if !now.Before(c.Expires.Add(want.Skew)) {
+	case !now.Before(c.Expires.Add(want.Skew)):
 		return refuse(CheckExpired, "current date/time %d must be before the expiration date/time %d", now.Unix(), c.Expires.Unix())
-	}
-	if c.IssuedAt.After(now.Add(want.Skew)) {
+	case c.IssuedAt.After(now.Add(want.Skew)):
 		return refuse(CheckNotYet, "the ID token was issued in the future, at %s", c.IssuedAt.Format(time.RFC3339))
-	}
-	if v, there := c.all["nbf"]; there {
-		if at, _ := seconds(v); at.After(now.Add(want.Skew)) {
-			return refuse(CheckNotYet, "the ID token is not good before %s", at.Format(time.RFC3339))
-		}
+	case c.NotBefore.After(now.Add(want.Skew)):
+		return refuse(CheckNotYet, "the ID token is not good before %s", c.NotBefore.Format(time.RFC3339))
 	}
 	return nil
 }

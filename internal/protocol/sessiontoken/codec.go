@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"carnet.dev/carnet/internal/core/arn"
-	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/core/secret"
 )
 
@@ -45,6 +44,22 @@ const (
 
 var errCodec = errors.New("sessiontoken: malformed claims")
 
+// texts are the claims that are one text each.
+func (c *Claims) texts() [14]textClaim {
+	return [...]textClaim{
+		{fRoleID, (*string)(&c.RoleID)}, {fSessionName, &c.SessionName}, {fPerson, (*string)(&c.Person)},
+		{fLoginSession, (*string)(&c.LoginSession)}, {fCluster, &c.Cluster}, {fDelegation, &c.Delegation},
+		{fSourceIdentity, &c.SourceIdentity}, {fProvider, &c.Provider}, {fSubject, &c.Subject}, {fSubjectType, &c.SubjectType},
+		{fNameQualifier, &c.NameQualifier}, {fSessionPolicy, &c.SessionPolicy},
+		{fUserID, (*string)(&c.UserID)}, {fFederatedName, &c.FederatedName},
+	}
+}
+
+type textClaim struct {
+	n  uint64
+	at *string
+}
+
 func encode(c Claims) []byte {
 	b := make([]byte, 0, 512)
 	text := func(n uint64, s string) {
@@ -52,33 +67,22 @@ func encode(c Claims) []byte {
 			b = field(b, n, s)
 		}
 	}
-	number := func(n, v uint64) {
-		var buf [binary.MaxVarintLen64]byte
-		b = field(b, n, string(buf[:binary.PutUvarint(buf[:], v)]))
-	}
+	number := func(n, v uint64) { b = field(b, n, string(binary.AppendUvarint(nil, v))) }
 	text(fRole, c.Role.String())
-	text(fRoleID, string(c.RoleID))
-	text(fSessionName, c.SessionName)
+	text(fUser, c.User.String())
 	text(fSecretKey, c.SecretKey.Reveal())
 	number(fIssuedAt, uint64(c.IssuedAt.Unix()))
 	number(fExpires, uint64(c.Expires.Unix()))
 	number(fEpoch, c.Epoch)
-	text(fPerson, string(c.Person))
-	text(fLoginSession, string(c.LoginSession))
-	text(fCluster, c.Cluster)
-	text(fDelegation, c.Delegation)
-	text(fSourceIdentity, c.SourceIdentity)
+	for _, t := range c.texts() {
+		text(t.n, *t.at)
+	}
 	for _, t := range c.Tags {
 		b = field(field(b, fTagKey, t.Key), fTagValue, t.Value)
 	}
 	for _, k := range c.TransitiveTagKeys {
 		b = field(b, fTransitiveTagKey, k)
 	}
-	text(fProvider, c.Provider)
-	text(fSubject, c.Subject)
-	text(fSubjectType, c.SubjectType)
-	text(fNameQualifier, c.NameQualifier)
-	text(fSessionPolicy, c.SessionPolicy)
 	for _, a := range c.SessionPolicyARNs {
 		b = field(b, fSessionPolicyARN, a)
 	}
@@ -88,16 +92,11 @@ func encode(c Claims) []byte {
 	if c.Chained {
 		number(fChained, 1)
 	}
-	text(fUser, c.User.String())
-	text(fUserID, string(c.UserID))
-	text(fFederatedName, c.FederatedName)
 	return b
 }
 
 func field(b []byte, n uint64, s string) []byte {
-	b = binary.AppendUvarint(b, n)
-	b = binary.AppendUvarint(b, uint64(len(s)))
-	return append(b, s...)
+	return append(binary.AppendUvarint(binary.AppendUvarint(b, n), uint64(len(s))), s...)
 }
 
 func decode(b []byte) (Claims, error) {
@@ -162,60 +161,34 @@ func next(b []byte) (n uint64, content string, rest []byte, err error) {
 	return n, string(b[:size]), b[size:], nil
 }
 
-func (c *Claims) set(n uint64, s string) error {
+func (c *Claims) set(n uint64, s string) (err error) {
 	switch n {
 	case fRole:
-		role, err := arn.ParseRole(s)
-		c.Role = role
-		return err
-	case fRoleID:
-		c.RoleID = identity.RoleID(s)
-	case fSessionName:
-		c.SessionName = s
+		c.Role, err = arn.ParseRole(s)
+	case fUser:
+		c.User, err = arn.ParseUser(s)
 	case fSecretKey:
 		c.SecretKey = secret.New(s)
 	case fIssuedAt, fExpires, fEpoch, fKind, fChained:
 		return c.setNumber(n, s)
-	case fPerson:
-		c.Person = identity.PersonID(s)
-	case fLoginSession:
-		c.LoginSession = identity.LoginSessionID(s)
-	case fCluster:
-		c.Cluster = s
-	case fDelegation:
-		c.Delegation = s
-	case fSourceIdentity:
-		c.SourceIdentity = s
 	case fTagKey:
 		c.Tags = append(c.Tags, Tag{Key: s})
 	case fTagValue:
 		c.Tags[len(c.Tags)-1].Value = s
 	case fTransitiveTagKey:
 		c.TransitiveTagKeys = append(c.TransitiveTagKeys, s)
-	case fProvider:
-		c.Provider = s
-	case fSubject:
-		c.Subject = s
-	case fSubjectType:
-		c.SubjectType = s
-	case fNameQualifier:
-		c.NameQualifier = s
-	case fSessionPolicy:
-		c.SessionPolicy = s
 	case fSessionPolicyARN:
 		c.SessionPolicyARNs = append(c.SessionPolicyARNs, s)
-	case fUser:
-		user, err := arn.ParseUser(s)
-		c.User = user
-		return err
-	case fUserID:
-		c.UserID = identity.UserID(s)
-	case fFederatedName:
-		c.FederatedName = s
 	default:
+		for _, t := range c.texts() {
+			if t.n == n {
+				*t.at = s
+				return nil
+			}
+		}
 		return errCodec
 	}
-	return nil
+	return err
 }
 
 func (c *Claims) setNumber(n uint64, s string) error {
