@@ -18,36 +18,6 @@ type resourcePattern struct {
 
 var errNotARN = errors.New(`want "*" or arn:partition:service:region:account:resource`)
 
-func compileResource(text string, variables bool) (resourcePattern, error) {
-	if text == "*" {
-		return resourcePattern{any: true}, nil
-	}
-	fields, last, ok := splitARN(text)
-	if !ok || fields[0] != "arn" || fields[1] == "" || last == "" {
-		return resourcePattern{}, errNotARN
-	}
-	if fields[2] == "" || strings.ContainsAny(fields[2], "*?") {
-		return resourcePattern{}, errors.New("the service of an ARN has no wildcard")
-	}
-	head := text[:len(text)-len(last)]
-	if variables && strings.Contains(head, "${") {
-		return resourcePattern{}, errors.New("a variable can stand after the fifth colon only")
-	}
-	r := resourcePattern{}
-	for i, f := range fields {
-		var err error
-		if r.fields[i], err = compile(f, false, true); err != nil {
-			return resourcePattern{}, err
-		}
-	}
-	if !strings.ContainsAny(head, "*?") {
-		r.literalHead = head
-	}
-	var err error
-	r.last, err = compile(last, variables, true)
-	return r, err
-}
-
 // splitARN cuts at the first five colons.
 func splitARN(s string) (fields [5]string, last string, ok bool) {
 	for i := range fields {
@@ -125,45 +95,6 @@ func (r *resourcePattern) indexKey() string {
 type arnPattern struct {
 	whole  pattern // "*" or one variable
 	fields [6]pattern
-}
-
-func compileARN(text string, variables bool) (arnPattern, error) {
-	all, err := compile(text, variables, true)
-	if err != nil {
-		return arnPattern{}, err
-	}
-	if len(all) == 1 && (all[0].kind == star || all[0].kind == variable) {
-		return arnPattern{whole: all}, nil
-	}
-	var a arnPattern
-	field := 0
-	for _, t := range all {
-		if t.kind != literal {
-			a.fields[field] = append(a.fields[field], t)
-			continue
-		}
-		parts := []string{t.text}
-		for field+len(parts)-1 < 5 {
-			last := parts[len(parts)-1]
-			before, after, ok := strings.Cut(last, ":")
-			if !ok {
-				break
-			}
-			parts = append(parts[:len(parts)-1], before, after)
-		}
-		for i, part := range parts {
-			if i > 0 {
-				field++
-			}
-			if part != "" {
-				a.fields[field] = append(a.fields[field], token{kind: literal, text: part})
-			}
-		}
-	}
-	if field != 5 {
-		return arnPattern{}, errNotARN
-	}
-	return a, nil
 }
 
 // match compares with an ARN that splitARN has cut.
