@@ -96,6 +96,24 @@ $(VENV)/.done: test/interop/requirements.txt
 interop-aws: build $(VENV)/.done ## the real aws command line and boto3 against the real binary
 	CARNET_BINARY=$(abspath $(BIN)) CARNET_VENV=$(abspath $(VENV)) go test -count=1 -tags interop -timeout 15m -v ./test/interop/...
 
+SIMULATOR := $(BUILD)/simulator
+DIFFCASES ?= 20000
+
+$(SIMULATOR)/.done: test/policydiff/simulator/package.json test/policydiff/simulator/package-lock.json test/policydiff/simulator/simulate.mjs
+	@.ci/need node
+	mkdir -p $(SIMULATOR) && cp $^ $(SIMULATOR)/
+	cd $(SIMULATOR) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	touch $@
+
+.PHONY: policy-diff
+policy-diff: $(SIMULATOR)/.done ## DIFFCASES (20000) random policies against an independent simulator, a process of its own; every difference explained
+	CARNET_SIMULATOR=$(abspath $(SIMULATOR)) go test -count=1 -tags interop -timeout 30m -v ./test/policydiff -cases $(DIFFCASES) $(DIFFFLAGS)
+
+.PHONY: conformance
+conformance: ## ask the simulator 20,000 times, keep the result, write docs/conformance.md
+	$(MAKE) policy-diff DIFFFLAGS=-update
+	go test -count=1 ./test/conformance -update
+
 .PHONY: browser
 browser: build ## pages and the cross-site sign-in in a real headless Chromium
 	@.ci/need chromium
@@ -129,6 +147,7 @@ check-dev: build ## the walk from sign-in to S3 with the built binary
 full: ci ## every matrix and long run
 	$(MAKE) fuzz-smoke FUZZTIME=5m FUZZOTHERS=5m
 	go test -count=1 ./internal/protocol/saml -run TestMutants -mutants 100000
+	$(MAKE) policy-diff
 	$(MAKE) bench bench-rivals bench-directory
 
 .PHONY: ci

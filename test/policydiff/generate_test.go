@@ -169,9 +169,12 @@ func (g generator) drawTrust() Case {
 		c.Principal, c.Action, audience = oidc, "sts:AssumeRoleWithWebIdentity", "accounts.google.com:aud" // the simulator knows no keys of other providers
 	}
 	subject := strings.Replace(audience, "aud", "sub", 1)
-	for k, values := range map[string][]string{audience: {"https://a", "https://b"}, subject: {"alice", "bob", "*"}, "sts:RoleSessionName": {"alice", "bob"}, "aws:PrincipalTag/team": {"blue", "red"}} {
+	for _, k := range []key{
+		{name: audience, values: []string{"https://a", "https://b"}}, {name: subject, values: []string{"alice", "bob", "*"}},
+		{name: "sts:RoleSessionName", values: []string{"alice", "bob"}}, {name: "aws:PrincipalTag/team", values: []string{"blue", "red"}},
+	} {
 		if g.often(80) {
-			c.Context[k] = []string{pick(g, values...)}
+			c.Context[k.name] = []string{pick(g, k.values...)}
 		}
 	}
 	statements := []any{}

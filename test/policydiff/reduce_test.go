@@ -101,6 +101,9 @@ func list(v any) []any {
 	return []any{v}
 }
 
+// names gives the names of o in order, so that a run can be repeated.
+func names(o object) []string { return slices.Sorted(maps.Keys(o)) }
+
 // with gives a copy of o in which name is v, or is missing where v is nil.
 func with(o object, name string, v any) object {
 	o = maps.Clone(o)
@@ -150,15 +153,17 @@ func simplerStatements(s object) []object {
 	}
 	if c, ok := s["Condition"].(object); ok {
 		out = append(out, with(s, "Condition", nil))
-		for op, test := range c {
+		for _, op := range names(c) {
+			test := c[op].(object)
 			if len(c) > 1 {
 				out = append(out, with(s, "Condition", with(c, op, nil)))
 			}
-			for key, v := range test.(object) {
-				if len(test.(object)) > 1 {
-					out = append(out, with(s, "Condition", with(c, op, with(test.(object), key, nil))))
+			for _, key := range names(test) {
+				v := test[key]
+				if len(test) > 1 {
+					out = append(out, with(s, "Condition", with(c, op, with(test, key, nil))))
 				}
-				for _, less := range fewer(test.(object), key, v) {
+				for _, less := range fewer(test, key, v) {
 					out = append(out, with(s, "Condition", with(c, op, less)))
 				}
 			}
@@ -166,7 +171,8 @@ func simplerStatements(s object) []object {
 	}
 	for _, name := range []string{"Principal", "NotPrincipal"} {
 		if p, ok := s[name].(object); ok {
-			for kind, v := range p {
+			for _, kind := range names(p) {
+				v := p[kind]
 				for _, less := range fewer(p, kind, v) {
 					out = append(out, with(s, name, less))
 				}
