@@ -269,3 +269,57 @@ func TestGlobEqualsItsDefinition(t *testing.T) {
 		}
 	})
 }
+
+// TestJSONRoundTripChangesNothing: a policy that was decoded and encoded again,
+// with other white space, order of names and escapes, decides as before.
+func TestJSONRoundTripChangesNothing(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		statements := drawStatements(t, policy.Identity)
+		first, err := json.Marshal(object{"Version": "2012-10-17", "Statement": statements})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var decoded any
+		if err := json.Unmarshal(first, &decoded); err != nil {
+			t.Fatal(err)
+		}
+		second, err := json.MarshalIndent(decoded, "", "\t")
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, errA := policy.Parse(policy.Identity, "p", first)
+		b, errB := policy.Parse(policy.Identity, "p", []byte(strings.ReplaceAll(string(second), "s3:", `\u0073\u0033:`)))
+		if errA != nil || errB != nil {
+			t.Fatal(errA, errB)
+		}
+		r := drawRequest(t)
+		x, y := (&policy.Set{Identity: []*policy.Document{a}}).Explain(&r), (&policy.Set{Identity: []*policy.Document{b}}).Explain(&r)
+		x.Document, y.Document = nil, nil
+		if x.Verdict != y.Verdict || !slices.Equal(x.Determining, y.Determining) {
+			t.Fatalf("%+v became %+v", x, y)
+		}
+	})
+}
+
+// TestLetterCaseOfPolicyActionsIsIrrelevant: so too in the policy.
+func TestLetterCaseOfPolicyActionsIsIrrelevant(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		statements := drawStatements(t, policy.Identity)
+		a := document(t, policy.Identity, statements)
+		for _, s := range statements {
+			for _, name := range []string{"Action", "NotAction"} {
+				if text, ok := s[name].(string); ok {
+					s[name] = strings.ToUpper(text)
+				}
+			}
+		}
+		b := document(t, policy.Identity, statements)
+		r := drawRequest(t)
+		v, w := (&policy.Set{Identity: []*policy.Document{a}}).Decide(&r), (&policy.Set{Identity: []*policy.Document{b}}).Decide(&r)
+		if v.Allow != w.Allow || v.Explicit != w.Explicit || v.Statement != w.Statement {
+			t.Fatalf("%+v became %+v", v, w)
+		}
+	})
+}
