@@ -255,7 +255,23 @@ func (h *host) authority() *cobra.Command {
 			})
 		},
 	}
-	parent.AddCommand(plan, apply)
+	export := &cobra.Command{
+		Use: "export", Short: "Write what local accounts hold as a file", Args: cobra.NoArgs,
+		Long: "Writes an authority file that says what is stored. Planned at once, it changes nothing. Secrets\n" +
+			"(access keys, private keys of SAML providers) don't stand in it.",
+		Example: "  carnet authority export > authority.yaml",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return h.withState(cmd, func(ctx context.Context, s *state) error {
+				text, err := s.iam.Export(ctx)
+				if err != nil {
+					return err
+				}
+				_, err = cmd.OutOrStdout().Write(text)
+				return err
+			})
+		},
+	}
+	parent.AddCommand(plan, apply, export)
 	return parent
 }
 

@@ -67,14 +67,14 @@ func (srv *Server) ApplyAuthorityFile(ctx context.Context, path string) error {
 	return err
 }
 
-// ApplyAuthority makes the local accounts what text says; read gives the files
-// that it names.
+// ApplyAuthority brings into the local accounts what text says, and deletes
+// nothing else; read gives the files that it names.
 func (srv *Server) ApplyAuthority(ctx context.Context, text []byte, read func(string) ([]byte, error)) error {
 	a, err := iam.ParseAuthority(text, read)
 	if err != nil {
 		return err
 	}
-	p, err := srv.iam.Plan(ctx, a)
+	p, err := srv.iam.PlanOver(ctx, a)
 	if err != nil {
 		return err
 	}

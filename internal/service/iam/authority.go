@@ -8,13 +8,10 @@ import (
 	"io"
 	"maps"
 	"slices"
-	"sort"
-	"strings"
 	"time"
 
 	"carnet.dev/carnet/internal/core/arn"
 	"carnet.dev/carnet/internal/core/fault"
-	"carnet.dev/carnet/internal/core/identity"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -25,36 +22,127 @@ type Authority struct {
 
 // AccountFile is what one account shall hold, and all that it shall hold.
 type AccountFile struct {
-	SAMLProviders []ProviderFile `yaml:"saml_providers"`
-	Roles         []RoleFile     `yaml:"roles"`
-	Buckets       []BucketFile   `yaml:"buckets"`
+	Alias            string             `yaml:"alias,omitempty"`
+	SAMLProviders    []ProviderFile     `yaml:"saml_providers,omitempty"`
+	OIDCProviders    []OIDCProviderFile `yaml:"oidc_providers,omitempty"`
+	ManagedPolicies  []ManagedFile      `yaml:"managed_policies,omitempty"`
+	Roles            []RoleFile         `yaml:"roles,omitempty"`
+	Groups           []GroupFile        `yaml:"groups,omitempty"`
+	Users            []UserFile         `yaml:"users,omitempty"`
+	InstanceProfiles []ProfileFile      `yaml:"instance_profiles,omitempty"`
+	Guardrails       *GuardrailsFile    `yaml:"guardrails,omitempty"`
+	Buckets          []BucketFile       `yaml:"buckets,omitempty"`
 }
 
-// ProviderFile is one SAML provider: metadata in place or from a file.
+// ProviderFile is one SAML provider: metadata in place or from a file. Private
+// keys don't stand in it: they stay as they are.
 type ProviderFile struct {
-	Name         string `yaml:"name"`
-	Metadata     string `yaml:"metadata"`
-	MetadataFile string `yaml:"metadata_file"`
+	Name                string            `yaml:"name"`
+	Metadata            string            `yaml:"metadata,omitempty"`
+	MetadataFile        string            `yaml:"metadata_file,omitempty"`
+	AssertionEncryption string            `yaml:"assertion_encryption,omitempty"` // Required or Allowed
+	Tags                map[string]string `yaml:"tags,omitempty"`
+}
+
+// OIDCProviderFile is one OpenID Connect provider.
+type OIDCProviderFile struct {
+	URL         string            `yaml:"url"`
+	ClientIDs   []string          `yaml:"client_ids,omitempty"`
+	Thumbprints []string          `yaml:"thumbprints,omitempty"`
+	Tags        map[string]string `yaml:"tags,omitempty"`
+}
+
+// ManagedFile is one managed policy: its version in force.
+type ManagedFile struct {
+	Name        string            `yaml:"name"`
+	Path        string            `yaml:"path,omitempty"` // default "/"
+	Description string            `yaml:"description,omitempty"`
+	Document    Document          `yaml:"document"`
+	Tags        map[string]string `yaml:"tags,omitempty"`
 }
 
 // RoleFile is one role.
 type RoleFile struct {
 	Name               string            `yaml:"name"`
-	Path               string            `yaml:"path"` // default "/"
-	Description        string            `yaml:"description"`
-	MaxSessionDuration string            `yaml:"max_session_duration"` // such as 4h; default 1h
+	Path               string            `yaml:"path,omitempty"` // default "/"
+	Description        string            `yaml:"description,omitempty"`
+	MaxSessionDuration string            `yaml:"max_session_duration,omitempty"` // such as 4h; default 1h
 	TrustPolicy        Document          `yaml:"trust_policy"`
-	Policies           []PolicyFile      `yaml:"policies"`
-	Boundary           *PolicyFile       `yaml:"permissions_boundary"`
-	Tags               map[string]string `yaml:"tags"`
+	Policies           []PolicyFile      `yaml:"policies,omitempty"`
+	ManagedPolicies    []string          `yaml:"managed_policies,omitempty"` // names or ARNs
+	Boundary           *BoundaryFile     `yaml:"permissions_boundary,omitempty"`
+	Tags               map[string]string `yaml:"tags,omitempty"`
 
 	maxSession time.Duration
+}
+
+// GroupFile is one group of users.
+type GroupFile struct {
+	Name            string       `yaml:"name"`
+	Path            string       `yaml:"path,omitempty"` // default "/"
+	Policies        []PolicyFile `yaml:"policies,omitempty"`
+	ManagedPolicies []string     `yaml:"managed_policies,omitempty"` // names or ARNs
+}
+
+// UserFile is one user. Access keys don't stand in it: they stay with the user.
+type UserFile struct {
+	Name            string            `yaml:"name"`
+	Path            string            `yaml:"path,omitempty"` // default "/"
+	Groups          []string          `yaml:"groups,omitempty"`
+	Policies        []PolicyFile      `yaml:"policies,omitempty"`
+	ManagedPolicies []string          `yaml:"managed_policies,omitempty"` // names or ARNs
+	Boundary        *BoundaryFile     `yaml:"permissions_boundary,omitempty"`
+	Tags            map[string]string `yaml:"tags,omitempty"`
+}
+
+// ProfileFile is one instance profile.
+type ProfileFile struct {
+	Name string            `yaml:"name"`
+	Path string            `yaml:"path,omitempty"` // default "/"
+	Role string            `yaml:"role,omitempty"` // its name
+	Tags map[string]string `yaml:"tags,omitempty"`
+}
+
+// GuardrailsFile limits the whole account: a list of levels each, every one of
+// which must allow.
+type GuardrailsFile struct {
+	ServiceControl  [][]PolicyFile `yaml:"service_control,omitempty"`
+	ResourceControl [][]PolicyFile `yaml:"resource_control,omitempty"`
 }
 
 // PolicyFile is one named policy.
 type PolicyFile struct {
 	Name     string   `yaml:"name"`
 	Document Document `yaml:"document"`
+}
+
+// BoundaryFile is a permissions boundary: the name or ARN of a managed policy,
+// or a policy in place.
+type BoundaryFile struct {
+	Managed string
+	Policy  PolicyFile
+}
+
+// UnmarshalYAML takes both forms.
+func (b *BoundaryFile) UnmarshalYAML(n *yaml.Node) error {
+	if n.Kind == yaml.ScalarNode {
+		return n.Decode(&b.Managed)
+	}
+	// Node.Decode would let unknown keys pass.
+	for i := 0; n.Kind == yaml.MappingNode && i < len(n.Content); i += 2 {
+		if k := n.Content[i].Value; k != "name" && k != "document" {
+			return fmt.Errorf("line %d: field %s not found in a permissions boundary", n.Content[i].Line, k)
+		}
+	}
+	return n.Decode(&b.Policy)
+}
+
+// MarshalYAML writes the form that it has.
+func (b BoundaryFile) MarshalYAML() (any, error) {
+	if b.Managed != "" {
+		return b.Managed, nil
+	}
+	return b.Policy, nil
 }
 
 // BucketFile is one bucket policy.
@@ -186,21 +274,21 @@ func (f *AccountFile) complete(read func(string) ([]byte, error)) error {
 		}
 	}
 	for i := range f.Roles {
-		r := &f.Roles[i]
-		if r.Path == "" {
-			r.Path = "/"
+		if err := f.Roles[i].complete(); err != nil {
+			return err
 		}
-		r.maxSession = DefaultMaxSession
-		if r.MaxSessionDuration != "" {
-			d, err := time.ParseDuration(r.MaxSessionDuration)
-			if err != nil || d != d.Truncate(time.Second) {
-				return fmt.Errorf("role %q: max_session_duration %q: want a duration such as 4h", r.Name, r.MaxSessionDuration)
-			}
-			r.maxSession = d
-		}
-		if r.TrustPolicy == "" {
-			return fmt.Errorf("role %q has no trust_policy", r.Name)
-		}
+	}
+	for i := range f.ManagedPolicies {
+		f.ManagedPolicies[i].Path = orSlash(f.ManagedPolicies[i].Path)
+	}
+	for i := range f.Groups {
+		f.Groups[i].Path = orSlash(f.Groups[i].Path)
+	}
+	for i := range f.Users {
+		f.Users[i].Path = orSlash(f.Users[i].Path)
+	}
+	for i := range f.InstanceProfiles {
+		f.InstanceProfiles[i].Path = orSlash(f.InstanceProfiles[i].Path)
 	}
 	for _, b := range f.Buckets {
 		if b.Policy == "" {
@@ -210,40 +298,27 @@ func (f *AccountFile) complete(read func(string) ([]byte, error)) error {
 	return nil
 }
 
+func (r *RoleFile) complete() error {
+	r.Path = orSlash(r.Path)
+	r.maxSession = DefaultMaxSession
+	if r.MaxSessionDuration != "" {
+		d, err := time.ParseDuration(r.MaxSessionDuration)
+		if err != nil || d != d.Truncate(time.Second) {
+			return fmt.Errorf("role %q: max_session_duration %q: want a duration such as 4h", r.Name, r.MaxSessionDuration)
+		}
+		r.maxSession = d
+	}
+	if r.TrustPolicy == "" {
+		return fmt.Errorf("role %q has no trust_policy", r.Name)
+	}
+	return nil
+}
+
+func orSlash(path string) string {
+	if path == "" {
+		return "/"
+	}
+	return path
+}
+
 func (a *Authority) accounts() []string { return slices.Sorted(maps.Keys(a.Accounts)) }
-
-func (a *Authority) names(account string) bool { return a.Accounts[account] != nil }
-
-func (f *AccountFile) providers(account string, now time.Time) (out []ProviderRecord) {
-	for _, p := range f.SAMLProviders {
-		out = append(out, ProviderRecord{Account: account, Name: p.Name, Metadata: p.Metadata, Created: now})
-	}
-	return out
-}
-
-func (f *AccountFile) roles(account string, now time.Time) (out []RoleRecord) {
-	for _, r := range f.Roles {
-		record := RoleRecord{
-			ID: identity.NewRoleID(), Account: account, Path: r.Path, Name: r.Name, Description: r.Description, Tags: r.Tags,
-			Trust: Policy{Name: "trust", Document: string(r.TrustPolicy)}, MaxSession: r.maxSession, Created: now,
-		}
-		for _, p := range r.Policies {
-			record.Policies = append(record.Policies, Policy{Name: p.Name, Document: string(p.Document)})
-		}
-		sort.Slice(record.Policies, func(i, j int) bool {
-			return strings.Compare(record.Policies[i].Name, record.Policies[j].Name) < 0
-		})
-		if r.Boundary != nil {
-			record.Boundary = &Policy{Name: r.Boundary.Name, Document: string(r.Boundary.Document)}
-		}
-		out = append(out, record)
-	}
-	return out
-}
-
-func (f *AccountFile) buckets(account string) (out []BucketRecord) {
-	for _, b := range f.Buckets {
-		out = append(out, BucketRecord{Account: account, Name: b.Name, Policy: Policy{Name: "bucket-policy", Document: string(b.Policy)}})
-	}
-	return out
-}

@@ -132,7 +132,7 @@ func TestSampleCanBeApplied(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(p.Steps) != 3 {
+	if len(p.Steps) != 11 {
 		t.Errorf("%v", p.Steps)
 	}
 }

@@ -3,7 +3,7 @@ package iam
 import (
 	"crypto/rsa"
 	"crypto/x509"
-	"fmt"
+	"strings"
 
 	"carnet.dev/carnet/internal/core/arn"
 	"carnet.dev/carnet/internal/core/fault"
@@ -258,8 +258,26 @@ func (c *compiler) instanceProfile(r *InstanceProfileRecord) error {
 }
 
 func (c *compiler) alias(r *AliasRecord) error {
-	_, err := c.partition(r.Account)
-	return err
+	if _, err := c.partition(r.Account); err != nil {
+		return err
+	}
+	if !validAlias(r.Alias) {
+		return invalid("account alias %q: want 3 to 63 lower-case letters, digits and single hyphens inside", r.Alias)
+	}
+	for account := range c.view.partitions {
+		if other, ok := c.view.Alias(account); ok && account != r.Account && other.Alias == r.Alias {
+			return exists("The account alias %s already exists.", r.Alias)
+		}
+	}
+	return nil
+}
+
+// validAlias holds IAM's pattern of an account alias.
+func validAlias(s string) bool {
+	if len(s) < 3 || len(s) > 63 || strings.Contains(s, "--") || s[0] == '-' || s[len(s)-1] == '-' {
+		return false
+	}
+	return strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
 }
 
 func (c *compiler) guardrail(r *GuardrailsRecord) error {
@@ -302,7 +320,7 @@ func compileLevels(levels [][]Policy) (out [][]*policy.Document, err error) {
 		for _, p := range level {
 			d, err := compilePolicy(policy.Guardrail, p)
 			if err != nil {
-				return nil, fmt.Errorf("guardrails, level %d: %w", i+1, err)
+				return nil, err
 			}
 			documents = append(documents, d)
 		}

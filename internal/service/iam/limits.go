@@ -11,6 +11,7 @@ const (
 	mostAttached   = 10
 	mostGroups     = 10
 	mostManaged    = 6144
+	mostVersions   = 5
 	mostGuardrails = 5
 )
 

@@ -44,19 +44,32 @@ func (s Step) String() string {
 // is in each account that it names; accounts that it doesn't name are left
 // alone. Errors name everything in the file that can't be applied.
 func (s *Service) Plan(ctx context.Context, a *Authority) (*Plan, error) {
+	return s.plan(ctx, a, false)
+}
+
+// PlanOver is Plan for a file that says only what shall be there too: nothing
+// is deleted.
+func (s *Service) PlanOver(ctx context.Context, a *Authority) (*Plan, error) {
+	return s.plan(ctx, a, true)
+}
+
+func (s *Service) plan(ctx context.Context, a *Authority, keep bool) (*Plan, error) {
 	if err := s.Reload(ctx); err != nil {
 		return nil, err
 	}
 	before := s.current.Load()
-	p := &planner{service: s, Draft: s.draft(before.view), plan: &Plan{}}
+	p := &planner{service: s, Draft: s.draft(before.view), plan: &Plan{}, keep: keep}
 	for _, account := range a.accounts() {
 		if _, ok := p.Partition(account); !ok {
 			p.bad = append(p.bad, "account "+account+" is not a local account of the configuration")
 		}
 	}
 	if len(p.bad) == 0 {
-		for _, account := range a.accounts() {
-			p.entities(account, a.Accounts[account])
+		// Kind by kind over all accounts: later ones name earlier ones.
+		for _, bring := range p.sections() {
+			for _, account := range a.accounts() {
+				bring(account, a.Accounts[account])
+			}
 		}
 		p.pinAll()
 		p.steps()
@@ -98,6 +111,7 @@ type planner struct {
 	*Draft
 	service *Service
 	plan    *Plan
+	keep    bool // delete nothing
 	bad     []string
 }
 
@@ -130,26 +144,10 @@ func section[R any, P interface {
 		p.Put(want)
 	}
 	for ref := range old {
-		if !seen[ref] {
+		if !seen[ref] && !p.keep {
 			p.Delete(ref)
 		}
 	}
-}
-
-func (p *planner) entities(account string, f *AccountFile) {
-	section(p, p.Providers(account), f.providers(account, p.Now()), func(want, old *ProviderRecord) {
-		want.UUID, want.PrivateKeys = old.UUID, old.PrivateKeys
-		if want.Name == old.Name {
-			want.Created = old.Created
-		}
-	})
-	section(p, p.Roles(account), f.roles(account, p.Now()), func(want, old *RoleRecord) {
-		// A role keeps its id as long as its ARN stays the same.
-		if want.Name == old.Name && want.Path == old.Path {
-			want.ID, want.Created = old.ID, old.Created
-		}
-	})
-	section(p, p.Buckets(account), f.buckets(account), func(_, _ *BucketRecord) {})
 }
 
 // pinAll finds the ids behind the names in the file's trust and bucket

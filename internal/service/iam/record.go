@@ -3,6 +3,7 @@ package iam
 import (
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -308,6 +309,18 @@ func (r ManagedPolicyRecord) Version(id string) (PolicyVersion, bool) {
 		return PolicyVersion{}, false
 	}
 	return r.Versions[i], true
+}
+
+// AddVersion makes document the version in force, under a new number. The
+// oldest of five gives way.
+func (r *ManagedPolicyRecord) AddVersion(document string, now time.Time) {
+	if len(r.Versions) >= mostVersions {
+		i := slices.IndexFunc(r.Versions, func(v PolicyVersion) bool { return v.ID != r.Default })
+		r.Versions = slices.Delete(r.Versions, i, i+1)
+	}
+	r.Default = "v" + strconv.Itoa(r.Next)
+	r.Versions = append(r.Versions, PolicyVersion{ID: r.Default, Document: document, Created: now})
+	r.Next, r.Updated = r.Next+1, now
 }
 
 func (r ManagedPolicyRecord) clone() ManagedPolicyRecord {
