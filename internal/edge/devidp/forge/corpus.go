@@ -25,7 +25,10 @@ type Case struct {
 	// browser and the service provider, as AWS's does not; in the subject's
 	// confirmation it is stricter.
 	AtSTS bool
-	Raw   []byte
+	// Setting is what has to be set for the case: empty for the strictest, else
+	// one of the constants.
+	Setting string
+	Raw     []byte
 }
 
 // maker builds the corpus from responses that are honest but for one thing.
@@ -76,6 +79,9 @@ func CorpusFrom(tb testing.TB, source Source, now time.Time) []Case {
 	m.exhaustion()
 	m.protocol()
 	m.subjects()
+	if source.EncryptTo != nil {
+		m.encryption()
+	}
 	return m.cases
 }
 
