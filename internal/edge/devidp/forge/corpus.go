@@ -60,14 +60,7 @@ func Corpus(tb testing.TB, idp *IdP, requestID string, now time.Time) []Case {
 // each name says what is wrong.
 func CorpusFrom(tb testing.TB, source Source, now time.Time) []Case {
 	tb.Helper()
-	m := &maker{tb: tb, source: source, idp: source.IdP, evil: New(tb, now), now: now}
-	m.evil.EntityID = source.IdP.EntityID
-	honest := m.parse(source.Assertion)
-	m.facts = facts(honest)
-	m.acs, m.subject, m.role = m.facts.Recipient, m.facts.NameID, m.facts.Attributes[0].Values[0]
-	if space := m.find(honest, "./Assertion/Subject/NameID").Space; space != "" {
-		m.prefix = space + ":"
-	}
+	m := newMaker(tb, source, now)
 	m.fresh = true
 	m.honestVariants()
 	m.fresh = false
@@ -83,6 +76,19 @@ func CorpusFrom(tb testing.TB, source Source, now time.Time) []Case {
 		m.encryption()
 	}
 	return m.cases
+}
+
+func newMaker(tb testing.TB, source Source, now time.Time) *maker {
+	tb.Helper()
+	m := &maker{tb: tb, source: source, idp: source.IdP, evil: New(tb, now), now: now}
+	m.evil.EntityID = source.IdP.EntityID
+	honest := m.parse(source.Assertion)
+	m.facts = facts(honest)
+	m.acs, m.subject, m.role = m.facts.Recipient, m.facts.NameID, m.facts.Attributes[0].Values[0]
+	if space := m.find(honest, "./Assertion/Subject/NameID").Space; space != "" {
+		m.prefix = space + ":"
+	}
+	return m
 }
 
 func (m *maker) add(class, name, check string, raw []byte) {
