@@ -1,5 +1,10 @@
 package policy
 
+import (
+	"bytes"
+	"strings"
+)
+
 // Request is one question.
 type Request struct {
 	Principal Principal
@@ -55,12 +60,16 @@ type Verdict struct {
 	Statement int
 }
 
-// index finds the statements that a resource may concern without looking at
-// the others.
+// index finds the statements that a request may concern without looking at the
+// others: by bucket where each resource names one, else by action.
 type index struct {
-	byKey map[string][]int32
-	rest  []int32
+	byKey    map[string][]int32
+	byAction map[string][]int32 // an action in lower case, or a service with its colon
+	rest     []int32
 }
+
+// longestAction is the longest action that has an index entry of its own.
+const longestAction = 64
 
 func (d *Document) buildIndex() {
 	for i := range d.statements {
@@ -74,43 +83,84 @@ func (d *Document) buildIndex() {
 }
 
 func (x *index) add(i int32, s *statement) {
-	keys := map[string]bool{}
+	put := func(m *map[string][]int32, keys map[string]bool) {
+		if *m == nil {
+			*m = map[string][]int32{}
+		}
+		for k := range keys {
+			(*m)[k] = append((*m)[k], i)
+		}
+	}
+	resources, actions := map[string]bool{}, map[string]bool{}
 	for j := range s.resources {
-		keys[s.resources[j].indexKey()] = true
+		resources[s.resources[j].indexKey()] = true
 	}
-	if s.noResource || s.notResource || keys[""] {
+	for _, p := range s.actions {
+		actions[p.actionKey()] = true
+	}
+	switch {
+	case !s.noResource && !s.notResource && !resources[""]:
+		put(&x.byKey, resources)
+	case !s.notAction && !actions[""]:
+		put(&x.byAction, actions)
+	default:
 		x.rest = append(x.rest, i)
-		return
-	}
-	if x.byKey == nil {
-		x.byKey = map[string][]int32{}
-	}
-	for k := range keys {
-		x.byKey[k] = append(x.byKey[k], i)
 	}
 }
 
-// walk yields the statements that may match, in their order.
-type walk struct{ a, b []int32 }
+// actionKey is the key under which all actions that p can match are found, or
+// "" where there is none.
+func (p pattern) actionKey() string {
+	if len(p) == 0 || p[0].kind != literal {
+		return ""
+	}
+	colon := strings.IndexByte(p[0].text, ':')
+	switch {
+	case len(p) == 1 && len(p[0].text) <= longestAction:
+		return p[0].text
+	case colon < 0 || colon >= longestAction:
+		return ""
+	}
+	return p[0].text[:colon+1]
+}
 
-func (x *index) walk(t *target) walk {
-	w := walk{a: x.rest}
-	if x.byKey != nil && t.text != "" {
-		w.b = x.byKey[t.indexKey()]
+// walk yields the statements that may match, in their order, each once.
+type walk [4][]int32
+
+func (x *index) walk(action string, t *target) walk {
+	w := walk{x.rest}
+	if x.byKey != nil {
+		w[1] = x.byKey[t.indexKey()]
+	}
+	if x.byAction != nil {
+		var buf [longestAction]byte
+		n := copy(buf[:], action)
+		for i, c := range buf[:n] {
+			if c >= 'A' && c <= 'Z' {
+				buf[i] += 'a' - 'A'
+			}
+		}
+		if n == len(action) {
+			w[2] = x.byAction[string(buf[:n])]
+		}
+		w[3] = x.byAction[string(buf[:bytes.IndexByte(buf[:n], ':')+1])]
 	}
 	return w
 }
 
 func (w *walk) next() (int, bool) {
-	if len(w.b) == 0 || len(w.a) > 0 && w.a[0] < w.b[0] {
-		w.a, w.b = w.b, w.a
+	first := int32(-1)
+	for _, list := range w {
+		if len(list) > 0 && (first < 0 || list[0] < first) {
+			first = list[0]
+		}
 	}
-	if len(w.b) == 0 {
-		return 0, false
+	for i, list := range w {
+		if len(list) > 0 && list[0] == first {
+			w[i] = list[1:]
+		}
 	}
-	i := w.b[0]
-	w.b = w.b[1:]
-	return int(i), true
+	return int(first), first >= 0
 }
 
 // outcome is what one document says.
@@ -122,7 +172,7 @@ type outcome struct {
 
 // eval gives the first deny, or else the strongest allow.
 func (d *Document) eval(r *Request, t *target) outcome {
-	for w := d.denies.walk(t); ; {
+	for w := d.denies.walk(r.Action, t); ; {
 		i, ok := w.next()
 		if !ok {
 			break
@@ -136,7 +186,7 @@ func (d *Document) eval(r *Request, t *target) outcome {
 	if d.kind == Resource {
 		strongest = asSession
 	}
-	for w := d.allows.walk(t); best.grant < strongest; {
+	for w := d.allows.walk(r.Action, t); best.grant < strongest; {
 		i, ok := w.next()
 		if !ok {
 			break

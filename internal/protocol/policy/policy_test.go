@@ -129,22 +129,27 @@ func TestContextKeysHaveNoLetterCase(t *testing.T) {
 	}
 }
 
-// many builds a set of n statements of which only the last allows.
-func many(t testing.TB, n int) policy.Set {
+// many builds a set of n statements of which only the last allows. Written by
+// bucket, each has a bucket of its own; else each has an action of its own on
+// every resource.
+func many(t testing.TB, n int, byBucket bool) policy.Set {
 	var s policy.Set
 	const perDocument = 60
 	for i := 0; i < n; {
 		var b strings.Builder
 		b.WriteString(`{"Version":"2012-10-17","Statement":[`)
 		for j := 0; j < perDocument && i < n; j++ {
-			bucket := fmt.Sprintf("team-bucket-%d", i)
+			actions, resource := `["s3:GetObject","s3:PutObject"]`, fmt.Sprintf("arn:aws:s3:::team-bucket-%d/*", i)
+			if !byBucket {
+				actions, resource = fmt.Sprintf(`["service%d:Get*","s3:PutThing%d"]`, i, i), "*"
+			}
 			if i++; i == n {
-				bucket = "sales"
+				actions, resource = `["s3:GetObject","s3:PutObject"]`, "arn:aws:s3:::sales/*"
 			}
 			if j > 0 {
 				b.WriteString(",")
 			}
-			fmt.Fprintf(&b, `{"Effect":"Allow","Action":["s3:GetObject","s3:PutObject"],"Resource":"arn:aws:s3:::%s/*"}`, bucket)
+			fmt.Fprintf(&b, `{"Effect":"Allow","Action":%s,"Resource":%q}`, actions, resource)
 		}
 		b.WriteString("]}")
 		s.Identity = append(s.Identity, mustParse(t, policy.Identity, "p", []byte(b.String())))
@@ -154,7 +159,7 @@ func many(t testing.TB, n int) policy.Set {
 }
 
 func TestDecideAllocatesNothing(t *testing.T) {
-	set := many(t, 100)
+	set := many(t, 100, true)
 	set.Resource = mustParse(t, policy.Resource, "b", []byte(`{"Version":"2012-10-17","Statement":{"Effect":"Deny","Principal":"*","Action":"s3:*","Resource":"arn:aws:s3:::sales/*","Condition":{"Bool":{"aws:SecureTransport":"false"},"NotIpAddress":{"aws:SourceIp":"10.0.0.0/8"},"DateLessThan":{"aws:CurrentTime":"2020-01-01T00:00:00Z"},"NumericLessThan":{"s3:signatureage":"5"}}}}`))
 	set.Session = []*policy.Document{mustParse(t, policy.Session, "s", []byte(`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:*","Resource":"arn:aws:s3:::sales/${aws:PrincipalTag/year}/*","Condition":{"StringEqualsIgnoreCase":{"aws:userid":"AROA:ALICE"},"ArnLike":{"aws:PrincipalArn":"arn:aws:iam::*:role/*"},"ForAnyValue:StringLike":{"aws:TagKeys":"t*"}}}}`))}
 	r := benchRequest()
@@ -179,20 +184,34 @@ func benchRequest() policy.Request {
 }
 
 // BenchmarkDecide reports its time as a multiple of the floor: a bare loop
-// over bucket and prefix, as many statements, in the same run.
+// over bucket and prefix, as many statements, in the same run. Flat is the
+// aim: an index finds the statements that may matter.
 func BenchmarkDecide(b *testing.B) {
-	for _, n := range []int{3, 10, 100, 1000} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			set, r := many(b, n), benchRequest()
-			b.ReportAllocs()
-			for b.Loop() {
-				if !set.Decide(&r).Allow {
-					b.Fatal("denied")
+	for _, written := range []string{"by-bucket", "by-action"} {
+		for _, n := range []int{3, 10, 100, 1000} {
+			b.Run(fmt.Sprintf("%s/%d", written, n), func(b *testing.B) {
+				set, r := many(b, n, written == "by-bucket"), benchRequest()
+				b.ReportAllocs()
+				for b.Loop() {
+					if !set.Decide(&r).Allow {
+						b.Fatal("denied")
+					}
 				}
-			}
-			own := float64(b.Elapsed().Nanoseconds()) / float64(b.N)
-			b.ReportMetric(own/bareLoop(n, r.Resource), "x-bare-loop")
-		})
+				own := float64(b.Elapsed().Nanoseconds()) / float64(b.N)
+				b.ReportMetric(own/bareLoop(n, r.Resource), "x-bare-loop")
+			})
+		}
+	}
+}
+
+// BenchmarkExplain is the complete answer, which looks at every statement.
+func BenchmarkExplain(b *testing.B) {
+	set, r := many(b, 100, true), benchRequest()
+	b.ReportAllocs()
+	for b.Loop() {
+		if !set.Explain(&r).Allow {
+			b.Fatal("denied")
+		}
 	}
 }
 
@@ -265,4 +284,23 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestEveryActionIsFound by the index, whatever its length and letter case.
+func TestEveryActionIsFound(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", 100)
+	for written, asked := range map[string]string{
+		"s3:GetObject": "S3:GETOBJECT", "s3:Get*": "s3:getobject", "*:GetObject": "s3:GetObject", "s3:*": "s3:" + long,
+		"s3:" + long: "S3:" + long, "s3:" + long + "*": "s3:" + long + "y", long + ":Get": long + ":get", long + ":*": long + ":get",
+		long[:64] + ":Get": long[:64] + ":Get", long[:63] + ":G*": long[:63] + ":Get", "s3:?": "s3:*",
+	} {
+		d := mustParse(t, policy.Identity, "p", []byte(fmt.Sprintf(`{"Statement":[{"Effect":"Allow","Action":"ec2:*","Resource":"*"},{"Effect":"Allow","Action":["ec2:Run",%q],"Resource":"*"}]}`, written)))
+		set := policy.Set{Identity: []*policy.Document{d}}
+		r := defaultRequest()
+		r.Action = asked
+		if v := set.Decide(&r); !v.Allow || v.Statement != 1 {
+			t.Errorf("%s does not allow %s: %+v", written, asked, v)
+		}
+	}
 }
