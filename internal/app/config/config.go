@@ -121,6 +121,22 @@ type IAM struct {
 	// Listen moves the IAM face to a listener of its own; without an address
 	// it answers on the AWS listener.
 	Listen AWSListener `yaml:"listen"`
+	// LoopbackProviders lets OpenID Connect providers on loopback addresses
+	// have a port and no TLS. Only when the AWS listener is on loopback.
+	LoopbackProviders bool `yaml:"loopback_providers"`
+	// Quotas bound what one local account holds; 0 takes AWS's default.
+	Quotas Quotas `yaml:"quotas"`
+}
+
+// Quotas bound how many entities of a kind one local account holds.
+type Quotas struct {
+	Roles            int `yaml:"roles"`
+	Users            int `yaml:"users"`
+	Groups           int `yaml:"groups"`
+	Policies         int `yaml:"policies"`
+	InstanceProfiles int `yaml:"instance_profiles"`
+	SAMLProviders    int `yaml:"saml_providers"`
+	OIDCProviders    int `yaml:"oidc_providers"`
 }
 
 // LoginSession bounds what one sign-in is good for.

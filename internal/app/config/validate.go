@@ -180,6 +180,15 @@ func (v *validator) durations(c *Config) {
 	if d := c.LoginSession.Lifetime; d < 5*time.Minute || d > 24*time.Hour {
 		v.bad("login_session.lifetime", "%s: want 5m to 24h", d)
 	}
+	if c.IAM.LoopbackProviders && !loopbackAddress(c.Listen.AWS.Address) {
+		v.bad("iam.loopback_providers", "only when the AWS listener is on loopback")
+	}
+	q := c.IAM.Quotas
+	for _, n := range []int{q.Roles, q.Users, q.Groups, q.Policies, q.InstanceProfiles, q.SAMLProviders, q.OIDCProviders} {
+		if n < 0 || n > mostQuota {
+			v.bad("iam.quotas", "%d: want 0 to %d", n, mostQuota)
+		}
+	}
 	d := c.IAM.MinimumDuration
 	if d < time.Second || d > time.Hour {
 		v.bad("iam.minimum_duration", "%s: want 1s to 1h", d)
@@ -190,6 +199,9 @@ func (v *validator) durations(c *Config) {
 		v.bad("iam.minimum_duration", "%s: under 15m only when both listeners are on loopback", d)
 	}
 }
+
+// mostQuota is what the local authority was measured with.
+const mostQuota = 10_000
 
 func (v *validator) accounts(list []Account) {
 	ids, names := map[string]bool{}, map[string]bool{}

@@ -255,7 +255,7 @@ func demoConfig(o Options, w world) *config.Config {
 		BaseURL: w.web, Region: region, Data: o.Data, Faces: []config.Face{config.FaceSTS, config.FaceIAM, config.FaceS3}, SameHost: config.Accepted,
 		Database:     config.Database{SQLite: filepath.Join(o.Data, "carnet.db")},
 		Secrets:      config.Secrets{KeyEncryptionKey: filepath.Join(o.Data, "key-encryption-key")},
-		IAM:          config.IAM{MinimumDuration: config.DefaultMinimumDuration},
+		IAM:          config.IAM{MinimumDuration: config.DefaultMinimumDuration, LoopbackProviders: true},
 		LoginSession: config.LoginSession{Lifetime: config.DefaultLoginSession},
 		Upstreams:    []config.Upstream{{Name: "disk", Kind: config.UpstreamEmbedded, Folder: filepath.Join(o.Data, "store"), Keys: config.KeysFilesystem}},
 		Buckets: []config.Bucket{

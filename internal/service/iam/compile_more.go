@@ -44,13 +44,16 @@ func (c *compiler) compileProvider(r *ProviderRecord) (*Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Provider{ARN: name, Metadata: metadata, Encryption: r.EncryptionMode}
-	for i := len(r.PrivateKeys) - 1; i >= 0; i-- {
+	p := &Provider{ARN: name, Metadata: metadata, RequireEncrypted: r.EncryptionMode == EncryptionRequired}
+	if len(r.PrivateKeys) > 0 {
+		p.Decrypter = &saml.Decrypter{}
+	}
+	for i := len(r.PrivateKeys) - 1; i >= 0; i-- { // the newest first
 		key, err := c.privateKey(r.PrivateKeys[i])
 		if err != nil {
 			return nil, err
 		}
-		p.Keys = append(p.Keys, key)
+		p.Decrypter.Keys = append(p.Decrypter.Keys, key)
 	}
 	switch r.EncryptionMode {
 	case "", EncryptionAllowed, EncryptionRequired:

@@ -14,7 +14,6 @@
 package iam
 
 import (
-	"crypto/rsa"
 	"time"
 
 	"carnet.dev/carnet/internal/core/arn"
@@ -41,10 +40,11 @@ type Account struct {
 type Provider struct {
 	ARN      arn.SAMLProvider
 	Metadata *saml.Metadata
-	// Encryption is Required, Allowed or empty: assertions must be, may be,
-	// or can't be encrypted. Keys open them, newest first.
-	Encryption string
-	Keys       []*rsa.PrivateKey
+	// Decrypter opens encrypted assertions; nil refuses them. It takes AES-GCM
+	// alone: nothing here can say that AES-CBC is wanted.
+	Decrypter *saml.Decrypter
+	// RequireEncrypted refuses assertions in the clear.
+	RequireEncrypted bool
 }
 
 // OIDCProvider is a compiled OpenID Connect provider.

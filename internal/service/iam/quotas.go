@@ -12,13 +12,13 @@ import (
 // Quotas bound how much one account holds. Zero fields take AWS's defaults
 // (IAM User Guide, "IAM and AWS STS quotas").
 type Quotas struct {
-	Roles            int `yaml:"roles"`             // 1000
-	Users            int `yaml:"users"`             // 5000
-	Groups           int `yaml:"groups"`            // 300
-	Policies         int `yaml:"policies"`          // 1500
-	InstanceProfiles int `yaml:"instance_profiles"` // 1000
-	SAMLProviders    int `yaml:"saml_providers"`    // 100
-	OIDCProviders    int `yaml:"oidc_providers"`    // 100
+	Roles            int `yaml:"roles"`    // 1000
+	Users            int `yaml:"users"`    // 5000
+	Groups           int `yaml:"groups"`   // 300
+	Policies         int `yaml:"policies"` // 1500
+	InstanceProfiles int // 1000
+	SAMLProviders    int `yaml:"saml_providers"` // 100
+	OIDCProviders    int `yaml:"oidc_providers"` // 100
 }
 
 // quotaOf is the quota of one kind: its value, AWS's default and AWS's name.

@@ -189,7 +189,9 @@ func (s *Service) verify(authority *iam.Snapshot, name arn.SAMLProvider, asserti
 	if err != nil {
 		return nil, identityFault("Invalid base64 SAMLResponse").WithCause(err)
 	}
-	a, err := saml.VerifyForSTS(raw, provider.Metadata, saml.STSExpect{Skew: Skew}, now)
+	a, err := saml.VerifyForSTS(raw, provider.Metadata, saml.STSExpect{
+		Skew: Skew, Decrypt: provider.Decrypter, RequireEncrypted: provider.RequireEncrypted,
+	}, now)
 	if err != nil {
 		return nil, explain(err)
 	}
