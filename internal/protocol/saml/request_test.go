@@ -1,15 +1,19 @@
 package saml_test
 
 import (
-	"bytes"
-	"compress/flate"
+	"crypto/rsa"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/xml"
-	"io"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/beevik/etree"
+	dsig "github.com/russellhaering/goxmldsig"
+
+	"carnet.dev/carnet/internal/edge/devidp"
 	"carnet.dev/carnet/internal/protocol/saml"
 )
 
@@ -24,12 +28,17 @@ type sentRequest struct {
 	ForceAuthn   string   `xml:"ForceAuthn,attr"`
 	Issuer       string   `xml:"urn:oasis:names:tc:SAML:2.0:assertion Issuer"`
 	Context      []string `xml:"RequestedAuthnContext>AuthnContextClassRef"`
+	Policy       struct {
+		Format      string `xml:"Format,attr"`
+		AllowCreate string `xml:"AllowCreate,attr"`
+	} `xml:"NameIDPolicy"`
 }
 
 func request() saml.AuthnRequest {
 	return saml.AuthnRequest{
 		ID: "_r1", Issuer: "https://carnet.example/saml/consume?a=1&b=<2>", ACS: "https://carnet.example/saml/consume",
 		Destination: "https://idp.example/sso?tenant=a%20b", IssueInstant: now, ForceAuthn: true,
+		NameIDFormat: "urn:oasis:names:tc:SAML:2.0:nameid-format:persistent",
 		AuthnContext: []string{"urn:oasis:names:tc:SAML:2.0:ac:classes:X509", `urn:"x"`},
 	}
 }
@@ -49,15 +58,7 @@ func TestRedirectURL(t *testing.T) {
 	if err != nil || u.Query().Get("RelayState") != relay {
 		t.Fatalf("relay state %q, %v", u.Query().Get("RelayState"), err)
 	}
-	deflated, err := base64.StdEncoding.DecodeString(u.Query().Get("SAMLRequest"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	doc, err := io.ReadAll(flate.NewReader(bytes.NewReader(deflated)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	checkRequest(t, doc, r)
+	checkRequest(t, inflated(t, u.Query().Get("SAMLRequest")), r)
 	if s, err := r.RedirectURL("", nil); err != nil || strings.Contains(s, "RelayState") {
 		t.Errorf("an empty relay state is sent: %s %v", s, err)
 	}
@@ -77,6 +78,67 @@ func TestPostForm(t *testing.T) {
 	checkRequest(t, doc, r)
 }
 
+// TestSignedRequests: the signature verifies with our certificate, over the
+// query as it is sent, and over the document.
+func TestSignedRequests(t *testing.T) {
+	t.Parallel()
+	r := request()
+	us := &saml.Signer{Key: ourKey(), Certificate: certificateOf(t, ourKey())}
+	s, err := r.RedirectURL("relay &=", us)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, query, _ := strings.Cut(s, "?tenant=a%20b&")
+	signed, signature, ok := strings.Cut(query, "&Signature=")
+	value, err := url.QueryUnescape(signature)
+	if !ok || err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	if err := us.Certificate.CheckSignature(x509.SHA256WithRSA, []byte(signed), decoded(t, value)); err != nil {
+		t.Errorf("the query: %v", err)
+	}
+	names := ""
+	for _, p := range strings.Split(query, "&") {
+		name, _, _ := strings.Cut(p, "=")
+		names += name + " "
+	}
+	if names != "SAMLRequest RelayState SigAlg Signature " {
+		t.Errorf("parameters %s", names)
+	}
+	u, err := url.Parse(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkRequest(t, inflated(t, u.Query().Get("SAMLRequest")), r)
+
+	form, err := r.PostForm(us)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkRequest(t, decoded(t, form), r)
+	doc := etree.NewDocument()
+	if err := doc.ReadFromBytes(decoded(t, form)); err != nil {
+		t.Fatal(err)
+	}
+	if children := doc.Root().ChildElements(); children[0].Tag != "Issuer" || children[1].Tag != "Signature" {
+		t.Error("the signature does not stand behind the issuer, where the schema wants it")
+	}
+	ctx := dsig.NewDefaultValidationContext(&dsig.MemoryX509CertificateStore{Roots: []*x509.Certificate{us.Certificate}})
+	ctx.Clock = dsig.NewFakeClockAt(now)
+	if _, err := ctx.Validate(doc.Root()); err != nil {
+		t.Errorf("the document: %v", err)
+	}
+}
+
+func certificateOf(t *testing.T, key *rsa.PrivateKey) *x509.Certificate {
+	t.Helper()
+	cert, err := devidp.SelfSign(key, "us", now.Add(-time.Hour), now.Add(time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert
+}
+
 func checkRequest(t *testing.T, doc []byte, r saml.AuthnRequest) {
 	t.Helper()
 	var got sentRequest
@@ -85,7 +147,7 @@ func checkRequest(t *testing.T, doc []byte, r saml.AuthnRequest) {
 	}
 	if got.ID != r.ID || got.Version != "2.0" || got.IssueInstant != "2026-11-21T12:00:00Z" || got.Destination != r.Destination ||
 		got.ACS != r.ACS || got.Binding != saml.BindingPOST || got.ForceAuthn != "true" || got.Issuer != r.Issuer ||
-		len(got.Context) != 2 || got.Context[1] != r.AuthnContext[1] {
+		got.Policy.Format != r.NameIDFormat || got.Policy.AllowCreate != "true" || len(got.Context) != 2 || got.Context[1] != r.AuthnContext[1] {
 		t.Errorf("%+v", got)
 	}
 }
