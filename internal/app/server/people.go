@@ -95,12 +95,12 @@ func believed(file string) (*x509.CertPool, error) {
 func entitledAccounts(c *config.Config) entitlement.Accounts {
 	out := entitlement.Accounts{}
 	for _, a := range c.Accounts {
-		e := entitlement.Account{ID: a.ID, Name: a.Name, Partition: a.Partition, Deliver: string(a.Deliver)}
+		e := entitlement.Account{ID: a.ID, Name: a.Name, Partition: a.Partition, Deliver: string(a.Deliver), Decrypts: a.SAMLDecryption}
 		for _, x := range a.Exchanges {
 			e.SAML = e.SAML || x == config.ExchangeSAML
 		}
 		if a.Kind == config.AccountLocal {
-			e.Deliver = "gateway" // the keys of a local account work nowhere else
+			e.Deliver, e.Local = "gateway", true // the keys of a local account work nowhere else
 		}
 		out[a.ID] = e
 	}
@@ -130,21 +130,30 @@ func (s subjects) Subject(ctx context.Context, c sts.Claim) (identity.PersonID, 
 		return "", err
 	}
 	list := federation.Speaker{IdP: idp}
-	switch user, role := list.MayAssertUser(c.NameID), list.MayAssertRole(c.Role); {
-	case !idp.Enabled:
+	if !idp.Enabled {
 		return "", fault.New(fault.Denied, "identity provider "+idp.Name+" is switched off")
+	}
+	userName, err := list.UserName(c.Assertion)
+	if err != nil {
+		return "", fault.Wrap(err, fault.Denied, "the assertion holds no user name")
+	}
+	switch user, role := list.MayAssertUser(userName), list.MayAssertRole(c.Role); {
 	case user != "":
 		return "", fault.New(fault.Denied, string(user))
 	case role != "":
 		return "", fault.New(fault.Denied, string(role))
-	case !entitlement.OwnName(c.SessionName, c.NameID):
+	case !idp.MapSessionName && !entitlement.OwnName(c.SessionName, userName):
 		return "", fault.New(fault.Denied, "the RoleSessionName is not the person's own")
 	}
-	person, err := s.directory.Subject(ctx, idp.ID, c.NameID, idp.AllowAutoCreate)
+	person, err := s.directory.Subject(ctx, idp.ID, c.NameID, userName, idp.AllowAutoCreate)
 	return person.ID, err
 }
 
-// Pairs gives what role templates derive from an assertion; there are none yet.
-func (s subjects) Pairs(context.Context, string, *saml.Assertion) ([]saml.RolePair, error) {
-	return nil, nil
+// Pairs gives what role templates derive from an assertion for local accounts.
+func (s subjects) Pairs(_ context.Context, entityID string, a *saml.Assertion) ([]saml.RolePair, error) {
+	idp, known, err := s.federation.ByEntityID(entityID)
+	if err != nil || !known || !idp.Enabled {
+		return nil, err
+	}
+	return entitlement.DerivedPairs(a, &federation.Speaker{IdP: idp}, entitledAccounts(s.config)), nil
 }

@@ -173,6 +173,10 @@ func (b *Broker) Exchange(ctx context.Context, r Request) ([]Outcome, error) {
 	slots := b.slots(r.Entitlements.Candidates)
 	var calls sync.WaitGroup
 	for i, c := range r.Entitlements.Candidates {
+		if f := c.Refusal; f != nil {
+			out[i] = Outcome{Role: c.Role, Index: c.Index, Failure: &Failure{Code: f.Code, Message: f.Public, Mend: f.Mend}}
+			continue
+		}
 		calls.Go(func() {
 			slot := slots[c.Role.Account]
 			slot <- struct{}{}

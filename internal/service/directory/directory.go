@@ -209,11 +209,11 @@ func (d *Directory) EnsurePerson(ctx context.Context, idp identity.IdPID, nameID
 
 // Subject gives the person that an identity provider's NameID proves, without
 // a sign-in: their names stay as they are. One who was never seen is made as
-// Arrive would. Faults as for EnsurePerson.
-func (d *Directory) Subject(ctx context.Context, idp identity.IdPID, nameID string, mayCreate bool) (Person, error) {
+// Arrive would, under userName. Faults as for EnsurePerson.
+func (d *Directory) Subject(ctx context.Context, idp identity.IdPID, nameID, userName string, mayCreate bool) (Person, error) {
 	p, err := d.Identities.BySubject(ctx, idp, nameID)
 	if errors.Is(err, fault.New(fault.NotFound, "")) {
-		p, _, err = d.Arrive(ctx, Arrival{IdP: idp, Subject: nameID, UserName: nameID, MayCreate: mayCreate})
+		p, _, err = d.Arrive(ctx, Arrival{IdP: idp, Subject: nameID, UserName: userName, MayCreate: mayCreate})
 		return p, err
 	}
 	if err != nil {

@@ -26,8 +26,14 @@ type Account struct {
 	Name      string
 	Partition string // aws, aws-cn, aws-us-gov
 	// SAML reports whether the account accepts AssumeRoleWithSAML.
-	SAML    bool
-	Deliver string // direct or gateway
+	SAML bool
+	// Local: Carnet's own authority keeps the account. It takes derived roles
+	// too; AWS takes only what stands in the assertion.
+	Local bool
+	// Decrypts: the STS of the account can read assertions that are encrypted
+	// for us.
+	Decrypts bool
+	Deliver  string // direct or gateway
 }
 
 // Accounts are the configured accounts by number. An account that isn't in it
@@ -39,7 +45,17 @@ type Candidate struct {
 	Role     arn.Role
 	Provider arn.SAMLProvider
 	Account  Account
-	Index    int // place among the assertion's Role values, from 0
+	// Index is the place among the assertion's Role values, from 0; derived
+	// roles come behind them.
+	Index int
+	// Derived: a role template made it of the group Group; it stands nowhere
+	// in the assertion.
+	Derived bool
+	Group   string
+	// Refusal, when set, says why this role must not be traded by SAML: no
+	// call is made. It is shown and kept, since another exchange may serve it.
+	// The code is the one that STS would have answered with.
+	Refusal *fault.Fault
 }
 
 // Entitlements is what one assertion entitles to.
@@ -57,39 +73,115 @@ type Entitlements struct {
 	Refusal *fault.Fault
 }
 
-// Of reads the entitlements of a verified assertion. userName is the name
-// under which its subject signed in.
+// Of reads the entitlements of a verified assertion: the roles that it names,
+// and those that the templates of its identity provider derive from groups.
+// userName is the name under which its subject signed in.
 func Of(a *saml.Assertion, sp *federation.Speaker, accounts Accounts, userName string) Entitlements {
 	var e Entitlements
-	e.SessionName, e.Refusal = sessionName(a, userName)
+	e.SessionName, e.Refusal = e.sessionName(a, sp, userName)
 	pairs, malformed := saml.RolePairs(a)
 	for _, m := range malformed {
 		e.Malformed = append(e.Malformed, m)
 		e.note("role value %d, %q, was skipped: %s", m.Index+1, m.Value, m.Reason)
 	}
-	seen := map[arn.Role]arn.SAMLProvider{}
+	held := map[arn.Role]arn.SAMLProvider{}
 	for _, p := range pairs {
-		account, why := admit(p, sp, accounts)
-		if why != "" {
-			e.note("role %s was dropped: %s", p.Role, why)
-			continue
-		}
-		if first, again := seen[p.Role]; again {
-			if first != p.Provider {
-				e.note("role %s is there twice; its first SAML provider, %s, is used", p.Role, first)
+		if c, ok := e.candidate(p, "", sp, accounts, held); ok {
+			if p.Swapped {
+				e.note("the value of role %s has the SAML provider first; AWS documents the role first", p.Role)
 			}
-			continue
+			if p.Spaced {
+				e.note("the value of role %s has spaces around an ARN; AWS documents none", p.Role)
+			}
+			e.Candidates = append(e.Candidates, c)
 		}
-		seen[p.Role] = p.Provider
-		if p.Swapped {
-			e.note("the value of role %s has the SAML provider first; AWS documents the role first", p.Role)
-		}
-		if p.Spaced {
-			e.note("the value of role %s has spaces around an ARN; AWS documents none", p.Role)
-		}
-		e.Candidates = append(e.Candidates, Candidate{Role: p.Role, Provider: p.Provider, Account: account, Index: p.Index})
+	}
+	e.derive(a, sp, accounts, held)
+	for i := range e.Candidates {
+		c := &e.Candidates[i]
+		c.Refusal = refusal(*c, a)
 	}
 	return e
+}
+
+// derive adds what the templates derive, behind the Role values.
+func (e *Entitlements) derive(a *saml.Assertion, sp *federation.Speaker, accounts Accounts, held map[arn.Role]arn.SAMLProvider) {
+	derived, notes := Derived(a, sp, accounts)
+	for _, n := range notes {
+		e.note("%s", n)
+	}
+	next := len(a.Values(saml.AttrRole))
+	for _, d := range derived {
+		c, ok := e.candidate(d.Pair, d.Group, sp, accounts, held)
+		if !ok {
+			continue
+		}
+		if len(e.Candidates) == saml.MaxRoles {
+			e.note("more than %d roles together; the rest was left out", saml.MaxRoles)
+			return
+		}
+		c.Index, c.Derived, c.Group = next, true, d.Group
+		next++
+		e.Candidates = append(e.Candidates, c)
+	}
+}
+
+// Derived gives the pairs that role templates derive from an assertion, not yet
+// held against anything.
+func Derived(a *saml.Assertion, sp *federation.Speaker, accounts Accounts) ([]federation.Derived, []string) {
+	if len(sp.IdP.RoleTemplates) == 0 {
+		return nil, nil
+	}
+	return sp.Derive(sp.Groups(a), func(id string) (string, bool) {
+		account, ok := accounts[id]
+		return account.Partition, ok
+	})
+}
+
+// DerivedPairs gives those derived pairs that the local authority may take for
+// its own accounts: within the list of the identity provider.
+func DerivedPairs(a *saml.Assertion, sp *federation.Speaker, accounts Accounts) []saml.RolePair {
+	derived, _ := Derived(a, sp, accounts)
+	var out []saml.RolePair
+	for _, d := range derived {
+		if account, why := admit(d.Pair, sp, accounts); why == "" && account.Local {
+			out = append(out, d.Pair)
+		}
+	}
+	return out
+}
+
+// candidate holds one pair against list and accounts; false when it doesn't
+// count, or the role is held already.
+func (e *Entitlements) candidate(p saml.RolePair, group string, sp *federation.Speaker, accounts Accounts, held map[arn.Role]arn.SAMLProvider) (Candidate, bool) {
+	from := ""
+	if group != "" {
+		from = fmt.Sprintf(", derived from group %q,", clip(group))
+	}
+	account, why := admit(p, sp, accounts)
+	if why != "" {
+		e.note("role %s%s was dropped: %s", p.Role, from, why)
+		return Candidate{}, false
+	}
+	if first, again := held[p.Role]; again {
+		if first != p.Provider {
+			e.note("role %s%s is there twice; its first SAML provider, %s, is used", p.Role, from, first)
+		}
+		return Candidate{}, false
+	}
+	held[p.Role] = p.Provider
+	return Candidate{Role: p.Role, Provider: p.Provider, Account: account, Index: p.Index}, true
+}
+
+// refusal says why a role can't be traded by SAML, whatever STS would say.
+func refusal(c Candidate, a *saml.Assertion) *fault.Fault {
+	switch {
+	case c.Derived && !c.Account.Local:
+		return fault.Coded(fault.Denied, "AccessDenied", fmt.Sprintf(
+			"role %s is derived from group %q; AWS takes only roles that stand in the assertion", c.Role, clip(c.Group))).
+			WithMend("an administrator has to send the role in the attribute " + saml.AttrRole + " at the identity provider")
+	}
+	return nil
 }
 
 // admit holds a pair against the list of its identity provider and the
@@ -120,7 +212,7 @@ func OwnName(sessionName, userName string) bool {
 
 // sessionName holds the rule that a RoleSessionName is the signed-in person's
 // own (design 4.4): the trail at AWS carries it as the person's name.
-func sessionName(a *saml.Assertion, userName string) (string, *fault.Fault) {
+func (e *Entitlements) sessionName(a *saml.Assertion, sp *federation.Speaker, userName string) (string, *fault.Fault) {
 	values := a.Values(saml.AttrRoleSessionName)
 	const mend = "an administrator has to set the attribute " + saml.AttrRoleSessionName +
 		" at the identity provider to the name that people sign in with"
@@ -132,9 +224,12 @@ func sessionName(a *saml.Assertion, userName string) (string, *fault.Fault) {
 	case !identity.ValidSessionName(values[0]):
 		return "", fault.Coded(fault.Denied, "InvalidIdentityToken",
 			"RoleSessionName in AuthnResponse must match [a-zA-Z_0-9+=,.@-]{2,64}").WithMend(mend)
+	case !OwnName(values[0], userName) && sp.IdP.MapSessionName:
+		e.note("RoleSessionName %s is not the signed-in user name %s; the identity provider's settings allow that", values[0], clip(userName))
 	case !OwnName(values[0], userName):
 		return "", fault.Coded(fault.Denied, "InvalidIdentityToken",
-			fmt.Sprintf("RoleSessionName %s is not the signed-in user name %s", values[0], clip(userName))).WithMend(mend)
+			fmt.Sprintf("RoleSessionName %s is not the signed-in user name %s", values[0], clip(userName))).
+			WithMend(mend + ", or to allow another name in the settings of the identity provider")
 	}
 	return values[0], nil
 }

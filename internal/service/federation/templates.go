@@ -7,6 +7,7 @@ import (
 
 	"carnet.dev/carnet/internal/core/arn"
 	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/protocol/saml"
 )
 
 // part is a piece of a template: literal text, or a capture by its name.
@@ -38,6 +39,9 @@ func checkTemplate(t RoleTemplate) error {
 	}
 	if strings.Contains(t.Group, "*") {
 		return fmt.Errorf("group: * is no wildcard here; write {name} for the part that differs")
+	}
+	if strings.ContainsAny(t.Role, "*?$") {
+		return fmt.Errorf("role: it may hold no * ? or $")
 	}
 	known, last := map[string]string{}, false
 	for _, p := range group {
@@ -128,4 +132,167 @@ func fillIn(template string, values map[string]string) (string, error) {
 		b.WriteString(v)
 	}
 	return b.String(), nil
+}
+
+// Derived is a role that a template gives to the members of a group.
+type Derived struct {
+	Group string
+	// Pair has Index -1: it stands nowhere in the assertion.
+	Pair saml.RolePair
+}
+
+// Limits of deriving.
+const (
+	maxGroup   = 256 // bytes of a group's name; a longer one derives nothing
+	maxDerived = saml.MaxRoles
+)
+
+// Derive gives the roles that templates derive from groups, in the order of
+// the groups, each pair once. partition gives the partition of a configured
+// account. Nothing here is held against the list yet. A group that fits a
+// template in more than one way derives nothing by it, and a note says so.
+func (s *Speaker) Derive(groups []string, partition func(account string) (string, bool)) (out []Derived, notes []string) {
+	templates := compile(s.IdP.RoleTemplates)
+	seen := map[saml.RolePair]bool{}
+	for _, group := range groups {
+		if group == "" || len(group) > maxGroup {
+			continue
+		}
+		for i, t := range templates {
+			captured, ways := t.match(group)
+			if ways == 0 {
+				continue
+			}
+			if ways > 1 {
+				notes = append(notes, fmt.Sprintf("group %s fits role template %d in more than one way, so it derives nothing by it", quote(group), i+1))
+				continue
+			}
+			pair, err := t.pair(captured, partition)
+			if err != nil {
+				notes = append(notes, fmt.Sprintf("group %s fits role template %d, but derives no role: %v", quote(group), i+1, err))
+				continue
+			}
+			if seen[pair] {
+				continue
+			}
+			if seen[pair] = true; len(out) == maxDerived {
+				return out, append(notes, fmt.Sprintf("more than %d roles are derived from groups; the rest was left out", maxDerived))
+			}
+			out = append(out, Derived{Group: group, Pair: pair})
+		}
+	}
+	return out, notes
+}
+
+// compiled is a template ready to match.
+type compiled struct {
+	RoleTemplate
+	group   []part
+	account string // the capture that is the account; empty: none is
+}
+
+// compile leaves out what can't be read: it was checked before it was stored.
+func compile(all []RoleTemplate) []compiled {
+	var out []compiled
+	for _, t := range all {
+		c := compiled{RoleTemplate: t}
+		var err error
+		if c.group, err = parts(t.Group); err != nil {
+			continue
+		}
+		if a, err := parts(t.Account); err == nil && len(a) == 1 {
+			c.account = a[0].capture
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// match gives what the captures hold when the whole name fits in exactly one
+// way; ways is 2 where there are more.
+func (t compiled) match(name string) (captured map[string]string, ways int) {
+	// fits[i][at] counts, up to 2, the ways in which the parts from i on fit
+	// the name from at on.
+	n := len(t.group)
+	fits := make([][]uint8, n+1)
+	for i := range fits {
+		fits[i] = make([]uint8, len(name)+1)
+	}
+	fits[n][len(name)] = 1
+	for i := n - 1; i >= 0; i-- {
+		for at := range len(name) {
+			for _, size := range t.sizes(t.group[i], name[at:]) {
+				fits[i][at] = min(2, fits[i][at]+fits[i+1][at+size])
+			}
+		}
+	}
+	if fits[0][0] != 1 {
+		return nil, int(fits[0][0])
+	}
+	captured = map[string]string{}
+	at := 0
+	for i, p := range t.group {
+		for _, size := range t.sizes(p, name[at:]) {
+			if fits[i+1][at+size] == 1 {
+				if p.capture != "" {
+					captured[p.capture] = name[at : at+size]
+				}
+				at += size
+				break
+			}
+		}
+	}
+	return captured, 1
+}
+
+// sizes gives the lengths that a part can take at the front of rest.
+func (t compiled) sizes(p part, rest string) []int {
+	if p.capture == "" {
+		if strings.HasPrefix(rest, p.literal) {
+			return []int{len(p.literal)}
+		}
+		return nil
+	}
+	if p.capture == t.account { // an account number has one length
+		if len(rest) >= 12 && arn.IsAccount(rest[:12]) {
+			return []int{12}
+		}
+		return nil
+	}
+	var out []int
+	for n := 0; n < len(rest) && n < 64 && nameByte(rest[n]); n++ {
+		out = append(out, n+1)
+	}
+	return out
+}
+
+// nameByte holds what the name of a role may have (IAM User Guide, "IAM name
+// requirements"): no slash, no wildcard, no space, no control.
+func nameByte(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("_+=,.@-", c) >= 0
+}
+
+func (t compiled) pair(captured map[string]string, partition func(string) (string, bool)) (saml.RolePair, error) {
+	account, err := fillIn(t.Account, captured)
+	if err != nil {
+		return saml.RolePair{}, err
+	}
+	in, ok := partition(account)
+	if !ok {
+		return saml.RolePair{}, fmt.Errorf("account %s is not configured", account)
+	}
+	name, err := fillIn(t.Role, captured)
+	if err != nil {
+		return saml.RolePair{}, err
+	}
+	provider, err := fillIn(t.Provider, captured)
+	if err != nil {
+		return saml.RolePair{}, err
+	}
+	pair := saml.RolePair{Index: -1}
+	if pair.Role, err = arn.ParseRole("arn:" + in + ":iam::" + account + ":role/" + name); err != nil {
+		return saml.RolePair{}, err
+	}
+	pair.Provider, err = arn.ParseSAMLProvider("arn:" + in + ":iam::" + account + ":saml-provider/" + provider)
+	return pair, err
 }

@@ -76,7 +76,7 @@ func (s *Service) AssumeRoleWithSAML(ctx context.Context, r SAMLRequest) (*SAMLA
 	if err != nil {
 		return nil, err
 	}
-	if err := s.identify(ctx, &r.Caller, Claim{EntityID: a.Issuer, NameID: a.NameID, SessionName: facts.sessionName, Role: target.ARN}); err != nil {
+	if err := s.identify(ctx, &r.Caller, Claim{EntityID: a.Issuer, NameID: a.NameID, SessionName: facts.sessionName, Role: target.ARN, Assertion: a}); err != nil {
 		return nil, err
 	}
 	return s.issue(ctx, &r, target, a, facts, epoch, now, expires)

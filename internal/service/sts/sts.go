@@ -51,6 +51,8 @@ type Claim struct {
 	NameID      string
 	SessionName string
 	Role        arn.Role // the one that is asked for
+	// Assertion is all that was said.
+	Assertion *saml.Assertion
 }
 
 // Subjects says who at Carnet an assertion speaks of, so that revoking or

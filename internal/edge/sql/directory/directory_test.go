@@ -185,16 +185,16 @@ func TestLinkingNeverTakesAPersonOver(t *testing.T) {
 		if p, err := d.Identities.ByExternalID(t.Context(), okta, "x"); err != nil || p.ID != alice.ID {
 			t.Errorf("%+v, %v", p, err)
 		}
-		if p, err := d.Subject(t.Context(), entra, "a2", false); err != nil || p.ID != alice.ID {
+		if p, err := d.Subject(t.Context(), entra, "a2", "other", false); err != nil || p.ID != alice.ID {
 			t.Errorf("%+v, %v", p, err)
 		}
-		if p, err := d.Subject(t.Context(), entra, "new", true); err != nil || p.UserName != "new" || p.ID == alice.ID {
+		if p, err := d.Subject(t.Context(), entra, "n2", "new", true); err != nil || p.UserName != "new" || p.ID == alice.ID {
 			t.Errorf("%+v, %v", p, err)
 		}
-		_, err = d.Subject(t.Context(), entra, "unknown", false)
+		_, err = d.Subject(t.Context(), entra, "unknown", "unknown", false)
 		wantFault(t, err, fault.Denied, "directory.unknown")
 		must(t, d.SetActive(t.Context(), alice.ID, false))
-		_, err = d.Subject(t.Context(), okta, "a", true)
+		_, err = d.Subject(t.Context(), okta, "a", "x", true)
 		wantFault(t, err, fault.Denied, "directory.inactive")
 		must(t, d.SetActive(t.Context(), alice.ID, true))
 		bob := ensure(t, d, okta, "b", "bob")
