@@ -38,7 +38,7 @@ func (srv *Server) wireAWS(o Options) error {
 	}
 	authority := sts.New(sts.Config{
 		IAM: srv.iam, Keys: srv.ring.SessionTokenKeys(), Revocations: srv.feed, Subjects: subjects{srv.state}, Trail: srv.trail, Now: o.Now,
-		MinDuration: c.IAM.MinimumDuration,
+		MinDuration: c.IAM.MinimumDuration, Expect: srv.expectAtSTS,
 	})
 	face := awsapi.STSConfig{Authority: authority, Keys: may, Region: c.Region, Now: o.Now, Logger: srv.log}
 	front := &awsapi.Front{Domains: domains}

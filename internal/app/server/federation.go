@@ -2,6 +2,7 @@ package server
 
 import (
 	"carnet.dev/carnet/internal/app/config"
+	"carnet.dev/carnet/internal/protocol/saml"
 	"carnet.dev/carnet/internal/service/federation"
 )
 
@@ -13,4 +14,19 @@ func federationAccounts(c *config.Config) []federation.Account {
 		all = append(all, federation.Account{ID: a.ID, Name: a.Name, AWS: a.Kind == config.AccountAWS, SAMLDecryption: a.SAMLDecryption})
 	}
 	return all
+}
+
+// expectAtSTS lets the local authority read what people of an identity provider
+// sign in with: with our keys where it encrypts for us.
+func (s *state) expectAtSTS(issuer string, base saml.STSExpect) saml.STSExpect {
+	idp, known, err := s.federation.ByEntityID(issuer)
+	if err != nil || !known || !idp.Enabled {
+		return base
+	}
+	return (&federation.Speaker{IdP: idp}).ExpectAtSTS(base, s.spkeys.Decrypter(false))
+}
+
+// samlMetadata describes us to identity providers, as things stand now.
+func (s *state) samlMetadata() ([]byte, error) {
+	return saml.SPMetadata(federation.Describe(s.spkeys.SP(s.config.SAMLURL()), s.federation.List()...))
 }

@@ -199,7 +199,7 @@ func refusedResponses(t *testing.T, p *post) {
 		"unsigned":            {changed(func(a *devidp.Answer) { a.SignAssertion = false }), 401, "saml.unsigned", "Neither the response nor the assertion is signed"},
 		"changed":             {edited(">alice<", ">mallory<"), 401, "saml.signature", "signature"},
 		"expired":             {changed(late), 401, "saml.confirmation-time", "time"},
-		"not valid yet":       {changed(func(a *devidp.Answer) { a.NotBefore = time.Now().Add(time.Hour) }), 401, "saml.not-before", "valid from"},
+		"not valid yet":       {changed(func(a *devidp.Answer) { a.NotBefore = time.Now().Add(time.Hour) }), 401, "saml.not-before", "holds from"},
 		"other recipient":     {changed(func(a *devidp.Answer) { a.Recipient = elsewhere }), 401, "saml.recipient", "elsewhere.example"},
 		"other destination":   {changed(func(a *devidp.Answer) { a.Destination = elsewhere }), 401, "saml.destination", "elsewhere.example"},
 		"other audience":      {changed(func(a *devidp.Answer) { a.Audiences = []string{elsewhere} }), 401, "saml.audience", "elsewhere.example"},

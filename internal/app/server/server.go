@@ -21,7 +21,6 @@ import (
 	"carnet.dev/carnet/internal/edge/api"
 	"carnet.dev/carnet/internal/edge/httpd"
 	"carnet.dev/carnet/internal/edge/web"
-	"carnet.dev/carnet/internal/protocol/saml"
 	"carnet.dev/carnet/internal/service/login"
 )
 
@@ -103,7 +102,7 @@ func (srv *Server) wireSite(o Options) error {
 	if err != nil {
 		return err
 	}
-	metadata, err := saml.SPMetadata(saml.SP{URL: c.SAMLURL()})
+	metadata, err := srv.samlMetadata()
 	if err != nil {
 		return err
 	}

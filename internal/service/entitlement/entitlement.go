@@ -180,6 +180,10 @@ func refusal(c Candidate, a *saml.Assertion) *fault.Fault {
 		return fault.Coded(fault.Denied, "AccessDenied", fmt.Sprintf(
 			"role %s is derived from group %q; AWS takes only roles that stand in the assertion", c.Role, clip(c.Group))).
 			WithMend("an administrator has to send the role in the attribute " + saml.AttrRole + " at the identity provider")
+	case a.Encrypted && !c.Account.Decrypts && !c.Account.Local:
+		return fault.Coded(fault.Denied, "InvalidIdentityToken", "the assertion is encrypted for Carnet, and the SAML provider of account "+
+			c.Account.ID+" at AWS does not hold the key that opens it").
+			WithMend("an administrator has to upload the decryption key to the SAML provider at AWS and set saml_decryption: true for the account, or switch encryption off")
 	}
 	return nil
 }

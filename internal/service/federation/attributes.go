@@ -16,7 +16,7 @@ import (
 func (s *Speaker) UserName(a *saml.Assertion) (string, error) {
 	name := a.NameID
 	if attr := s.IdP.UserNameAttribute; attr != "" {
-		values := attributeValues(a, attr)
+		values := a.AttributeMatch(attr)
 		if len(values) != 1 {
 			return "", fault.Coded(fault.Misconfigured, "saml.user-name", "the response does not hold exactly one value of the attribute "+
 				quote(attr)+", which names people of identity provider "+s.IdP.Name).
@@ -46,22 +46,7 @@ func (s *Speaker) Mail(a *saml.Assertion) string {
 
 // Groups gives the names of the groups of the subject, in document order.
 func (s *Speaker) Groups(a *saml.Assertion) []string {
-	return attributeValues(a, s.GroupsAttribute())
-}
-
-// attributeValues reads the attribute of that Name; only where there is none,
-// the one of that FriendlyName.
-func attributeValues(a *saml.Assertion, name string) []string {
-	if values := a.Values(name); len(values) > 0 {
-		return values
-	}
-	var values []string
-	for _, attr := range a.Attributes {
-		if attr.FriendlyName == name {
-			values = append(values, attr.Values...)
-		}
-	}
-	return values
+	return a.AttributeMatch(s.GroupsAttribute())
 }
 
 // firstOf gives the first value that can be shown, of the attribute that was
@@ -71,7 +56,7 @@ func firstOf(a *saml.Assertion, set string, usual ...string) string {
 		usual = []string{set}
 	}
 	for _, n := range usual {
-		for _, v := range attributeValues(a, n) {
+		for _, v := range a.AttributeMatch(n) {
 			if v = strings.TrimSpace(v); presentable(v, 200) {
 				return v
 			}

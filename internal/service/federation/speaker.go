@@ -73,9 +73,13 @@ func clip(s string) string {
 }
 
 // Expect gives base with what is set for this identity provider: what has to
-// be signed, and what is admitted beyond the standard.
+// be signed or encrypted, and what is admitted beyond the standard. base.Decrypt
+// holds our keys; it is taken away where encryption is off.
 func (s *Speaker) Expect(base saml.Expect) saml.Expect {
 	p := s.IdP.Settings
+	base.AllowSHA1 = p.AllowSHA1
+	base.Decrypt = s.decrypter(base.Decrypt)
+	base.RequireEncrypted = p.Encryption == EncryptionRequired
 	base.AllowUnsolicited = p.AllowUnsolicited && base.RequestID == ""
 	base.AcceptExpiredCertificate = p.CertificateDates == DatesIgnore
 	switch p.Signed {
@@ -89,4 +93,47 @@ func (s *Speaker) Expect(base saml.Expect) saml.Expect {
 		base.Signed = saml.SignedEither
 	}
 	return base
+}
+
+// ExpectAtSTS is Expect for STS of the local authority, which reads the same
+// assertions: base holds what its SAML provider says, and our own keys open
+// what was encrypted for a sign-in here.
+func (s *Speaker) ExpectAtSTS(base saml.STSExpect, ours *saml.Decrypter) saml.STSExpect {
+	p := s.IdP.Settings
+	base.AllowSHA1 = base.AllowSHA1 || p.AllowSHA1
+	base.AcceptExpiredCertificate = base.AcceptExpiredCertificate || p.CertificateDates == DatesIgnore
+	base.RequireEncrypted = base.RequireEncrypted || p.Encryption == EncryptionRequired
+	if ours = s.decrypter(ours); ours != nil {
+		if base.Decrypt != nil {
+			ours.Keys = slices.Concat(base.Decrypt.Keys, ours.Keys)
+		}
+		base.Decrypt = ours
+	}
+	return base
+}
+
+// ExpectLogout is Expect for logout messages.
+func (s *Speaker) ExpectLogout(base saml.LogoutExpect) saml.LogoutExpect {
+	base.AllowSHA1 = s.IdP.AllowSHA1
+	base.AcceptExpiredCertificate = s.IdP.CertificateDates == DatesIgnore
+	return base
+}
+
+func (s *Speaker) decrypter(ours *saml.Decrypter) *saml.Decrypter {
+	if ours == nil || s.IdP.Encryption == "" || s.IdP.Encryption == EncryptionOff {
+		return nil
+	}
+	return &saml.Decrypter{Keys: ours.Keys, AllowCBC: s.IdP.AllowCBC}
+}
+
+// Describe gives sp as these identity providers have to see us: whether our
+// requests are signed, and keys to encrypt for only where one of them may
+// encrypt, since many do as soon as they see a key.
+func Describe(sp saml.SP, all ...IdP) saml.SP {
+	sp.AuthnRequestsSigned, sp.WantEncrypted = false, false
+	for _, p := range all {
+		sp.AuthnRequestsSigned = sp.AuthnRequestsSigned || p.Enabled && p.SignRequests
+		sp.WantEncrypted = sp.WantEncrypted || p.Enabled && p.Encryption != "" && p.Encryption != EncryptionOff
+	}
+	return sp
 }

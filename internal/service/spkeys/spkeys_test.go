@@ -6,6 +6,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -229,5 +230,42 @@ func TestPrivateKeysRestSealed(t *testing.T) {
 		if _, err := sealer.Open("saml-key", []byte("spk_another"), r.Sealed); err == nil {
 			t.Error("a row opens under another id")
 		}
+	}
+}
+
+// TestUse: what is published and what opens follows a change of keys.
+func TestUse(t *testing.T) {
+	t.Parallel()
+	db := sqltest.Open(t)
+	s := open(t, db, ring(t, db, keks(t)), &trail{})
+	counts := func(want ...int) {
+		t.Helper()
+		sp, d := s.SP("https://carnet.example.com/saml/consume"), s.Decrypter(true)
+		if got := []int{len(sp.Signing), len(sp.Encryption), len(d.Keys)}; !slices.Equal(got, want) || !d.AllowCBC || sp.URL == "" {
+			t.Errorf("published for signing, for encryption, opening: %v, want %v", got, want)
+		}
+	}
+	counts(1, 1, 1)
+	signer := s.Signer()
+	if !signer.Key.PublicKey.Equal(signer.Certificate.PublicKey) || !signer.Certificate.Equal(s.SP("x").Signing[0]) {
+		t.Error("what signs is not what is published first")
+	}
+	for _, p := range spkeys.Purposes() {
+		if _, err := s.Add(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	counts(2, 2, 2)
+	if !s.Signer().Certificate.Equal(signer.Certificate) {
+		t.Error("a key signs before it was brought into use")
+	}
+	for _, p := range spkeys.Purposes() {
+		if _, err := s.Promote(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	counts(1, 1, 2)
+	if s.Signer().Certificate.Equal(signer.Certificate) {
+		t.Error("the old key still signs")
 	}
 }

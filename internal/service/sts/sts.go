@@ -82,7 +82,10 @@ type Config struct {
 	Revocations Revocations
 	Subjects    Subjects // nil: nobody is known; for tests and tools
 	Trail       Trail    // nil: nothing is recorded; for tests and tools
-	Now         func() time.Time
+	// Expect gives base with what is set for people of the identity provider
+	// that an assertion claims to be from. Nil: base.
+	Expect func(issuer string, base saml.STSExpect) saml.STSExpect
+	Now    func() time.Time
 	// MinDuration replaces LeastDuration; for tests on loopback. 0 keeps it.
 	MinDuration time.Duration
 }
