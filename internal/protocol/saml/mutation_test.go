@@ -2,49 +2,99 @@ package saml_test
 
 import (
 	"flag"
+	"fmt"
 	"math/rand/v2"
 	"reflect"
 	"testing"
 
 	"github.com/beevik/etree"
 
-	"carnet.dev/carnet/internal/edge/devidp/forge"
+	"carnet.dev/carnet/internal/edge/devidp"
 	"carnet.dev/carnet/internal/protocol/saml"
 )
 
 var mutants = flag.Int("mutants", 5000, "how many mutants of valid responses to try")
+
+// honestResponse is one that is taken, and what it says.
+type honestResponse struct {
+	name  string
+	raw   []byte
+	want  saml.Expect
+	facts saml.Assertion
+	// plain is what was encrypted, and how: anybody can encrypt for us, so what
+	// is inside is mutated too.
+	plain      []byte
+	encryption devidp.Encryption
+}
+
+// honestResponses gives the honest variants of the corpus, and encrypted ones
+// signed in every way, by AES-GCM and AES-CBC.
+func honestResponses(t *testing.T, m *saml.Metadata) (out []honestResponse) {
+	t.Helper()
+	for _, c := range rsaCorpus() {
+		if c.Check == "" && c.Name != "900 roles" {
+			out = append(out, honestResponse{name: c.Name, raw: c.Raw, want: decrypting(true)})
+		}
+	}
+	for _, e := range []devidp.Encryption{{Content: devidp.AES128GCM}, {Content: devidp.AES256CBC, Beside: true}} {
+		for _, signed := range [][2]bool{{true, false}, {false, true}, {true, true}} {
+			h := honestResponse{name: fmt.Sprintf("encrypted by %s, signed %v", e.Content, signed), want: decrypting(true), encryption: e}
+			root := sealed(t, rsaIdP(), e, signed[0], signed[1])
+			if !signed[1] { // else the signature around stops every other content
+				as := rsaIdP().Answer(requestID, now).Document().FindElement("./Assertion")
+				if err := rsaIdP().Sign(as); err != nil {
+					t.Fatal(err)
+				}
+				h.plain = written(t, as)
+				replaceSealed(t, root, e, string(h.plain))
+			}
+			h.raw = written(t, root)
+			out = append(out, h)
+		}
+	}
+	for i := range out {
+		a, err := saml.Verify(out[i].raw, m, out[i].want, now)
+		if err != nil {
+			t.Fatalf("%s: %v", out[i].name, err)
+		}
+		out[i].facts = withoutResponse(a)
+	}
+	return out
+}
+
+// mutant mutates the response or, half the time where there is one, what is
+// encrypted in it.
+func (h honestResponse) mutant(t *testing.T, rng *rand.Rand) []byte {
+	if h.plain == nil || rng.IntN(2) == 0 {
+		return mutate(t, rng, h.raw)
+	}
+	doc := etree.NewDocument()
+	if err := doc.ReadFromBytes(h.raw); err != nil {
+		t.Fatal(err)
+	}
+	replaceSealed(t, doc.Root(), h.encryption, string(mutate(t, rng, h.plain)))
+	return written(t, doc.Root())
+}
 
 // TestMutants flips, removes, doubles and moves bytes and nodes of valid
 // responses: no mutant that is taken says anything else.
 func TestMutants(t *testing.T) {
 	t.Parallel()
 	m := metadata(t, rsaIdP())
-	var valid []forge.Case
-	facts := map[string]saml.Assertion{}
-	for _, c := range rsaCorpus() {
-		if c.Check != "" || c.Name == "900 roles" {
-			continue
-		}
-		a, err := saml.Verify(c.Raw, m, expect(), now)
-		if err != nil {
-			t.Fatalf("%s: %v", c.Name, err)
-		}
-		facts[c.Name] = withoutResponse(a)
-		valid = append(valid, c)
-	}
+	valid := honestResponses(t, m)
 	rng := rand.New(rand.NewPCG(20261121, uint64(*mutants)))
 	taken, reached := 0, map[string]int{}
 	for i := range *mutants {
-		c := valid[i%len(valid)]
-		mutant := mutate(t, rng, c.Raw)
-		a, err := saml.Verify(mutant, m, expect(), now)
+		h := valid[i%len(valid)]
+		mutant := h.mutant(t, rng)
+		a, err := saml.Verify(mutant, m, h.want, now)
 		if err != nil {
 			reached[codeOf(err)]++
 			continue
 		}
 		taken++
-		if got := withoutResponse(a); !reflect.DeepEqual(got, facts[c.Name]) {
-			t.Fatalf("mutant %d of %q is taken and says something else:\n%+v\nwas\n%+v\n%s", i, c.Name, got, facts[c.Name], mutant)
+		if got := withoutResponse(a); !reflect.DeepEqual(got, h.facts) {
+			t.Fatalf("mutant %d of %q is taken and says something else:\n%+v\nwas\n%+v\n%s", i, h.name, got, h.facts, mutant)
 		}
 	}
 	t.Logf("%d mutants: %d taken unchanged, refused by %v", *mutants, taken, reached)

@@ -43,9 +43,9 @@ func Examine(raw []byte, idp *Metadata, want Expect, now time.Time) (*Assertion,
 	a, err := v.verify(raw)
 	if err != nil {
 		f := fault.Of(err)
-		return nil, append(v.results, CheckResult{Code: f.Code, Detail: f.Public}), err
+		v.note(CheckResult{Code: f.Code, Detail: f.Public})
 	}
-	return a, v.results, nil
+	return a, v.results, err
 }
 
 // CheckResult is one check that was made.
@@ -139,11 +139,15 @@ type verifier struct {
 
 // pass notes a check that was passed, for Examine.
 func (v *verifier) pass(check string, found ...string) {
-	// One that is made twice counts where it is made on verified bytes.
 	if v.examine {
-		v.results = slices.DeleteFunc(v.results, func(r CheckResult) bool { return r.Code == check })
-		v.results = append(v.results, CheckResult{Code: check, OK: true, Detail: clip(strings.Join(found, ", "))})
+		v.note(CheckResult{Code: check, OK: true, Detail: clip(strings.Join(found, ", "))})
 	}
+}
+
+// note keeps the last result of a check: one that is made twice counts where it
+// is made on verified bytes.
+func (v *verifier) note(r CheckResult) {
+	v.results = append(slices.DeleteFunc(v.results, func(old CheckResult) bool { return old.Code == r.Code }), r)
 }
 
 func (v *verifier) verify(raw []byte) (*Assertion, error) {
