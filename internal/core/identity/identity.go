@@ -37,6 +37,22 @@ func NewPersonID() PersonID { return PersonID("psn_" + lower.EncodeToString(rand
 // NewIdPID makes an id that was never used.
 func NewIdPID() IdPID { return IdPID("idp_" + lower.EncodeToString(random(16))) }
 
+// Bits gives the 128 bits of an id; false for a text that is none.
+func (id IdPID) Bits() (bits [16]byte, ok bool) {
+	text, ok := strings.CutPrefix(string(id), "idp_")
+	if !ok {
+		return bits, false
+	}
+	b, err := lower.DecodeString(text)
+	if err != nil || len(b) != len(bits) {
+		return bits, false
+	}
+	return [16]byte(b), true
+}
+
+// IdPIDOf gives the id that Bits was asked of.
+func IdPIDOf(bits [16]byte) IdPID { return IdPID("idp_" + lower.EncodeToString(bits[:])) }
+
 // NewLoginSessionID makes an id that was never used.
 func NewLoginSessionID() LoginSessionID {
 	return LoginSessionID("lgn_" + lower.EncodeToString(random(16)))

@@ -20,37 +20,33 @@ import (
 
 // Consume takes the response that an identity provider had a browser post to
 // us: verify, use once, trade, park. samlResponse is the posted field, which
-// STS gets unmodified; source is the peer's address for the audit record.
+// STS gets unmodified; relay is looked at only where nobody here asked for the
+// response; source is the peer's address for the audit record.
 // Errors name the check that failed; then nothing is stored. A role that can't
 // be had is no error.
 func (s *Service) Consume(ctx context.Context, samlResponse, relay string, source netip.Addr) (Consumed, error) {
-	now := s.Now()
-	began, err := s.openRelay(relay, now)
-	if err != nil {
-		return Consumed{}, err
-	}
 	epoch, err := s.Feed.Epoch()
 	if err != nil {
 		return Consumed{}, err
 	}
-	sp, err := s.IdPs.Speaker(began.IdP)
-	if err != nil {
+	p := &posted{now: s.Now(), text: samlResponse, source: source}
+	if err := s.verify(ctx, p); err != nil {
 		return Consumed{}, err
 	}
-	a, err := s.verify(ctx, samlResponse, began, sp, now)
-	if err != nil {
-		return Consumed{}, err
+	if p.began.Purpose == toTest {
+		return s.parkTest(ctx, p)
 	}
+	a, sp := p.assertion, p.sp
 	who, err := subject(a, sp)
 	if err != nil {
 		return Consumed{}, err
 	}
-	if err := s.admit(ctx, a, &who, sp, began); err != nil {
+	if err := s.admit(ctx, p, &who); err != nil {
 		return Consumed{}, err
 	}
 	record := Record{ID: identity.NewLoginSessionID(), Person: who.person(), IdPName: sp.IdP.Name,
-		Administrator: sp.MakesAdministrator(a.Values(sp.GroupsAttribute())),
-		Started:       now, Expires: s.ends(now, a), Epoch: epoch}
+		Administrator: sp.MakesAdministrator(sp.Groups(a)),
+		Started:       p.now, Expires: s.ends(p.now, a), Epoch: epoch, Federated: federated(a)}
 	entitled := entitlement.Of(a, sp, s.Accounts, who.UserName)
 	record.Notes = entitled.Notes
 	outcomes, err := s.Broker.Exchange(ctx, broker.Request{LoginSession: record.ID, Person: who.ID, Ends: record.Expires,
@@ -58,50 +54,138 @@ func (s *Service) Consume(ctx context.Context, samlResponse, relay string, sourc
 	if err != nil {
 		return Consumed{}, err
 	}
-	handle, err := s.park(ctx, record, began, outcomes, signInEvents(record, a, source, outcomes))
-	if err != nil {
-		return Consumed{}, err
-	}
-	return Consumed{Handle: handle, PassThroughError: passThroughError(outcomes, entitled.Malformed)}, nil
+	c, err := s.park(ctx, p, record, LocalPath(relay), outcomes)
+	c.PassThroughError = passThroughError(outcomes, entitled.Malformed)
+	return c, err
 }
 
-// verify checks the response as an answer to the request that began this
-// sign-in. It waits a moment for one of the places for signature work.
-func (s *Service) verify(ctx context.Context, posted string, began relayState, sp *federation.Speaker, now time.Time) (*saml.Assertion, error) {
+// posted is one response on its way through Consume.
+type posted struct {
+	now    time.Time
+	text   string // as it was posted: a credential
+	source netip.Addr
+
+	// began is the request that it answers; zero where it answers none.
+	began request
+	sp    *federation.Speaker
+	// assertion is what was verified; nil for a test sign-in that failed.
+	assertion *saml.Assertion
+	// checks and refusal are those of a test sign-in.
+	checks  []saml.CheckResult
+	refusal *fault.Fault
+}
+
+// unsolicited: nobody here asked for it.
+func (p *posted) unsolicited() bool { return p.began.Purpose == 0 }
+
+// place waits a moment for one of the places for signature work.
+func (s *Service) place(ctx context.Context) (leave func(), err error) {
 	wait, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	select {
 	case s.verifying <- struct{}{}:
-		defer func() { <-s.verifying }()
+		return func() { <-s.verifying }, nil
 	case <-wait.Done():
 		return nil, fault.Coded(fault.Limited, "login.busy", "too many people are signing in at this moment").
 			WithMend("try again in a few seconds")
 	}
-	raw, err := saml.Decode(posted, saml.MaxResponse)
+}
+
+// verify finds what the response answers, and checks it as the answer to that.
+func (s *Service) verify(ctx context.Context, p *posted) error {
+	leave, err := s.place(ctx)
 	if err != nil {
+		return err
+	}
+	defer leave()
+	raw, err := saml.Decode(p.text, saml.MaxResponse)
+	if err != nil {
+		return err
+	}
+	id, err := saml.ClaimedRequest(raw, saml.MaxResponse)
+	if err != nil {
+		return err
+	}
+	if id == "" {
+		p.sp, err = s.unasked(raw)
+	} else {
+		p.sp, err = s.asked(id, p)
+	}
+	if err != nil {
+		return err
+	}
+	want := s.expect(p.sp, id)
+	if p.began.Purpose == toTest {
+		p.assertion, p.checks, err = saml.Examine(raw, p.sp.SAML, want, p.now)
+		if err != nil {
+			p.refusal = fault.Of(err)
+		}
+		return nil
+	}
+	if p.assertion, err = saml.Verify(raw, p.sp.SAML, want, p.now); err != nil {
+		return err
+	}
+	if p.unsolicited() {
+		return stale(p.assertion, p.now)
+	}
+	return nil
+}
+
+// expect is what we wait for: the answer to one request, or to none.
+func (s *Service) expect(sp *federation.Speaker, requestID string) saml.Expect {
+	return sp.Expect(saml.Expect{ACS: s.SAMLURL, Audience: s.SAMLURL, RequestID: requestID, Skew: saml.DefaultSkew,
+		Decrypt: s.Keys.Decrypter(sp.IdP.AllowCBC)})
+}
+
+// asked opens the request that a response answers, and gives the identity
+// provider that it went to: no other may answer it.
+func (s *Service) asked(id string, p *posted) (sp *federation.Speaker, err error) {
+	if p.began, err = s.open(id, p.now); err != nil {
 		return nil, err
 	}
-	return saml.Verify(raw, sp.SAML, saml.Expect{ACS: s.SAMLURL, Audience: s.SAMLURL, RequestID: began.RequestID, Skew: saml.DefaultSkew}, now)
+	switch p.began.Purpose {
+	case toSignIn:
+		return s.IdPs.Speaker(p.began.IdP)
+	case toTest:
+		return s.IdPs.Trial(p.began.IdP)
+	}
+	return nil, fault.Coded(fault.Unauthenticated, saml.CheckInResponseTo, "the response answers a request that asked for no sign-in").
+		WithMend("begin again at the sign-in page")
 }
 
 // admit uses the assertion up and finds the person, in one transaction: a
 // replay gets neither.
-func (s *Service) admit(ctx context.Context, a *saml.Assertion, who *Subject, sp *federation.Speaker, began relayState) error {
-	// A replay must carry this sign-in's relay state, which is good for ten
-	// minutes; after that the id need not be remembered.
-	until := time.UnixMilli(began.Began).Add(PreLoginLifetime + saml.DefaultSkew)
+func (s *Service) admit(ctx context.Context, p *posted, who *Subject) error {
 	return s.State.Atomic(ctx, func(ctx context.Context) error {
-		won, err := s.Once.Consume(ctx, "saml-assertion", a.Issuer+"\x00"+a.ID, until)
-		if err != nil {
+		if err := s.useUp(ctx, p); err != nil {
 			return err
 		}
-		if !won {
-			return fault.Coded(fault.Denied, "saml.replayed", "this response was used before").
-				WithMend("begin again at the sign-in page")
-		}
-		who.ID, err = s.People.Ensure(ctx, *who, sp.IdP.AllowAutoCreate)
+		id, err := s.People.Ensure(ctx, *who, p.sp.IdP.AllowAutoCreate)
+		who.ID = id
 		return err
 	})
+}
+
+// useUp lets an assertion count once. It is remembered for as long as it could
+// be taken again: until its request, or where there is none its own issue, is
+// too old.
+func (s *Service) useUp(ctx context.Context, p *posted) error {
+	since := p.began.Began
+	if p.unsolicited() {
+		since = p.assertion.IssueInstant
+	}
+	won, err := s.Once.Consume(ctx, "saml-assertion", p.assertion.Issuer+"\x00"+p.assertion.ID, since.Add(PreLoginLifetime+saml.DefaultSkew))
+	if err == nil && !won {
+		err = fault.Coded(fault.Denied, "saml.replayed", "this response was used before").
+			WithMend("begin again at the sign-in page")
+	}
+	return err
+}
+
+// federated is what single logout will speak of.
+func federated(a *saml.Assertion) Federated {
+	return Federated{NameID: a.NameID, NameIDFormat: a.NameIDFormat, NameQualifier: a.NameQualifier, SPNameQualifier: a.SPNameQualifier,
+		SessionIndex: a.SessionIndex, AuthnContext: a.AuthnContext, Ends: a.SessionNotOnOrAfter.UTC().Truncate(time.Millisecond)}
 }
 
 // ends bounds the login session by our setting and by the identity provider's
@@ -114,9 +198,15 @@ func (s *Service) ends(now time.Time, a *saml.Assertion) time.Time {
 	return ends.UTC().Truncate(time.Second)
 }
 
-func (s *Service) park(ctx context.Context, r Record, began relayState, outcomes []broker.Outcome, trail []Event) (secret.Text, error) {
-	handle := secret.Random(32)
-	t := Ticket{Handle: handle.Digest(), PreLogin: [32]byte(began.PreLogin), ReturnTo: began.ReturnTo, Expires: s.Now().Add(HandleLifetime)}
+// park stores what came of a sign-in until its browser fetches it.
+func (s *Service) park(ctx context.Context, p *posted, r Record, relayPath string, outcomes []broker.Outcome) (Consumed, error) {
+	c := Consumed{Handle: secret.Random(32)}
+	t := Ticket{Handle: c.Handle.Digest(), PreLogin: pinned(p.began.Browser), Expires: s.Now().Add(HandleLifetime)}
+	if p.unsolicited() {
+		c.Arrival = secret.Random(32)
+		t.PreLogin, t.ReturnTo, t.Unsolicited, t.Expires = pinned(bound(c.Arrival)), relayPath, true, s.Now().Add(ArrivalLifetime)
+	}
+	trail := signInEvents(r, p, outcomes)
 	err := s.State.Atomic(ctx, func(ctx context.Context) error {
 		if err := s.Sessions.Park(ctx, r, t); err != nil {
 			return err
@@ -131,7 +221,7 @@ func (s *Service) park(ctx context.Context, r Record, began relayState, outcomes
 		}
 		return nil
 	})
-	return handle, err
+	return c, err
 }
 
 // passThroughError gives the classic header value of the first role, in the
@@ -177,36 +267,20 @@ const transient = "urn:oasis:names:tc:SAML:2.0:nameid-format:transient"
 // subject reads who signed in, and holds the user name against the identity
 // provider's list.
 func subject(a *saml.Assertion, sp *federation.Speaker) (Subject, error) {
-	who := Subject{IdP: sp.IdP.ID, NameID: a.NameID, UserName: a.NameID,
-		DisplayName: firstOf(a, "displayName", "urn:oid:2.16.840.1.113730.3.1.241", "http://schemas.microsoft.com/identity/claims/displayname"),
-		Mail:        firstOf(a, "mail", "email", "urn:oid:0.9.2342.19200300.100.1.3", "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/emailaddress")}
 	if a.NameIDFormat == transient {
 		return Subject{}, fault.Coded(fault.Misconfigured, "saml.nameid-transient",
 			"identity provider "+sp.IdP.Name+" names people by a transient NameID, which is another one at each sign-in").
 			WithMend("an administrator has to set the NameID format to emailAddress, unspecified or persistent at the identity provider")
 	}
-	if !presentable(who.UserName, 256) || who.UserName != strings.TrimSpace(who.UserName) {
-		return Subject{}, fault.Coded(fault.Misconfigured, "saml.nameid",
-			"the NameID of the response is not a user name of 1 to 256 printable characters")
+	name, err := sp.UserName(a)
+	if err != nil {
+		return Subject{}, err
 	}
-	if bound := sp.MayAssertUser(who.UserName); bound != "" {
+	if bound := sp.MayAssertUser(name); bound != "" {
 		return Subject{}, fault.Coded(fault.Denied, "federation.domain", string(bound)).
 			WithMend("an administrator can add the domain to the identity provider's list")
 	}
-	return who, nil
-}
-
-// firstOf gives the first value that one of these attributes has and that can
-// be shown; these values name nothing, they only decorate.
-func firstOf(a *saml.Assertion, names ...string) string {
-	for _, n := range names {
-		for _, v := range a.Values(n) {
-			if v = strings.TrimSpace(v); presentable(v, 200) {
-				return v
-			}
-		}
-	}
-	return ""
+	return Subject{IdP: sp.IdP.ID, NameID: a.NameID, UserName: name, DisplayName: sp.DisplayName(a), Mail: sp.Mail(a)}, nil
 }
 
 func presentable(s string, most int) bool {

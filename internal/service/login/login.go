@@ -1,14 +1,20 @@
 // Package login takes a person from "sign in" to a login session, and keeps
 // that session until it ends.
 //
-// Sign-in has three steps (design 7.6). Begin makes the AuthnRequest, the
-// sealed relay state and the pre-login cookie; no row is stored. Consume gets
-// the cross-site POST of the identity provider: it verifies, uses the
-// assertion once, trades it for the keys of each role and parks the result
-// under a one-use handle. Complete, a GET on our own host, needs that handle
-// and the pre-login cookie of the same browser; only it opens the login
-// session. A role that can't be had never breaks the sign-in: each failure is
-// kept with its cause.
+// Sign-in has three steps (design 7.6). Begin makes the AuthnRequest, whose ID
+// is the sealed state of the sign-in, and the pre-login cookie; no row is
+// stored. Consume gets the cross-site POST of the identity provider: it
+// verifies, uses the assertion once, trades it for the keys of each role and
+// parks the result under a one-use handle. Complete, a GET on our own host,
+// needs that handle and the pre-login cookie of the same browser; only it opens
+// the login session. A role that can't be had never breaks the sign-in: each
+// failure is kept with its cause.
+//
+// A sign-in that began at the identity provider is parked likewise, bound to
+// the browser that brought it, and opens by Continue once its person said yes.
+// A test sign-in parks a report instead. Single logout goes both ways: Leave
+// ends the login session first and then tells the identity provider; a signed
+// LogoutRequest ends the login sessions that it names and no others.
 //
 // The raw SAML response is a credential. It lives in the memory of one
 // Consume call and must never reach a row, a log or an error. Cookies, codes
@@ -25,17 +31,45 @@ import (
 
 // Started is what a browser needs to go to its identity provider.
 type Started struct {
-	// RedirectURL is the identity provider's sign-on URL with the request.
+	// RedirectURL is the identity provider's sign-on URL with the request; empty
+	// where Form is set.
 	RedirectURL string
+	// Form is what the browser posts instead, for the HTTP-POST binding; nil
+	// where RedirectURL is set.
+	Form *PostForm
 	// PreLogin is the value of the pre-login cookie: it binds the answer to
 	// this browser. Set it with SameSite=Lax and the age PreLoginLifetime.
 	PreLogin secret.Text
 }
 
+// PostForm is a form that a browser posts to an identity provider
+// (saml-bindings-2.0-os section 3.5).
+type PostForm struct {
+	Action string // absolute URL
+	Fields []Field
+}
+
+// Field is one hidden field of a form.
+type Field struct{ Name, Value string }
+
+// Options change how a sign-in begins.
+type Options struct {
+	// Test makes it a test sign-in: an administrator's, which opens no login
+	// session, makes no person and trades nothing. Only a row for
+	// administrators may set it.
+	Test bool
+}
+
 // Consumed is an accepted response, parked until its browser fetches it.
 type Consumed struct {
-	// Handle fetches the parked sign-in once, within HandleLifetime.
+	// Handle fetches the parked sign-in once, within HandleLifetime; that of an
+	// unsolicited one within ArrivalLifetime, that of a test often.
 	Handle secret.Text
+	// Arrival is set for an unsolicited sign-in: the value of a cookie for the
+	// browser that brought it. Its person is asked before anything opens.
+	Arrival secret.Text
+	// Test: Handle fetches the report of a test sign-in.
+	Test bool
 	// PassThroughError is one of the four classic values of the header
 	// X-Databricks-PassThrough-Error, or empty: then the header is absent.
 	PassThroughError string
@@ -135,6 +169,10 @@ const (
 	PreLoginLifetime = 10 * time.Minute
 	// HandleLifetime is how long a parked sign-in waits for its browser.
 	HandleLifetime = 2 * time.Minute
+	// ArrivalLifetime is how long an unsolicited sign-in waits for a yes.
+	ArrivalLifetime = 5 * time.Minute
+	// ReportLifetime is how long the report of a test sign-in can be read.
+	ReportLifetime = 15 * time.Minute
 	// CodeLifetime is how long a command line may take to redeem its code.
 	CodeLifetime = time.Minute
 	// SetupLifetime is how long a set-up link works.

@@ -1,6 +1,7 @@
 package login_test
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"slices"
@@ -89,37 +90,39 @@ func TestRefused(t *testing.T) {
 		return func(v visit) (string, string) { return change(v, w.respond(v)) }
 	}
 	answer := func(change func(*devidp.Answer)) func(visit) (string, string) {
-		return func(v visit) (string, string) { return w.respond(v, change), v.relay }
+		return func(v visit) (string, string) { return w.respond(v, change), "" }
 	}
 	for name, tt := range map[string]struct {
 		post func(visit) (response, relay string)
 		code string
 	}{
-		"no relay state":  {posted(func(_ visit, r string) (string, string) { return r, "" }), "saml.unsolicited"},
-		"foreign relay":   {posted(func(_ visit, r string) (string, string) { return r, "/home" }), "saml.relay-state"},
-		"changed relay":   {posted(func(v visit, r string) (string, string) { return r, v.relay[:40] + "A" + v.relay[41:] }), "saml.relay-state"},
-		"huge relay":      {posted(func(v visit, r string) (string, string) { return r, v.relay + strings.Repeat("A", 4000) }), "saml.relay-state"},
-		"another request": {posted(func(_ visit, r string) (string, string) { return r, w.begin("/").relay }), "saml.in-response-to"},
-		"not base64":      {posted(func(v visit, _ string) (string, string) { return "<xml>", v.relay }), "saml.encoding"},
-		"not XML":         {posted(func(v visit, _ string) (string, string) { return forge.Encode([]byte("hello")), v.relay }), "saml.xml"},
+		"asked by nobody":   {answer(func(a *devidp.Answer) { a.InResponseTo = "" }), "saml.unsolicited"},
+		"another's request": {answer(func(a *devidp.Answer) { a.InResponseTo = "_made-up" }), "saml.in-response-to"},
+		"changed request":   {answer(func(a *devidp.Answer) { a.InResponseTo = flip(a.InResponseTo) }), "saml.in-response-to"},
+		"huge request":      {answer(func(a *devidp.Answer) { a.InResponseTo += strings.Repeat("A", 100) }), "saml.in-response-to"},
+		"two requests": {posted(func(v visit, r string) (string, string) {
+			other := w.begin("/")
+			return forge.Encode(bytes.Replace(decoded(t, r), []byte(v.requestID), []byte(other.requestID), 1)), ""
+		}), "saml.in-response-to"},
+		"not base64": {posted(func(v visit, _ string) (string, string) { return "<xml>", "" }), "saml.encoding"},
+		"not XML":    {posted(func(v visit, _ string) (string, string) { return forge.Encode([]byte("hello")), "" }), "saml.xml"},
 		"DTD": {posted(func(v visit, _ string) (string, string) {
-			return forge.Encode([]byte(`<!DOCTYPE r [<!ENTITY x "y">]><r>&x;</r>`)), v.relay
+			return forge.Encode([]byte(`<!DOCTYPE r [<!ENTITY x "y">]><r>&x;</r>`)), ""
 		}), "saml.dtd"},
-		"too large":          {posted(func(v visit, _ string) (string, string) { return strings.Repeat("QUFB", 200_000), v.relay }), "saml.size"},
+		"too large":          {posted(func(v visit, _ string) (string, string) { return strings.Repeat("QUFB", 200_000), "" }), "saml.size"},
 		"unsigned":           {answer(func(a *devidp.Answer) { a.SignAssertion = false }), "saml.unsigned"},
-		"changed":            {posted(func(v visit, r string) (string, string) { return changed(t, r), v.relay }), "saml.signature"},
+		"changed":            {posted(func(v visit, r string) (string, string) { return changed(t, r), "" }), "saml.signature"},
 		"expired":            {answer(func(a *devidp.Answer) { a.NotOnOrAfter = w.now.Add(-2 * time.Minute) }), ""},
 		"other recipient":    {answer(func(a *devidp.Answer) { a.Recipient = "https://other.example.com/acs" }), "saml.recipient"},
 		"other audience":     {answer(func(a *devidp.Answer) { a.Audiences = []string{"https://other.example.com"} }), "saml.audience"},
 		"other destination":  {answer(func(a *devidp.Answer) { a.Destination = "https://other.example.com/acs" }), "saml.destination"},
 		"other issuer":       {answer(func(a *devidp.Answer) { a.Issuer = "https://other.example.com" }), "saml.issuer"},
-		"no request id":      {answer(func(a *devidp.Answer) { a.InResponseTo = "" }), ""},
 		"transient NameID":   {answer(func(a *devidp.Answer) { a.NameIDFormat = "urn:oasis:names:tc:SAML:2.0:nameid-format:transient" }), "saml.nameid-transient"},
 		"unprintable NameID": {answer(func(a *devidp.Answer) { a.NameID = "ali\u202ece" }), ""},
 		"endless NameID":     {answer(func(a *devidp.Answer) { a.NameID = strings.Repeat("a", 257) }), ""},
 		"spaced NameID":      {answer(func(a *devidp.Answer) { a.NameID = " alice" }), ""},
 		"another key": {func(v visit) (string, string) {
-			return forge.Encode(stranger.Respond(t, stranger.Answer(v.requestID, w.now))), v.relay
+			return forge.Encode(stranger.Respond(t, stranger.Answer(v.requestID, w.now))), ""
 		}, "saml.signature"},
 	} {
 		v := w.begin("/")
@@ -146,13 +149,30 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-func TestRelayStateAges(t *testing.T) {
+func TestRequestsAge(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	v := w.begin("/")
 	w.pass(login.PreLoginLifetime + time.Second)
 	_, err := w.consume(v, w.respond(v))
-	wantCode(t, err, "saml.relay-state-expired")
+	wantCode(t, err, "saml.request-expired")
+}
+
+// TestNothingRestsOnTheRelayState: identity providers lose it, cut it at the 80
+// bytes of the standard, or send their own.
+func TestNothingRestsOnTheRelayState(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, relay := range []string{"", "https://evil.example/", strings.Repeat("A", 80), strings.Repeat("A", 4000)} {
+		v := w.begin("/roles")
+		c, err := w.Consume(t.Context(), w.respond(v), relay, w.source())
+		must(t, err)
+		in, err := w.Complete(t.Context(), c.Handle, v.started.PreLogin)
+		must(t, err)
+		if in.ReturnTo != "/roles" || !c.Arrival.IsZero() {
+			t.Errorf("relay state %q leads to %q", relay, in.ReturnTo)
+		}
+	}
 }
 
 func TestReplayed(t *testing.T) {
@@ -188,7 +208,7 @@ func TestOneOfMany(t *testing.T) {
 				at = second
 			}
 			all.Go(func() {
-				_, err := at.Consume(t.Context(), response, v.relay, w.source())
+				_, err := at.Consume(t.Context(), response, "", w.source())
 				mu.Lock()
 				defer mu.Unlock()
 				switch {
@@ -401,8 +421,8 @@ func TestReturnToStaysHere(t *testing.T) {
 		"/" + strings.Repeat("a", 400): "/", "/" + strings.Repeat("&", 299): "/" + strings.Repeat("&", 299), "/.//evil": "/", "/a/..//evil": "/",
 	} {
 		v := w.begin(to)
-		if len(v.relay) > 1024 {
-			t.Errorf("%q makes a relay state of %d characters", to, len(v.relay))
+		if v.relay != "" || len(v.requestID) != 127 || len(v.started.PreLogin.Reveal()) > 512 {
+			t.Errorf("%q makes relay state %q, request %q, a cookie of %d bytes", to, v.relay, v.requestID, len(v.started.PreLogin.Reveal()))
 		}
 		c, err := w.consume(v, w.respond(v))
 		must(t, err)
@@ -526,7 +546,7 @@ func TestNoSignInWithoutItsRecord(t *testing.T) {
 	s, err := login.New(t.Context(), w.config)
 	must(t, err)
 	v := w.begin("/")
-	if _, err := s.Consume(t.Context(), w.respond(v), v.relay, w.source()); err == nil {
+	if _, err := s.Consume(t.Context(), w.respond(v), "", w.source()); err == nil {
 		t.Error("a sign-in that can't be recorded was accepted")
 	}
 	if n := w.count("login_session") + w.count("role_session"); n != 0 {

@@ -2,8 +2,6 @@ package login
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"log/slog"
 	"runtime"
@@ -11,7 +9,6 @@ import (
 
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
-	"carnet.dev/carnet/internal/core/secret"
 	"carnet.dev/carnet/internal/protocol/saml"
 	"carnet.dev/carnet/internal/service/broker"
 	"carnet.dev/carnet/internal/service/entitlement"
@@ -22,6 +19,10 @@ import (
 type Speakers interface {
 	// Speaker gives an enabled one, or says why not.
 	Speaker(id identity.IdPID) (*federation.Speaker, error)
+	// Trial gives one for a test sign-in: one that is switched off too.
+	Trial(id identity.IdPID) (*federation.Speaker, error)
+	// ByEntityID gives the one that calls itself so, switched off ones too.
+	ByEntityID(entityID string) (federation.IdP, bool, error)
 	// Empty reports whether there is none at all.
 	Empty() (bool, error)
 }
@@ -40,7 +41,15 @@ type Once interface {
 	Consume(ctx context.Context, kind, id string, until time.Time) (won bool, err error)
 }
 
-// Sealer seals the relay state.
+// Keys are our own SAML keys.
+type Keys interface {
+	// Signer signs what we send; nil while there is no key.
+	Signer() *saml.Signer
+	// Decrypter opens assertions that were encrypted for us.
+	Decrypter(allowCBC bool) *saml.Decrypter
+}
+
+// Sealer seals the state of what we send, and reports.
 type Sealer interface {
 	Seal(purpose string, aad, plain []byte) ([]byte, error)
 	Open(purpose string, aad, sealed []byte) ([]byte, error)
@@ -64,12 +73,19 @@ type Config struct {
 	Sealer   Sealer
 	State    Atomic
 	Sessions Sessions
+	Parked   Parked
+	Named    Named
 	CLI      CLI
 	Upkeep   Upkeep
-	Feed     Revocations
-	Audit    Audit
-	Now      func() time.Time
-	Logger   *slog.Logger // nil discards
+	// Keys sign and decrypt.
+	Keys Keys
+	// Opens reports whether STS can read an encrypted assertion for this role:
+	// whether the account's SAML provider holds our key. nil: none does.
+	Opens  func(c entitlement.Candidate) bool
+	Feed   Revocations
+	Audit  Audit
+	Now    func() time.Time
+	Logger *slog.Logger // nil discards
 	// Lifetime is a login session's longest life; 0 means 12 h.
 	Lifetime time.Duration
 }
@@ -100,31 +116,51 @@ func New(ctx context.Context, c Config) (*Service, error) {
 // Begin sends a browser to an identity provider. Nothing is stored. returnTo
 // is a path on our own host; anything else becomes "/". Errors: NotFound,
 // Denied (switched off), Misconfigured.
-func (s *Service) Begin(_ context.Context, idp identity.IdPID, returnTo string) (Started, error) {
-	sp, err := s.IdPs.Speaker(idp)
+func (s *Service) Begin(_ context.Context, idp identity.IdPID, returnTo string, o Options) (Started, error) {
+	find, purpose := s.IdPs.Speaker, toSignIn
+	if o.Test {
+		find, purpose = s.IdPs.Trial, toTest
+	}
+	sp, err := find(idp)
 	if err != nil {
 		return Started{}, err
 	}
-	place, ok := sp.SAML.SSOLocation(saml.BindingRedirect)
+	started, now := Started{PreLogin: newPreLogin(returnTo)}, s.Now()
+	id, err := s.seal(request{Purpose: purpose, IdP: idp, Began: now, Browser: bound(started.PreLogin)})
+	if err != nil {
+		return Started{}, err
+	}
+	ask := saml.AuthnRequest{ID: id, Issuer: s.SAMLURL, ACS: s.SAMLURL, IssueInstant: now,
+		ForceAuthn: sp.IdP.ForceAuthn, AuthnContext: sp.IdP.AuthnContexts}
+	return started, s.address(&started, ask, sp)
+}
+
+// address puts the request into the form in which it goes to the identity
+// provider: by the binding that is set for it.
+func (s *Service) address(started *Started, ask saml.AuthnRequest, sp *federation.Speaker) (err error) {
+	binding, by := saml.BindingRedirect, "by redirect"
+	if sp.IdP.RequestBinding == federation.BindingPost {
+		binding, by = saml.BindingPOST, "by POST"
+	}
+	place, ok := sp.SAML.SSOLocation(binding)
 	if !ok {
-		return Started{}, fault.New(fault.Misconfigured, "identity provider "+sp.IdP.Name+" names no place for sign-in by redirect").
-			WithMend("an administrator has to enter metadata that has one")
+		return fault.New(fault.Misconfigured, "identity provider "+sp.IdP.Name+" names no place for sign-in "+by).
+			WithMend("an administrator has to enter metadata that has one, or choose the other binding")
 	}
-	now, preLogin := s.Now(), secret.Random(32)
-	digest, id := preLogin.Digest(), make([]byte, 16)
-	rand.Read(id)
-	request := saml.AuthnRequest{ID: "_" + hex.EncodeToString(id), Issuer: s.SAMLURL, ACS: s.SAMLURL,
-		Destination: place, IssueInstant: now}
-	relay, err := s.sealRelay(relayState{RequestID: request.ID, IdP: idp, ReturnTo: LocalPath(returnTo),
-		PreLogin: digest[:], Began: now.UnixMilli()})
-	if err != nil {
-		return Started{}, err
+	var signer *saml.Signer
+	if sp.IdP.SignRequests {
+		if signer = s.Keys.Signer(); signer == nil {
+			return fault.New(fault.Misconfigured, "there is no key to sign requests with").WithMend("an administrator makes one: carnet sso keys add")
+		}
 	}
-	redirect, err := request.RedirectURL(relay, nil)
-	if err != nil {
-		return Started{}, err
+	ask.Destination = place
+	if binding == saml.BindingRedirect {
+		started.RedirectURL, err = ask.RedirectURL("", signer)
+		return err
 	}
-	return Started{RedirectURL: redirect, PreLogin: preLogin}, nil
+	field, err := ask.PostForm(signer)
+	started.Form = &PostForm{Action: place, Fields: []Field{{"SAMLRequest", field}}}
+	return err
 }
 
 // Run cleans up until ctx ends.

@@ -19,6 +19,13 @@ func notSignedIn() *fault.Fault {
 // used up whatever the answer is; a wrong browser ends the parked sign-in.
 // Errors: Unauthenticated "login.handle" or "login.browser".
 func (s *Service) Complete(ctx context.Context, handle, preLogin secret.Text) (SignedIn, error) {
+	in, _, err := s.claim(ctx, handle, preLogin, false)
+	in.ReturnTo = returnPath(preLogin)
+	return in, err
+}
+
+// claim opens a parked sign-in of one kind.
+func (s *Service) claim(ctx context.Context, handle, cookieOf secret.Text, unsolicited bool) (SignedIn, Ticket, error) {
 	var (
 		cookie  = secret.Random(32)
 		record  Record
@@ -32,7 +39,7 @@ func (s *Service) Complete(ctx context.Context, handle, preLogin secret.Text) (S
 		if err != nil {
 			return err
 		}
-		if refusal = s.checkTicket(ticket, preLogin); refusal != nil {
+		if refusal = s.checkTicket(ticket, cookieOf, unsolicited); refusal != nil {
 			return s.discard(ctx, record.ID)
 		}
 		if err := s.Sessions.Open(ctx, record, cookie.Digest()); err != nil {
@@ -47,14 +54,14 @@ func (s *Service) Complete(ctx context.Context, handle, preLogin secret.Text) (S
 	if isNotFound(err) {
 		refusal, err = staleHandle(), nil
 	}
-	if err != nil {
-		return SignedIn{}, err
+	if err == nil {
+		err = refusal
 	}
-	if refusal != nil {
-		return SignedIn{}, refusal
+	if err != nil {
+		return SignedIn{}, Ticket{}, err
 	}
 	session, err := s.load(ctx, ByCookie, cookie.Digest(), record, since)
-	return SignedIn{Cookie: cookie, Session: session, ReturnTo: ticket.ReturnTo}, err
+	return SignedIn{Cookie: cookie, Session: session}, ticket, err
 }
 
 // endSurplus keeps within MostPerPerson by signing the oldest out: somebody who
@@ -78,22 +85,26 @@ func (s *Service) endSurplus(ctx context.Context, opened Record) (ended bool, er
 }
 
 func staleHandle() error {
-	return fault.Coded(fault.Unauthenticated, "login.handle", "this sign-in was completed before, or waited for longer than 2 minutes").
+	return fault.Coded(fault.Unauthenticated, "login.handle", "this sign-in was completed before, or waited for too long").
 		WithMend("begin again at the sign-in page")
 }
 
-// checkTicket binds the parked sign-in to the browser that began it: else a
-// stranger could sign a victim's browser in as himself.
-func (s *Service) checkTicket(t Ticket, preLogin secret.Text) error {
-	digest := preLogin.Digest()
+// checkTicket binds the parked sign-in to the browser that began it, or that
+// brought it: else a stranger could sign a victim's browser in as himself.
+func (s *Service) checkTicket(t Ticket, cookie secret.Text, unsolicited bool) error {
+	pin := pinned(bound(cookie))
 	switch {
-	case !s.Now().Before(t.Expires):
+	case !s.Now().Before(t.Expires) || t.Unsolicited != unsolicited:
 		return staleHandle()
-	case preLogin.IsZero() || subtle.ConstantTimeCompare(digest[:], t.PreLogin[:]) != 1:
-		return fault.Coded(fault.Unauthenticated, "login.browser", "this sign-in was begun in another browser, or in another tab since then").
-			WithMend("begin again at the sign-in page and finish in the same browser; cookies must be allowed for this site")
+	case cookie.IsZero() || subtle.ConstantTimeCompare(pin[:], t.PreLogin[:]) != 1:
+		return otherBrowser()
 	}
 	return nil
+}
+
+func otherBrowser() error {
+	return fault.Coded(fault.Unauthenticated, "login.browser", "this sign-in was begun in another browser, or in another tab since then").
+		WithMend("begin again at the sign-in page and finish in the same browser; cookies must be allowed for this site")
 }
 
 // Resume gives the login session of a cookie. Errors: Unauthenticated,

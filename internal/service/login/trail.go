@@ -2,12 +2,10 @@ package login
 
 import (
 	"context"
-	"net/netip"
 	"strings"
 
 	"carnet.dev/carnet/internal/core/event"
 	"carnet.dev/carnet/internal/core/identity"
-	"carnet.dev/carnet/internal/protocol/saml"
 	"carnet.dev/carnet/internal/service/broker"
 )
 
@@ -34,11 +32,18 @@ type Revocations interface {
 
 // signInEvents tells of a sign-in and of each exchange. The assertion's id and
 // the ids of the access keys join our trail with AWS's.
-func signInEvents(r Record, a *saml.Assertion, source netip.Addr, outcomes []broker.Outcome) []Event {
+func signInEvents(r Record, p *posted, outcomes []broker.Outcome) []Event {
 	signIn := act("sign-in", r)
-	signIn.Source, signIn.Target = source.String(), clip(a.ID)
+	signIn.Source, signIn.Target = p.source.String(), clip(p.assertion.ID)
+	detail := map[string]string{}
 	if r.Administrator {
-		signIn.Detail = map[string]string{"administrator": "true"}
+		detail["administrator"] = "true"
+	}
+	if p.unsolicited() {
+		detail["unsolicited"] = "true"
+	}
+	if len(detail) > 0 {
+		signIn.Detail = detail
 	}
 	events := []Event{signIn}
 	for _, o := range outcomes {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"io"
@@ -35,6 +36,7 @@ import (
 	sqlonceonly "carnet.dev/carnet/internal/edge/sql/onceonly"
 	sqlrevocation "carnet.dev/carnet/internal/edge/sql/revocation"
 	"carnet.dev/carnet/internal/edge/sql/sqltest"
+	"carnet.dev/carnet/internal/protocol/saml"
 	"carnet.dev/carnet/internal/service/audit"
 	"carnet.dev/carnet/internal/service/broker"
 	"carnet.dev/carnet/internal/service/directory"
@@ -61,6 +63,7 @@ type world struct {
 	db     *sql.DB
 	ring   *keyring.Keyring
 	feed   *revocation.Feed
+	once   *onceonly.Once
 	fed    *federation.Service
 	signer *forge.IdP
 	idp    federation.IdP
@@ -101,6 +104,33 @@ func (a *authority) AssumeRoleWithSAML(_ context.Context, c broker.Call) (broker
 		AccessKeyID: identity.NewAccessKeyID(), SecretAccessKey: secret.New("secret key of " + c.Role.Name),
 		SessionToken: secret.New("session token of " + c.Role.Name), Expiration: a.now().Add(min(a.lasts, c.Duration)).Truncate(time.Second)}}, nil
 }
+
+// ownKeys are our own SAML keys: one pair for both purposes.
+type ownKeys struct{}
+
+func (ownKeys) Signer() *saml.Signer {
+	return &saml.Signer{Key: ownKey(), Certificate: ownCertificate()}
+}
+
+func (ownKeys) Decrypter(allowCBC bool) *saml.Decrypter {
+	return &saml.Decrypter{Keys: []*rsa.PrivateKey{ownKey()}, AllowCBC: allowCBC}
+}
+
+var ownKey = sync.OnceValue(func() *rsa.PrivateKey {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err)
+	}
+	return key
+})
+
+var ownCertificate = sync.OnceValue(func() *x509.Certificate {
+	cert, err := devidp.SelfSign(ownKey(), "carnet", time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour))
+	if err != nil {
+		panic(err)
+	}
+	return cert
+})
 
 // people lets the directory answer as login asks.
 type people struct{ *directory.Directory }
@@ -144,16 +174,19 @@ func (w *world) wire(server string, db *sql.DB) login.Config {
 	store := sqllogin.Store{DB: db}
 	feed, err := revocation.Open(w.t.Context(), revocation.Config{Store: sqlrevocation.Store{DB: db}, Server: server, Now: w.clock})
 	must(w.t, err)
+	if w.once == nil {
+		w.once = onceonly.New(sqlonceonly.Store{DB: db}, 10_000, w.clock)
+	}
 	trail, err := audit.Open(w.t.Context(), audit.Config{Store: sqlaudit.Store{DB: db}, Sealer: w.ring, Now: w.clock})
 	must(w.t, err)
 	return login.Config{
 		SAMLURL: forge.ACS, IdPs: w.fed, People: people{sqldirectory.On(db, w.clock)},
 		Accounts: entitlement.Accounts{
-			"111122223333": {ID: "111122223333", Name: "analytics", Partition: "aws", SAML: true, Deliver: "direct"},
+			"111122223333": {ID: "111122223333", Name: "analytics", Partition: "aws", SAML: true, Decrypts: true, Deliver: "direct"},
 			"444455556666": {ID: "444455556666", Name: "engineering", Partition: "aws", SAML: true, Deliver: "gateway"}},
 		Broker: broker.New(broker.Config{STS: w.sts, Store: sqlbroker.Store{DB: db}, Sealer: w.ring, Now: w.clock}),
-		Once:   onceonly.New(sqlonceonly.Store{DB: db}, 10_000, w.clock),
-		Sealer: w.ring, State: db, Sessions: store, CLI: store, Upkeep: store, Feed: feed, Audit: trail, Now: w.clock,
+		Once:   w.once,
+		Sealer: w.ring, State: db, Sessions: store, Parked: store, Named: store, CLI: store, Upkeep: store, Keys: ownKeys{}, Feed: feed, Audit: trail, Now: w.clock,
 	}
 }
 
@@ -214,7 +247,12 @@ type visit struct {
 
 func (w *world) begin(returnTo string) visit {
 	w.t.Helper()
-	s, err := w.Begin(w.t.Context(), w.idp.ID, returnTo)
+	return w.beginWith(returnTo, login.Options{})
+}
+
+func (w *world) beginWith(returnTo string, o login.Options) visit {
+	w.t.Helper()
+	s, err := w.Begin(w.t.Context(), w.idp.ID, returnTo, o)
 	must(w.t, err)
 	u, err := url.Parse(s.RedirectURL)
 	must(w.t, err)
@@ -239,12 +277,30 @@ func (w *world) respond(v visit, change ...func(*devidp.Answer)) string {
 	return forge.Encode(w.signer.Respond(w.t, a))
 }
 
+func decoded(t testing.TB, response string) []byte {
+	t.Helper()
+	raw, err := base64.StdEncoding.DecodeString(response)
+	must(t, err)
+	return raw
+}
+
+// flip changes one character in the middle.
+func flip(s string) string {
+	b := []byte(s)
+	if b[60] == 'A' {
+		b[60] = 'B'
+	} else {
+		b[60] = 'A'
+	}
+	return string(b)
+}
+
 func roles(values ...string) func(*devidp.Answer) {
 	return func(a *devidp.Answer) { a.Attributes[0].Values = values }
 }
 
 func (w *world) consume(v visit, response string) (login.Consumed, error) {
-	return w.Consume(w.t.Context(), response, v.relay, netip.MustParseAddr("192.0.2.7"))
+	return w.Consume(w.t.Context(), response, "", netip.MustParseAddr("192.0.2.7"))
 }
 
 // signIn goes all the way.
