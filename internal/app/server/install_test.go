@@ -78,7 +78,7 @@ func deniedBeforeSetup(t *testing.T, in *installation) {
 			t.Errorf("%s answers %d\n%s", path, page.Status, page.Body)
 		}
 	}
-	for _, path := range []string{"/saml/consume", "/api/v1/roles/credentials", "/api/v1/cli/tokens", "/admin/sso", "/sign-out"} {
+	for _, path := range []string{"/saml/consume", "/api/v1/roles/credentials", "/api/v1/cli/tokens", "/admin/sso/add", "/sign-out"} {
 		resp, err := http.PostForm(in.base+path, url.Values{"SAMLResponse": {"x"}})
 		if err != nil {
 			t.Fatal(err)
@@ -137,13 +137,13 @@ func entered(t *testing.T, in *installation, v *visitor.Visitor, metadata []byte
 		"name": "Corp", "metadata": "<not-metadata/>", "accounts": "111122223333", "role_patterns": "arn:aws:iam::111122223333:role/*",
 		"user_name_domains": "example.com", "administrator_groups": "carnet-admins", "allow_auto_create": "yes",
 	}
-	page := submit(t, v, open(t, v, in.base+"/admin/sso"), "metadata", fields)
-	if page.Status != http.StatusBadRequest || !strings.Contains(page.Body, `value="Corp"`) || !strings.Contains(page.Body, "None yet.") {
+	page := submit(t, v, open(t, v, in.base+"/admin/sso/add"), "metadata", fields)
+	if page.Status != http.StatusBadRequest || !strings.Contains(page.Body, `value="Corp"`) || !strings.Contains(open(t, v, in.base+"/admin/sso").Body, "None yet") {
 		t.Errorf("bad metadata answers %d\n%s", page.Status, page.Body)
 	}
 	fields["metadata"] = string(metadata)
 	page = submit(t, v, page, "metadata", fields)
-	if page.Status != http.StatusOK || !strings.Contains(page.Body, "<strong>Corp</strong> is entered") || !strings.Contains(page.Body, in.base+"/saml/consume") {
+	if page.Status != http.StatusOK || !strings.Contains(page.Body, "is entered") || !strings.Contains(open(t, v, in.base+"/admin/sso").Body, in.base+"/saml/consume") {
 		t.Fatalf("the page answers %d\n%s", page.Status, page.Body)
 	}
 }

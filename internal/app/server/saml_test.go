@@ -205,7 +205,7 @@ func refusedResponses(t *testing.T, p *post) {
 		"other audience":      {changed(func(a *devidp.Answer) { a.Audiences = []string{elsewhere} }), 401, "saml.audience", "elsewhere.example"},
 		"other request":       {changed(func(a *devidp.Answer) { a.InResponseTo = "_another" }), 401, "saml.in-response-to", "another"},
 		"other issuer":        {changed(func(a *devidp.Answer) { a.Issuer = "https://evil.example" }), 401, "saml.issuer", "evil.example"},
-		"over the size limit": {edited("<saml:Subject>", "<saml:Subject>"+strings.Repeat(" ", 600<<10)), 413, "saml.size", "over the size limit"},
+		"over the size limit": {edited("<saml:Subject>", "<saml:Subject>"+strings.Repeat(" ", 600<<10)), 413, "saml.size", "only the groups and roles"},
 		"no response at all":  {func(_ *testing.T, b began) ([]byte, string) { return nil, b.relay }, 400, "saml.form", "SAMLResponse"},
 		"not XML":             {func(_ *testing.T, b began) ([]byte, string) { return []byte("hello, I am alice"), b.relay }, 400, "saml.xml", "XML"},
 		"with a DTD":          {edited("<samlp:Response ", `<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]><samlp:Response `), 400, "saml.dtd", "document type"},
@@ -215,8 +215,8 @@ func refusedResponses(t *testing.T, p *post) {
 			defer func() { p.idp = own }()
 			return p.answer(t, b), b.relay
 		}, 401, "saml.signature", "signature"},
-		"asked by nobody":    {func(t *testing.T, b began) ([]byte, string) { return p.answer(t, b), "" }, 403, "saml.unsolicited", "no sign-in"},
-		"made-up relay":      {func(t *testing.T, b began) ([]byte, string) { return p.answer(t, b), b.relay[:len(b.relay)-4] + "AAAA" }, 401, "saml.relay-state", "relay state"},
+		"asked by nobody":    {changed(func(a *devidp.Answer) { a.InResponseTo = "" }), 403, "saml.unsolicited", "no sign-in"},
+		"made-up request":    {changed(func(a *devidp.Answer) { a.InResponseTo = a.InResponseTo[:100] + strings.Repeat("A", 27) }), 401, "saml.in-response-to", "another request"},
 		"a NameID of no one": {changed(func(a *devidp.Answer) { a.NameID = "" }), 400, "saml.subject", "NameID"},
 	} {
 		t.Run(name, func(t *testing.T) {

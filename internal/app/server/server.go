@@ -102,14 +102,7 @@ func (srv *Server) wireSite(o Options) error {
 	if err != nil {
 		return err
 	}
-	metadata, err := srv.samlMetadata()
-	if err != nil {
-		return err
-	}
-	pages, err := web.New(web.Config{
-		Login: srv.login, LoginSessions: srv.login, Providers: srv.federation, BaseURL: base,
-		SAMLURL: c.SAMLURL(), SAMLMetadata: metadata, Accounts: webAccounts(c), Ready: srv.ready, Now: o.Now,
-	})
+	pages, err := web.New(srv.pages(base, o))
 	if err != nil {
 		return err
 	}

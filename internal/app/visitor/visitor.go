@@ -1,5 +1,5 @@
-// Package visitor is a person with a plain browser: it follows redirects,
-// keeps cookies, fills in forms and presses their buttons.
+// Package visitor is a person with a plain browser: it follows redirects and
+// pages that lead on by themselves, keeps cookies, fills in forms and presses their buttons.
 //
 // `carnet dev` walks its own path with it, and tests sign people in with it,
 // so that both go over the real wire. It runs no script. It keeps a
@@ -131,13 +131,17 @@ func (v *Visitor) fetch(ctx context.Context, method string, u *url.URL, body url
 		v.jar.SetCookies(u, resp.Cookies())
 		next, err := resp.Location()
 		redirected := resp.StatusCode >= 301 && resp.StatusCode <= 308 && err == nil
+		if _, to, leads := strings.Cut(resp.Header.Get("Refresh"), "url="); leads {
+			next, err = u.Parse(to)
+			redirected = err == nil
+		}
 		if !redirected {
 			return page, page.read(u, resp)
 		}
 		_ = resp.Body.Close()
 		page.Via = append(page.Via, resp.Header)
 		from, u = u, next
-		if resp.StatusCode != http.StatusTemporaryRedirect && resp.StatusCode != http.StatusPermanentRedirect {
+		if resp.StatusCode != http.StatusTemporaryRedirect && resp.StatusCode != http.StatusPermanentRedirect { // a page that leads on by itself too
 			method, body = http.MethodGet, nil
 		}
 	}
@@ -224,7 +228,44 @@ func (f *Form) take(n *html.Node) {
 		}
 		return
 	}
-	f.Fields.Add(name, attr(n, "value"))
+	switch n.Data {
+	case "textarea":
+		f.Fields.Add(name, content(n))
+	case "select":
+		if chosen := option(n, nil); chosen != nil {
+			f.Fields.Add(name, attr(chosen, "value"))
+		}
+	default:
+		f.Fields.Add(name, attr(n, "value"))
+	}
+}
+
+// content gives the text below a node.
+func content(n *html.Node) string {
+	if n.Type == html.TextNode {
+		return n.Data
+	}
+	var b strings.Builder
+	for c := n.FirstChild; c != nil; c = c.NextSibling {
+		b.WriteString(content(c))
+	}
+	return b.String()
+}
+
+// option gives the selected option of a list, else the first.
+func option(n, first *html.Node) *html.Node {
+	for c := n.FirstChild; c != nil; c = c.NextSibling {
+		if c.Type != html.ElementNode || c.Data != "option" {
+			continue
+		}
+		if hasAttr(c, "selected") {
+			return c
+		}
+		if first == nil {
+			first = c
+		}
+	}
+	return first
 }
 
 func attr(n *html.Node, key string) string {

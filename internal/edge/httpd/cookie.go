@@ -8,7 +8,7 @@ import (
 	"carnet.dev/carnet/internal/core/secret"
 )
 
-// Cookies names, sets and reads the site's two cookies. Both are HttpOnly and
+// Cookies names, sets and reads the site's three cookies. All are HttpOnly and
 // SameSite=Lax: Strict would not be sent on the way back from an identity
 // provider (design 7.6). On https they carry the __Host- prefix, so that no
 // other host and no plain http can set them.
@@ -28,6 +28,7 @@ func NewCookies(base *url.URL) Cookies {
 const (
 	loginName    = "carnet"
 	preLoginName = "carnet-sign-in"
+	arrivalName  = "carnet-arrival"
 )
 
 // SetLogin gives the browser its login session, until expires.
@@ -51,6 +52,18 @@ func (c Cookies) PreLogin(r *http.Request) secret.Text { return c.get(r, preLogi
 
 // ClearPreLogin takes the pre-login cookie away.
 func (c Cookies) ClearPreLogin(w http.ResponseWriter) { c.set(w, preLoginName, secret.Text{}, -1) }
+
+// SetArrival binds a sign-in that began at the identity provider to the browser
+// that brought it, for age.
+func (c Cookies) SetArrival(w http.ResponseWriter, value secret.Text, age time.Duration) {
+	c.set(w, arrivalName, value, age)
+}
+
+// Arrival reads the arrival cookie.
+func (c Cookies) Arrival(r *http.Request) secret.Text { return c.get(r, arrivalName) }
+
+// ClearArrival takes the arrival cookie away.
+func (c Cookies) ClearArrival(w http.ResponseWriter) { c.set(w, arrivalName, secret.Text{}, -1) }
 
 // set writes a cookie; a negative age removes it.
 func (c Cookies) set(w http.ResponseWriter, name string, value secret.Text, age time.Duration) {

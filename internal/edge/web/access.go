@@ -39,6 +39,9 @@ func (c clock) Stamp() string { return c.At.UTC().Format(time.RFC3339) }
 // Text is the reader's form.
 func (c clock) Text() string { return c.At.UTC().Format("2 Jan 15:04 UTC") }
 
+// Day is the reader's form of a day that may be years away.
+func (c clock) Day() string { return c.At.UTC().Format("2 Jan 2006") }
+
 type role struct {
 	Name, ARN, Account, AccountName, SessionName string
 	State                                        login.RoleState
@@ -142,14 +145,18 @@ func shellWord(s string) string {
 
 // displayName names the person to himself.
 func displayName(s login.LoginSession) string {
-	switch {
-	case s.Person.DisplayName != "":
-		return s.Person.DisplayName
-	case s.Person.UserName != "":
-		return s.Person.UserName
-	default:
-		return "First administrator"
+	if name := nameOrUser(s.Person); name != "" {
+		return name
 	}
+	return "First administrator"
+}
+
+// nameOrUser is what a person is called.
+func nameOrUser(p login.Person) string {
+	if p.DisplayName != "" {
+		return p.DisplayName
+	}
+	return p.UserName
 }
 
 // left says how much time is left, rounded down.

@@ -104,12 +104,3 @@ func isChallenge(s string) bool {
 		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_'
 	})
 }
-
-// formSource is the source expression for u. The grammar of CSP has no IPv6
-// addresses, so there it is the scheme.
-func formSource(u *url.URL) string {
-	if strings.HasPrefix(u.Host, "[") {
-		return "http:"
-	}
-	return "http://" + u.Host
-}

@@ -7,6 +7,7 @@ import (
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/edge/httpd"
+	"carnet.dev/carnet/internal/protocol/saml"
 )
 
 // errorPage is the data of the page that every fault becomes.
@@ -28,7 +29,7 @@ func (web *Web) ErrorPage(w http.ResponseWriter, r *http.Request, f *fault.Fault
 		page.Code = f.Kind.String()
 	}
 	if page.Mend == "" {
-		page.Mend = mend(r, f.Kind)
+		page.Mend = mend(r, f)
 	}
 	if signingIn(r) {
 		page.Again, page.ButtonText = "/sign-in", "Sign in again"
@@ -55,16 +56,26 @@ func (web *Web) signInOr(w http.ResponseWriter, r *http.Request, f *fault.Fault)
 // signingIn reports whether the request is a step of sign-in.
 func signingIn(r *http.Request) bool {
 	switch r.URL.Path {
-	case "/sign-in", "/sign-in/complete", "/saml/consume":
+	case "/sign-in", "/sign-in/complete", "/sign-in/continue", "/saml/consume":
 		return true
 	}
 	return false
 }
 
+// signingOut reports whether the request brought a logout message.
+func signingOut(r *http.Request) bool {
+	return r.URL.Path == "/saml/consume" && (r.Method == http.MethodGet || r.PostForm.Has("SAMLRequest"))
+}
+
 // mend says what to do about a fault that says nothing of its own: every page
 // leads somewhere.
-func mend(r *http.Request, k fault.Kind) string {
-	switch {
+func mend(r *http.Request, f *fault.Fault) string {
+	switch k := f.Kind; {
+	case signingIn(r) && (f.Code == saml.CheckSize || f.Code == "request.body"):
+		return "ask your administrator to let the identity provider send less: only the groups and roles that Carnet is to know of, " +
+			"as a filter on the group or role attribute does; a response holds at most 512 KiB"
+	case signingOut(r):
+		return "close all windows of this browser to be sure that you are signed out, and give your administrator the request id"
 	case k == fault.Unavailable || k == fault.Limited:
 		return "wait a moment and try again"
 	case k == fault.Internal || k == fault.Misconfigured:
@@ -81,6 +92,9 @@ func mend(r *http.Request, k fault.Kind) string {
 // heading maps a kind to the page's first words. It is the one place where
 // kinds become words for people.
 func heading(r *http.Request, k fault.Kind) string {
+	if signingOut(r) && k != fault.Unavailable && k != fault.Limited {
+		return "The sign-out message was refused"
+	}
 	refused := k == fault.Invalid || k == fault.Unauthenticated || k == fault.Denied || k == fault.Expired ||
 		k == fault.Revoked || k == fault.Conflict || k == fault.TooLarge
 	if refused && signingIn(r) {

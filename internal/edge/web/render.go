@@ -49,7 +49,8 @@ func newPages() (*pages, error) {
 		sum := sha256.Sum256(b)
 		p.assets[path.Base(name)] = asset{b, mime.TypeByExtension(path.Ext(name)), hex.EncodeToString(sum[:6])}
 	}
-	frame, err := template.New("frame.html").Funcs(template.FuncMap{"asset": p.address, "sentence": sentence}).ParseFS(files, "templates/frame.html")
+	frame, err := template.New("frame.html").Funcs(template.FuncMap{"asset": p.address, "sentence": sentence}).
+		ParseFS(files, "templates/frame.html", "templates/part-*.html")
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +59,7 @@ func newPages() (*pages, error) {
 		return nil, err
 	}
 	for _, name := range names {
-		if path.Base(name) == "frame.html" {
+		if path.Base(name) == "frame.html" || strings.HasPrefix(path.Base(name), "part-") {
 			continue
 		}
 		t, err := template.Must(frame.Clone()).ParseFS(files, name)
@@ -105,13 +106,17 @@ type frame struct {
 	Administrator bool
 	// Here marks one entry of the navigation: "access", "sso" or none.
 	Here string
+	// Left: the caller has just signed out, so nobody is signed in.
+	Left bool
+	// Script is one more shared file that the page runs.
+	Script string
 	// Page is the data of the page itself.
 	Page any
 }
 
 // show renders a page in full before the first byte goes out.
 func (web *Web) show(w http.ResponseWriter, r *http.Request, status int, name string, f frame) error {
-	if s := httpd.CallerOf(r).Session; s.ID != "" {
+	if s := httpd.CallerOf(r).Session; s.ID != "" && !f.Left {
 		f.Who, f.Administrator = displayName(s), s.Administrator
 	}
 	var b bytes.Buffer

@@ -11,6 +11,7 @@ import (
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/core/secret"
 	"carnet.dev/carnet/internal/edge/httpd"
+	"carnet.dev/carnet/internal/protocol/saml"
 	"carnet.dev/carnet/internal/service/federation"
 	"carnet.dev/carnet/internal/service/login"
 )
@@ -20,7 +21,7 @@ const headerPassThrough = "X-Databricks-PassThrough-Error"
 
 type signInPage struct {
 	Providers []provider
-	SignedOut bool
+	SignedOut *signedOutPage // after a sign-out
 }
 
 type provider struct{ Name, Address string }
@@ -40,23 +41,35 @@ func (web *Web) signIn(w http.ResponseWriter, r *http.Request) error {
 		chosen = offered[0].ID
 	}
 	if chosen == "" {
-		return web.choose(w, r, offered, returnTo, false)
+		return web.choose(w, r, offered, returnTo, nil)
 	}
 	if !slices.ContainsFunc(offered, func(p federation.IdP) bool { return p.ID == chosen }) {
 		return fault.Coded(fault.NotFound, "idp.unknown", "This identity provider is not known here").
 			WithMend("choose one of those on the sign-in page")
 	}
-	started, err := web.Login.Begin(r.Context(), chosen, returnTo)
+	started, err := web.Login.Begin(r.Context(), chosen, returnTo, login.Options{})
 	if err != nil {
 		return err
 	}
 	web.cookies.SetPreLogin(w, started.PreLogin, login.PreLoginLifetime)
-	return seeOther(w, started.RedirectURL)
+	if started.Form == nil {
+		return seeOther(w, started.RedirectURL)
+	}
+	return web.passOn(w, r, login.Errand{Form: started.Form}, errandPage{Heading: "Signing in", To: nameOf(offered, chosen)})
+}
+
+func nameOf(all []federation.IdP, id identity.IdPID) string {
+	for _, p := range all {
+		if p.ID == id {
+			return p.Name
+		}
+	}
+	return "your identity provider"
 }
 
 // choose lists the identity providers. The choices are links: a form would
 // need a looser form-action, for the redirect to another site that follows.
-func (web *Web) choose(w http.ResponseWriter, r *http.Request, offered []federation.IdP, returnTo string, signedOut bool) error {
+func (web *Web) choose(w http.ResponseWriter, r *http.Request, offered []federation.IdP, returnTo string, signedOut *signedOutPage) error {
 	page := signInPage{SignedOut: signedOut}
 	for _, p := range offered {
 		q := url.Values{"idp": {string(p.ID)}}
@@ -68,29 +81,37 @@ func (web *Web) choose(w http.ResponseWriter, r *http.Request, offered []federat
 	return web.show(w, r, http.StatusOK, "sign-in", frame{Title: "Sign in", Page: page})
 }
 
-func (web *Web) signedOut(w http.ResponseWriter, r *http.Request) error {
-	return web.choose(w, r, enabled(web.Providers.List()), "/", true)
-}
-
 func enabled(all []federation.IdP) []federation.IdP {
 	return slices.DeleteFunc(slices.Clone(all), func(p federation.IdP) bool { return !p.Enabled })
 }
 
 // consume is the assertion consumer: the cross-site POST of the identity
-// provider. The response is handed on as posted and kept nowhere.
+// provider. The response is handed on as posted and kept nowhere. Logout
+// messages come to the same address.
 func (web *Web) consume(w http.ResponseWriter, r *http.Request) error {
-	response, relayState, err := readResponse(r)
+	m, err := readMessage(r)
 	if err != nil {
 		return err
 	}
-	got, err := web.Login.Consume(r.Context(), response, relayState, httpd.Source(r))
+	if raw, ok := m.logout(); ok {
+		return web.logOut(w, r, saml.LogoutInput{Binding: saml.BindingPOST, XML: raw}, m)
+	}
+	got, err := web.Login.Consume(r.Context(), m.response, m.relayState, httpd.Source(r))
 	if err != nil {
 		return err
 	}
 	if v := got.PassThroughError; v != "" {
 		w.Header().Set(headerPassThrough, strings.Map(printable, v))
 	}
-	return seeOther(w, "/sign-in/complete?"+url.Values{"handle": {got.Handle.Reveal()}}.Encode())
+	to := "/sign-in/complete?"
+	switch {
+	case got.Test:
+		to = "/admin/sso/test?"
+	case !got.Arrival.IsZero():
+		web.cookies.SetArrival(w, got.Arrival, login.ArrivalLifetime)
+		to = "/sign-in/continue?"
+	}
+	return seeOther(w, to+url.Values{"handle": {got.Handle.Reveal()}}.Encode())
 }
 
 // printable keeps a header on its one line.
@@ -101,32 +122,60 @@ func printable(c rune) rune {
 	return c
 }
 
-// readResponse takes the two fields of the POST binding (SAML bindings, 3.5),
-// each at most once and from the body alone.
-func readResponse(r *http.Request) (response, relayState string, err error) {
+// samlMessage is what a form brought: a response or a request.
+type samlMessage struct{ response, request, relayState string }
+
+// logout gives the XML of a logout message; false for anything else, a response
+// that can't be read among it: Login says what is wrong with that.
+func (m samlMessage) logout() (raw []byte, ok bool) {
+	if m.request != "" {
+		raw, err := saml.Decode(m.request, saml.MaxLogout)
+		if err != nil {
+			raw = nil // and so no XML, which is said
+		}
+		return raw, true
+	}
+	raw, err := saml.Decode(m.response, saml.MaxResponse)
+	if err != nil {
+		return nil, false
+	}
+	kind, err := saml.MessageKind(raw)
+	return raw, err == nil && kind == saml.KindLogoutResponse
+}
+
+// readMessage takes the fields of the POST binding (SAML bindings, 3.5), each
+// at most once and from the body alone.
+func readMessage(r *http.Request) (samlMessage, error) {
 	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/x-www-form-urlencoded" {
-		return "", "", fault.Coded(fault.Invalid, "saml.form", "The answer of the identity provider is not a form").
+		return samlMessage{}, fault.Coded(fault.Invalid, "saml.form", "The answer of the identity provider is not a form").
 			WithMend("set the identity provider to HTTP-POST binding")
 	}
 	if err := r.ParseForm(); err != nil {
-		return "", "", formFault(err)
+		return samlMessage{}, formFault(err)
 	}
-	responses, states := r.PostForm["SAMLResponse"], r.PostForm["RelayState"]
-	if len(responses) != 1 || responses[0] == "" || len(states) > 1 {
-		return "", "", fault.Coded(fault.Invalid, "saml.form", "The form must hold one SAMLResponse and at most one RelayState").
+	one := func(name string) string {
+		if v := r.PostForm[name]; len(v) == 1 {
+			return v[0]
+		}
+		return ""
+	}
+	m := samlMessage{response: one("SAMLResponse"), request: one("SAMLRequest"), relayState: one("RelayState")}
+	if (m.response == "") == (m.request == "") || len(r.PostForm["SAMLResponse"])+len(r.PostForm["SAMLRequest"]) != 1 || len(r.PostForm["RelayState"]) > 1 {
+		return samlMessage{}, fault.Coded(fault.Invalid, "saml.form", "The form must hold one SAMLResponse and at most one RelayState").
 			WithMend("start again from the sign-in page")
 	}
-	if len(states) == 1 {
-		relayState = states[0]
-	}
-	return responses[0], relayState, nil
+	return m, nil
 }
 
 // metadata gives the document that an identity provider is set up with.
 func (web *Web) metadata(w http.ResponseWriter, _ *http.Request) error {
+	document, err := web.SAMLMetadata()
+	if err != nil {
+		return err
+	}
 	w.Header().Set("Content-Type", "application/samlmetadata+xml")
 	w.Header().Set("Content-Disposition", `attachment; filename="carnet-metadata.xml"`)
-	_, _ = w.Write(web.SAMLMetadata)
+	_, _ = w.Write(document)
 	return nil
 }
 
@@ -145,12 +194,4 @@ func (web *Web) complete(w http.ResponseWriter, r *http.Request) error {
 	web.cookies.ClearPreLogin(w)
 	web.cookies.SetLogin(w, in.Cookie, in.Session.Expires.Sub(web.Now()))
 	return seeOther(w, login.LocalPath(in.ReturnTo))
-}
-
-func (web *Web) signOut(w http.ResponseWriter, r *http.Request) error {
-	if err := web.LoginSessions.SignOut(r.Context(), httpd.CallerOf(r).Session.ID); err != nil {
-		return err
-	}
-	web.cookies.ClearLogin(w)
-	return seeOther(w, "/signed-out")
 }

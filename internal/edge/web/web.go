@@ -1,11 +1,16 @@
-// Package web serves the pages: sign-in, My access, set-up, single sign-on and
-// the approval of a command line.
+// Package web serves the pages: sign-in and sign-out, My access, set-up, single
+// sign-on and the approval of a command line.
 //
 // Pages are plain HTML from templates that escape by context; forms work
-// without script, and one small script adds copy buttons. A page asks the
-// services and shows what they say; it decides nothing. It must never show a
-// secret key or session token, keep a SAML response, or redirect to an address
-// that it has not checked.
+// without script. One small script adds copy buttons, another presses the one
+// button of a page that only passes a message on. A page asks the services and
+// shows what they say; it decides nothing. It must never show a secret key or
+// session token, keep a SAML response, or redirect to an address that it has
+// not checked.
+//
+// A form of our pages must not end, by redirect, at another site: browsers
+// apply form-action to that. Where it has to lead there, its answer is a page
+// that leads on (see errand.go).
 package web
 
 import (
@@ -19,28 +24,69 @@ import (
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/core/secret"
 	"carnet.dev/carnet/internal/edge/httpd"
+	"carnet.dev/carnet/internal/protocol/saml"
 	"carnet.dev/carnet/internal/service/federation"
 	"carnet.dev/carnet/internal/service/login"
+	"carnet.dev/carnet/internal/service/spkeys"
 )
 
 // Login takes a person through sign-in.
 type Login interface {
-	Begin(ctx context.Context, idp identity.IdPID, returnTo string) (login.Started, error)
+	Begin(ctx context.Context, idp identity.IdPID, returnTo string, o login.Options) (login.Started, error)
 	Consume(ctx context.Context, samlResponse, relayState string, source netip.Addr) (login.Consumed, error)
 	Complete(ctx context.Context, handle, preLogin secret.Text) (login.SignedIn, error)
 	RedeemSetup(ctx context.Context, code secret.Text) (login.SignedIn, error)
 }
 
+// Arrivals are what a browser brought and somebody has to look at: sign-ins
+// that began at an identity provider, and reports of test sign-ins.
+type Arrivals interface {
+	Arrival(ctx context.Context, handle, arrival secret.Text) (login.Arrival, error)
+	Continue(ctx context.Context, handle, arrival secret.Text) (login.SignedIn, error)
+	Report(ctx context.Context, handle, preLogin secret.Text) (login.Report, error)
+}
+
+// Logouts sign out, here and at the identity provider.
+type Logouts interface {
+	Leave(ctx context.Context, s login.LoginSession) (login.Leaving, error)
+	ConsumeLogout(ctx context.Context, in saml.LogoutInput, relayState string, source netip.Addr) (login.LoggedOut, error)
+	Say(what login.SignedOut) (string, error)
+	Said(text string) (login.SignedOut, bool)
+}
+
 // LoginSessions acts on a login session that is open.
 type LoginSessions interface {
-	SignOut(ctx context.Context, id identity.LoginSessionID) error
+	Resume(ctx context.Context, cookie secret.Text) (login.LoginSession, error)
 	StartCode(ctx context.Context, s login.LoginSession, challenge, redirectURI string) (secret.Text, error)
 }
 
 // Providers knows the identity providers.
 type Providers interface {
 	List() []federation.IdP
+	Get(ctx context.Context, id identity.IdPID) (federation.IdP, error)
 	Add(ctx context.Context, idp federation.IdP) (federation.IdP, error)
+	Update(ctx context.Context, idp federation.IdP) (federation.IdP, error)
+	Remove(ctx context.Context, id identity.IdPID) error
+}
+
+// ProviderCare is what is done to an identity provider beside its settings.
+type ProviderCare interface {
+	SetEnabled(ctx context.Context, id identity.IdPID, on bool) (federation.IdP, error)
+	Warnings(idp federation.IdP) []string
+}
+
+// Installation holds what is set for all identity providers at once.
+type Installation interface {
+	Installation() (federation.Installation, error)
+	SetSwitches(ctx context.Context, s federation.Switches) error
+}
+
+// Keys are our own SAML keys.
+type Keys interface {
+	List() []spkeys.Key
+	Add(ctx context.Context, p spkeys.Purpose) (spkeys.Key, error)
+	Promote(ctx context.Context, p spkeys.Purpose) (spkeys.Key, error)
+	Remove(ctx context.Context, id string) error
 }
 
 // Account is one configured account, as pages show it.
@@ -55,13 +101,21 @@ type Account struct {
 // Config is what the pages are made of.
 type Config struct {
 	Login         Login
+	Arrivals      Arrivals
+	Logouts       Logouts
 	LoginSessions LoginSessions
 	Providers     Providers
-	BaseURL       *url.URL
+	ProviderCare  ProviderCare
+	Installation  Installation
+	Keys          Keys
+	// Fetch gets metadata from an address that an administrator typed, through
+	// the guarded client.
+	Fetch   func(ctx context.Context, address string) ([]byte, error)
+	BaseURL *url.URL
 	// SAMLURL is ACS URL, entity ID, audience and recipient at once.
 	SAMLURL string
-	// SAMLMetadata is this service provider's metadata document.
-	SAMLMetadata []byte
+	// SAMLMetadata gives this service provider's metadata document.
+	SAMLMetadata func() ([]byte, error)
 	Accounts     []Account
 	// Ready reports why this server should get no requests now; nil: it should.
 	Ready func(ctx context.Context) error
@@ -104,12 +158,17 @@ func (web *Web) Routes() []httpd.Route {
 	signIn := func(r *httpd.Route) { r.Rate = httpd.RateSignIn }
 	code := func(r *httpd.Route) { r.Rate = httpd.RateSecret }
 	mayBeStranger := func(r *httpd.Route) { r.Errors = web.signInOr }
+	document := func(r *httpd.Route) { r.MaxBody = maxMetadata }
 	static := func(r *httpd.Route) { r.Rate = httpd.RateStatic }
 	probe := func(r *httpd.Route) { r.AnyHost, r.Rate = true, httpd.RateStatic }
 	return []httpd.Route{
 		with(get("/{$}", httpd.Person, web.access), mayBeStranger),
 		with(get("/sign-in", httpd.Public, web.signIn), signIn),
 		with(get("/sign-in/complete", httpd.Public, web.complete), signIn),
+		with(get("/sign-in/continue", httpd.Public, web.arrival), signIn),
+		with(post("/sign-in/continue", httpd.Public, web.goOn), signIn),
+		// By redirect come logout messages alone; they are signed.
+		with(get("/saml/consume", httpd.Public, web.consumeRedirect), func(r *httpd.Route) { r.Rate, r.InFlight = httpd.RateSignIn, 64 }),
 		with(post("/saml/consume", httpd.Public, web.consume), func(r *httpd.Route) {
 			r.Rate, r.MaxBody, r.CrossSite, r.InFlight = httpd.RateSignIn, maxResponse, true, 64
 		}),
@@ -119,7 +178,14 @@ func (web *Web) Routes() []httpd.Route {
 		get("/setup", httpd.Setup, web.setup),
 		with(post("/setup", httpd.Setup, web.redeemSetup), code),
 		with(get("/admin/sso", httpd.Administrator, web.sso), mayBeStranger),
-		with(post("/admin/sso", httpd.Administrator, web.addProvider), func(r *httpd.Route) { r.MaxBody = maxMetadata }),
+		with(get("/admin/sso/add", httpd.Administrator, web.addForm), mayBeStranger),
+		with(post("/admin/sso/add", httpd.Administrator, web.addProvider), document),
+		post("/admin/sso/switches", httpd.Administrator, web.setSwitches),
+		post("/admin/sso/keys", httpd.Administrator, web.changeKeys),
+		with(get("/admin/sso/test", httpd.Administrator, web.report), mayBeStranger),
+		with(get("/admin/sso/providers/{id}", httpd.Administrator, web.provider), mayBeStranger),
+		with(post("/admin/sso/providers/{id}", httpd.Administrator, web.changeProvider), document),
+		post("/admin/sso/providers/{id}/act", httpd.Administrator, web.actOnProvider),
 		with(get("/cli/authorize", httpd.Person, web.authorize), mayBeStranger),
 		post("/cli/authorize", httpd.Person, web.approve),
 		with(get("/static/{file}", httpd.Open, web.static), static),

@@ -20,14 +20,20 @@ import (
 	"carnet.dev/carnet/internal/edge/web"
 	"carnet.dev/carnet/internal/service/federation"
 	"carnet.dev/carnet/internal/service/login"
+	"carnet.dev/carnet/internal/service/spkeys"
 )
 
 // The services are what the pages ask for.
 var (
 	_ web.Login         = (*login.Service)(nil)
+	_ web.Arrivals      = (*login.Service)(nil)
+	_ web.Logouts       = (*login.Service)(nil)
 	_ web.LoginSessions = (*login.Service)(nil)
 	_ httpd.Sessions    = (*login.Service)(nil)
 	_ web.Providers     = (*federation.Service)(nil)
+	_ web.ProviderCare  = (*federation.Service)(nil)
+	_ web.Installation  = (*federation.Service)(nil)
+	_ web.Keys          = (*spkeys.Service)(nil)
 )
 
 func contains(t *testing.T, p page, want ...string) {
@@ -86,10 +92,10 @@ func TestSignIn(t *testing.T) {
 		t.Error("a person sees the administrator's page")
 	}
 	p = b.post(w.base+"/sign-out", nil, "Sec-Fetch-Site", "same-origin")
-	if p.status != 303 || p.to() != "/signed-out" || len(w.signedOut) != 1 {
+	if p.status != 303 || !strings.HasPrefix(p.to(), "/signed-out?said=") || len(w.signedOut) != 1 {
 		t.Errorf("sign-out: status %d to %q, ended %v", p.status, p.to(), w.signedOut)
 	}
-	contains(t, b.get(w.base+"/signed-out"), "You are signed out", "Sign in with Dev IdP")
+	contains(t, b.get(w.base+p.to()), "You are signed out", "Sign in with Dev IdP", "Your sign-in at Dev IdP may still be open", "in 1 h 29 min")
 	if p = b.get(w.base + "/"); p.to() != "/sign-in?return_to=%2F" {
 		t.Errorf("after sign-out: status %d to %q", p.status, p.to())
 	}
@@ -366,7 +372,8 @@ func TestSetup(t *testing.T) {
 	if p.status != 303 || p.to() != "/admin/sso" {
 		t.Fatalf("set-up: status %d to %q", p.status, p.to())
 	}
-	contains(t, b.get(w.base+"/admin/sso"), "None yet", w.base+"/saml/consume", "analytics", "111122223333")
+	contains(t, b.get(w.base+"/admin/sso"), "None yet", w.base+"/saml/consume")
+	contains(t, b.get(w.base+"/admin/sso/add"), "analytics", "111122223333")
 	contains(t, b.get(w.base+"/"), "You came with a set-up link", "First administrator")
 }
 
@@ -380,14 +387,14 @@ func TestAdministratorEntersAnIdentityProvider(t *testing.T) {
 		m := multipart.NewWriter(&body)
 		for _, f := range [][2]string{
 			{"name", "Example <Inc>"}, {"accounts", "111122223333"}, {"role_patterns", "arn:aws:iam::111122223333:role/*\r\n\r\n"},
-			{"user_name_domains", " example.com \r\nexample.org"}, {"administrator_groups", ""}, {"metadata", "ignored"},
+			{"user_name_domains", " example.com \r\nexample.org"}, {"administrator_groups", ""}, {"metadata", "ignored"}, {"enabled", "yes"},
 		} {
 			_ = m.WriteField(f[0], f[1])
 		}
 		part, _ := m.CreateFormFile("metadata_file", "metadata.xml")
 		_, _ = part.Write([]byte(metadata))
 		_ = m.Close()
-		r, _ := http.NewRequestWithContext(t.Context(), "POST", w.base+"/admin/sso", &body)
+		r, _ := http.NewRequestWithContext(t.Context(), "POST", w.base+"/admin/sso/add", &body)
 		r.Header.Set("Content-Type", m.FormDataContentType())
 		return b.do(r)
 	}
@@ -405,7 +412,7 @@ func TestAdministratorEntersAnIdentityProvider(t *testing.T) {
 		len(got.AdministratorGroups) != 0 || got.AllowAutoCreate || !got.Enabled || len(got.Accounts) != 1 {
 		t.Errorf("stored %+v", got)
 	}
-	contains(t, b.get(w.base+p.to()), "Example &lt;Inc&gt;</strong> is entered")
+	contains(t, b.get(w.base+p.to()), "Example &lt;Inc&gt;</h1>", "The identity provider is entered")
 	if p = send(strings.Repeat("<", 1<<20)); p.status != 413 {
 		t.Errorf("over the limit: status %d", p.status)
 	}

@@ -3,6 +3,9 @@ package web_test
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"html"
 	"io"
@@ -12,6 +15,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -21,10 +25,13 @@ import (
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/core/secret"
+	"carnet.dev/carnet/internal/edge/devidp"
 	"carnet.dev/carnet/internal/edge/httpd"
 	"carnet.dev/carnet/internal/edge/web"
+	"carnet.dev/carnet/internal/protocol/saml"
 	"carnet.dev/carnet/internal/service/federation"
 	"carnet.dev/carnet/internal/service/login"
+	"carnet.dev/carnet/internal/service/spkeys"
 )
 
 // world stands for the services below the pages and for the identity provider
@@ -44,6 +51,11 @@ type world struct {
 	signedOut []string
 	base, idp string
 	log       bytes.Buffer
+	post      bool         // requests go by POST
+	errand    login.Errand // after a sign-out
+	found     login.Report
+	switches  federation.Switches
+	nextKey   bool
 }
 
 func role(account, name string) arn.Role {
@@ -86,7 +98,13 @@ func people(name string, now time.Time) login.LoginSession {
 	return s
 }
 
-func (w *world) Begin(_ context.Context, idp identity.IdPID, returnTo string) (login.Started, error) {
+func (w *world) Begin(_ context.Context, idp identity.IdPID, returnTo string, o login.Options) (login.Started, error) {
+	if w.post {
+		return login.Started{PreLogin: secret.Random(16), Form: &login.PostForm{Action: w.idp + "/sso", Fields: []login.Field{{Name: "SAMLRequest", Value: "a+b"}}}}, nil
+	}
+	if o.Test {
+		returnTo = "test"
+	}
 	pre := secret.Random(16)
 	q := url.Values{"SAMLRequest": {"x"}, "RelayState": {pre.Reveal() + "|" + returnTo}}
 	return login.Started{RedirectURL: w.idp + "/sso?" + q.Encode(), PreLogin: pre}, nil
@@ -99,6 +117,16 @@ func (w *world) Consume(_ context.Context, response, relayState string, source n
 	pre, returnTo, ok := strings.Cut(relayState, "|")
 	if !ok || !source.IsLoopback() {
 		return login.Consumed{}, fault.Coded(fault.Denied, "saml.unsolicited", "The response answers no request of this server").WithMend("start from the sign-in page")
+	}
+	if response == "unasked" {
+		h, arrival := secret.Random(16), secret.Random(16)
+		w.parked[h.Reveal()] = [2]string{arrival.Reveal(), returnTo}
+		return login.Consumed{Handle: h, Arrival: arrival}, nil
+	}
+	if response == "test" {
+		h := secret.Random(16)
+		w.parked[h.Reveal()] = [2]string{pre, returnTo}
+		return login.Consumed{Handle: h, Test: true}, nil
 	}
 	if response != "good" {
 		return login.Consumed{}, fault.Coded(fault.Unauthenticated, "saml.signature", "The response is not signed by the identity provider “Dev IdP”").
@@ -156,16 +184,58 @@ func (w *world) NeedsSetup(context.Context) (bool, error) {
 	return w.waiting, nil
 }
 
-func (w *world) SignOut(_ context.Context, id identity.LoginSessionID) error {
+// parkedFor gives what waits under a handle, for the browser with the cookie.
+func (w *world) parkedFor(handle, cookie secret.Text) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if p, ok := w.parked[handle.Reveal()]; !ok || p[0] != cookie.Reveal() {
+		return fault.Coded(fault.Unauthenticated, "login.browser", "This sign-in belongs to another browser")
+	}
+	return nil
+}
+
+func (w *world) Arrival(_ context.Context, handle, arrival secret.Text) (login.Arrival, error) {
+	return login.Arrival{Person: people(w.person, time.Now()).Person, IdPName: "Dev IdP", ReturnTo: "/"}, w.parkedFor(handle, arrival)
+}
+
+func (w *world) Continue(ctx context.Context, handle, arrival secret.Text) (login.SignedIn, error) {
+	return w.Complete(ctx, handle, arrival)
+}
+
+func (w *world) Report(_ context.Context, handle, preLogin secret.Text) (login.Report, error) {
+	return w.found, w.parkedFor(handle, preLogin)
+}
+
+func (w *world) Leave(_ context.Context, gone login.LoginSession) (login.Leaving, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for c, s := range w.sessions {
-		if s.ID == id {
+		if s.ID == gone.ID {
 			delete(w.sessions, c)
-			w.signedOut = append(w.signedOut, string(id))
+			w.signedOut = append(w.signedOut, string(s.ID))
 		}
 	}
-	return nil
+	return login.Leaving{IdPName: gone.IdPName, KeysUntil: time.Now().Add(90 * time.Minute), Errand: w.errand}, nil
+}
+
+func (w *world) ConsumeLogout(_ context.Context, in saml.LogoutInput, _ string, _ netip.Addr) (login.LoggedOut, error) {
+	switch {
+	case strings.Contains(in.RawQuery+string(in.XML), "bad"):
+		return login.LoggedOut{}, fault.Coded(fault.Unauthenticated, "saml.signature", "The message is not signed by the identity provider")
+	case strings.Contains(in.RawQuery+string(in.XML), "LogoutResponse"):
+		return login.LoggedOut{IdPName: "Dev IdP", Complete: true}, nil
+	}
+	return login.LoggedOut{IdPName: "Dev IdP", Asked: true, Ended: 1, Answer: w.errand}, nil
+}
+
+func (w *world) Say(what login.SignedOut) (string, error) {
+	b, err := json.Marshal(what)
+	return base64.RawURLEncoding.EncodeToString(b), err
+}
+
+func (w *world) Said(text string) (what login.SignedOut, ok bool) {
+	b, err := base64.RawURLEncoding.DecodeString(text)
+	return what, err == nil && json.Unmarshal(b, &what) == nil
 }
 
 func (w *world) StartCode(_ context.Context, _ login.LoginSession, challenge, redirect string) (secret.Text, error) {
@@ -192,8 +262,109 @@ func (w *world) Add(_ context.Context, p federation.IdP) (federation.IdP, error)
 	return p, nil
 }
 
+func (w *world) Get(_ context.Context, id identity.IdPID) (federation.IdP, error) {
+	for _, p := range w.List() {
+		if p.ID == id {
+			return p, nil
+		}
+	}
+	return federation.IdP{}, fault.New(fault.NotFound, "there is no such identity provider")
+}
+
+func (w *world) Update(_ context.Context, p federation.IdP) (federation.IdP, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i, old := range w.idps {
+		switch {
+		case old.ID != p.ID:
+		case old.Revision != p.Revision:
+			return federation.IdP{}, fault.Coded(fault.Conflict, "federation.changed", "identity provider "+old.Name+" was changed by somebody else meanwhile")
+		default:
+			p.Revision++
+			w.idps[i] = p
+			return p, nil
+		}
+	}
+	return federation.IdP{}, fault.New(fault.NotFound, "there is no such identity provider")
+}
+
+func (w *world) Remove(_ context.Context, id identity.IdPID) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.idps = slices.DeleteFunc(w.idps, func(p federation.IdP) bool { return p.ID == id })
+	return nil
+}
+
+func (w *world) SetEnabled(ctx context.Context, id identity.IdPID, on bool) (federation.IdP, error) {
+	p, err := w.Get(ctx, id)
+	if err != nil {
+		return p, err
+	}
+	p.Enabled = on
+	return w.Update(ctx, p)
+}
+
+func (w *world) Warnings(p federation.IdP) []string { return federation.Warnings(p, nil) }
+
+func (w *world) Installation() (federation.Installation, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return federation.Installation{Organisation: "6b1f7b0e-8a53-4c5c-9d0a-1f2e3d4c5b6a", Switches: w.switches}, nil
+}
+
+func (w *world) SetSwitches(_ context.Context, s federation.Switches) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.switches = s
+	return nil
+}
+
+// ours are our own keys.
+type ours struct{ *world }
+
+func (o ours) List() []spkeys.Key {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	all := []spkeys.Key{
+		{ID: "spk_1", Purpose: spkeys.Signing, State: spkeys.Current, Certificate: certificate()},
+		{ID: "spk_2", Purpose: spkeys.Encryption, State: spkeys.Current, Certificate: certificate()},
+	}
+	if o.nextKey {
+		all = append(all, spkeys.Key{ID: "spk_3", Purpose: spkeys.Encryption, State: spkeys.Next, Certificate: certificate()})
+	}
+	return all
+}
+
+func (o ours) Add(context.Context, spkeys.Purpose) (spkeys.Key, error) {
+	o.nextKey = true
+	return spkeys.Key{}, nil
+}
+
+func (o ours) Promote(_ context.Context, p spkeys.Purpose) (spkeys.Key, error) {
+	return spkeys.Key{}, fault.New(fault.Conflict, "there is no next "+string(p)+" key")
+}
+
+func (o ours) Remove(_ context.Context, id string) error {
+	o.nextKey = o.nextKey && id != "spk_3"
+	return nil
+}
+
+// certificate is one that holds for ten years.
+var certificate = sync.OnceValue(func() *x509.Certificate {
+	_, pem, err := devidp.NewKey(time.Now())
+	if err != nil {
+		panic(err)
+	}
+	all, err := saml.ParseCertificates(pem)
+	if err != nil {
+		panic(err)
+	}
+	return all[0]
+})
+
 func devIdP() federation.IdP {
-	return federation.IdP{ID: "idp_dev", Name: "Dev IdP", EntityID: "http://localhost:8482/metadata", Enabled: true,
+	return federation.IdP{ID: "idp_dev", Name: "Dev IdP", EntityID: "http://localhost:8482/metadata", Enabled: true, Revision: 1,
+		Metadata: devidp.Describe("http://localhost:8482/metadata", "http://localhost:8482/sso", certificate()),
 		Accounts: []string{"111122223333", "444455556666"}, RolePatterns: []string{"*"}, UserNameDomains: []string{"example.com"},
 		AdministratorGroups: []string{"carnet-admins"}, AllowAutoCreate: true}
 }
@@ -202,8 +373,10 @@ func devIdP() federation.IdP {
 // by a button and by script.
 func (w *world) idpHandler(rw http.ResponseWriter, r *http.Request) {
 	response := "good"
-	if r.URL.Query().Has("bad") {
-		response = "bad"
+	for _, kind := range []string{"bad", "unasked", "test"} {
+		if r.URL.Query().Has(kind) {
+			response = kind
+		}
 	}
 	fmt.Fprintf(rw, `<!doctype html><form method="post" action="%s/saml/consume"><input type="hidden" name="SAMLResponse" value="%s">
 <input type="hidden" name="RelayState" value="%s"><button id="go">Go on</button></form>`,
@@ -234,8 +407,12 @@ func newWorld(t *testing.T, change func(*world)) *world {
 		t.Fatal(err)
 	}
 	pages, err := web.New(web.Config{
-		Login: w, LoginSessions: w, Providers: w, BaseURL: base, SAMLURL: w.base + "/saml/consume",
-		SAMLMetadata: []byte("<EntityDescriptor/>"), Now: time.Now,
+		Login: w, Arrivals: w, Logouts: w, LoginSessions: w, Providers: w, ProviderCare: w, Installation: w, Keys: ours{w},
+		BaseURL: base, SAMLURL: w.base + "/saml/consume", Now: time.Now,
+		SAMLMetadata: func() ([]byte, error) { return []byte("<EntityDescriptor/>"), nil },
+		Fetch: func(_ context.Context, address string) ([]byte, error) {
+			return nil, fault.New(fault.Unavailable, "nothing answers at "+address)
+		},
 		Accounts: []web.Account{
 			{ID: "111122223333", Name: "analytics", S3: "http://127.0.0.1:8481", Region: "us-east-1"},
 			{ID: "444455556666", Name: "engineering", S3: "http://127.0.0.1:8481", Region: "us-east-1"},

@@ -1,0 +1,243 @@
+package web
+
+import (
+	"cmp"
+	"context"
+	"crypto/x509"
+	"net/http"
+	"slices"
+	"time"
+
+	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/edge/httpd"
+	"carnet.dev/carnet/internal/protocol/saml"
+	"carnet.dev/carnet/internal/service/federation"
+	"carnet.dev/carnet/internal/service/spkeys"
+)
+
+// ssoPage is *Single sign-on*: our side, the identity providers, and what holds
+// for all of them.
+type ssoPage struct {
+	SAMLURL, MetadataURL string
+	Providers            []providerCard
+	Keys                 []keyRow
+	Offers               []keyOffer
+	Unified              bool
+	Issuer, OtherIssuer  string
+	Done                 string // what was just done; empty: nothing
+}
+
+// providerCard is one identity provider in short.
+type providerCard struct {
+	federation.IdP
+	Certificates []certificate
+	Metadata     source
+	// Trouble is the worst that is known of its certificates.
+	Trouble string
+}
+
+// certificate is a signing certificate as pages show it.
+type certificate struct {
+	Subject, SHA256 string
+	Until           clock
+	State           string // "ready", "expired" (soon) or "failed" (over), as badges have it
+	Text            string
+}
+
+// source says where metadata comes from, and how that goes.
+type source struct {
+	URL     string
+	Fetched clock
+	Error   string
+	Pending bool
+	Why     string
+}
+
+// keyRow is one of our own keys.
+type keyRow struct {
+	ID, Purpose, State, Text, SHA256 string
+	Until                            clock
+	Removable                        bool
+}
+
+// keyOffer is the next step of a change of keys.
+type keyOffer struct{ Purpose, Act, Text string }
+
+// soon is how long before its end a certificate is shown in another colour.
+const soon = 30 * 24 * time.Hour
+
+func (web *Web) sso(w http.ResponseWriter, r *http.Request) error {
+	installation, err := web.Installation.Installation()
+	if err != nil {
+		return err
+	}
+	other := installation
+	other.UnifiedLogin = !other.UnifiedLogin
+	page := ssoPage{
+		SAMLURL: web.SAMLURL, MetadataURL: web.BaseURL.JoinPath("/saml/metadata").String(), Done: done(r),
+		Unified: installation.UnifiedLogin, Issuer: installation.Issuer(web.BaseURL.String()), OtherIssuer: other.Issuer(web.BaseURL.String()),
+	}
+	for _, p := range web.Providers.List() {
+		page.Providers = append(page.Providers, web.card(p))
+	}
+	page.Keys, page.Offers = web.keys()
+	return web.show(w, r, http.StatusOK, "sso", frame{Title: "Single sign-on", Here: "sso", Page: page})
+}
+
+// done turns the word in an address into what was just done. A word that is
+// none of ours says nothing: the address may be anybody's.
+func done(r *http.Request) string { return doneWords[r.URL.Query().Get("done")] }
+
+var doneWords = map[string]string{
+	"added":       "The identity provider is entered. Try it with a test sign-in.",
+	"saved":       "The settings are saved, and hold from now on.",
+	"enabled":     "The identity provider is switched on: its people can sign in.",
+	"disabled":    "The identity provider is switched off, and what its people held by it has ended.",
+	"removed":     "The identity provider is removed, and what its people held by it has ended.",
+	"refreshed":   "The metadata was fetched anew.",
+	"accepted":    "The new metadata is in use.",
+	"refused":     "The new metadata was thrown away. The one before stays in use.",
+	"unified-on":  "Unified login is on.",
+	"unified-off": "Unified login is off.",
+	"key-add":     "The next key is published in our metadata. Bring it into use once your identity providers know it.",
+	"key-promote": "The next key is in use now.",
+	"key-remove":  "The key is removed.",
+}
+
+func (web *Web) card(p federation.IdP) providerCard {
+	c := providerCard{IdP: p, Metadata: web.source(p), Certificates: web.certificates(p.Metadata)}
+	var worst certificate
+	for _, cert := range c.Certificates {
+		if worst.Text == "" || rank(cert.State) < rank(worst.State) {
+			worst = cert // one that holds for longer is enough
+		}
+	}
+	if worst.State != "ready" {
+		c.Trouble = worst.Text
+	}
+	return c
+}
+
+func rank(state string) int { return slices.Index([]string{"ready", "expired", "failed"}, state) }
+
+func (web *Web) source(p federation.IdP) source {
+	s := source{URL: p.MetadataURL, Error: p.Kept.Error, Pending: len(p.Kept.Pending) > 0, Why: p.Kept.Why}
+	if at := cmp.Or(p.Kept.Fetched, p.Created); !at.IsZero() {
+		s.Fetched = clock{at, ago(web.Now().Sub(at))}
+	}
+	return s
+}
+
+// certificates reads those of a metadata document; none where it can't be read.
+func (web *Web) certificates(metadata []byte) []certificate {
+	m, err := saml.ParseMetadata(metadata)
+	if err != nil {
+		return nil
+	}
+	var all []certificate
+	for _, c := range m.Certificates {
+		all = append(all, web.certificate(c))
+	}
+	return all
+}
+
+func (web *Web) certificate(c *x509.Certificate) certificate {
+	out := certificate{Subject: c.Subject.String(), SHA256: federation.Fingerprint(c), State: "ready"}
+	rest := c.NotAfter.Sub(web.Now())
+	out.Until = clock{c.NotAfter, left(rest)}
+	switch {
+	case rest <= 0:
+		out.State, out.Text = "failed", "Certificate past its end"
+	case web.Now().Before(c.NotBefore):
+		out.State, out.Text = "failed", "Certificate not valid yet"
+	case rest < soon:
+		out.State, out.Text = "expired", "Certificate ends in "+left(rest)
+	default:
+		out.Text = "Certificate valid"
+	}
+	return out
+}
+
+// keys lists our own keys and the next step for each purpose.
+func (web *Web) keys() (rows []keyRow, offers []keyOffer) {
+	next := map[spkeys.Purpose]bool{}
+	for _, k := range web.Keys.List() {
+		row := keyRow{ID: k.ID, Purpose: purposes[k.Purpose], State: string(k.State), SHA256: k.Fingerprint(), Removable: k.State != spkeys.Current}
+		row.Until = clock{k.Certificate.NotAfter, left(k.Certificate.NotAfter.Sub(web.Now()))}
+		switch k.State {
+		case spkeys.Current:
+			row.State, row.Text = "ready", "In use"
+		case spkeys.Next:
+			row.State, row.Text = "expired", "Next"
+			next[k.Purpose] = true
+		default:
+			row.State, row.Text = "expired", "Retired"
+		}
+		rows = append(rows, row)
+	}
+	for _, p := range spkeys.Purposes() {
+		if next[p] {
+			offers = append(offers, keyOffer{string(p), "promote", "Use the next " + purposes[p] + " key"})
+		} else {
+			offers = append(offers, keyOffer{string(p), "add", "Make the next " + purposes[p] + " key"})
+		}
+	}
+	return rows, offers
+}
+
+// purposes are the words for them.
+var purposes = map[spkeys.Purpose]string{spkeys.Signing: "signing", spkeys.Encryption: "encryption"}
+
+// changeKeys takes one step of a change of our keys.
+func (web *Web) changeKeys(w http.ResponseWriter, r *http.Request) error {
+	if err := r.ParseForm(); err != nil {
+		return formFault(err)
+	}
+	act, purpose := r.PostForm.Get("act"), spkeys.Purpose(r.PostForm.Get("purpose"))
+	step := map[string]func(context.Context) error{
+		"add":     func(ctx context.Context) error { _, err := web.Keys.Add(ctx, purpose); return err },
+		"promote": func(ctx context.Context) error { _, err := web.Keys.Promote(ctx, purpose); return err },
+		"remove":  func(ctx context.Context) error { return web.Keys.Remove(ctx, r.PostForm.Get("id")) },
+	}[act]
+	if step == nil || act != "remove" && !slices.Contains(spkeys.Purposes(), purpose) {
+		return badForm()
+	}
+	if err := step(r.Context()); err != nil {
+		return err
+	}
+	return seeOther(w, "/admin/sso?done=key-"+act)
+}
+
+func badForm() error {
+	return fault.Coded(fault.Invalid, "request.form", "The form does not say what to do").WithMend("go back to the page and try again")
+}
+
+// setSwitches sets what holds for all identity providers.
+func (web *Web) setSwitches(w http.ResponseWriter, r *http.Request) error {
+	if err := r.ParseForm(); err != nil {
+		return formFault(err)
+	}
+	on := r.PostForm.Get("unified_login")
+	if on != "on" && on != "off" {
+		return badForm()
+	}
+	if err := web.Installation.SetSwitches(r.Context(), federation.Switches{UnifiedLogin: on == "on"}); err != nil {
+		return err
+	}
+	return seeOther(w, "/admin/sso?done=unified-"+on)
+}
+
+// ago says how long something is past, rounded down.
+func ago(d time.Duration) string {
+	if d < time.Minute {
+		return "just now"
+	}
+	return left(d) + " ago"
+}
+
+// refusedForm reports whether err is to be shown above the form that caused
+// it, rather than as a page of its own.
+func refusedForm(err error) (*fault.Fault, bool) {
+	f := fault.Of(err)
+	return f, err != nil && httpd.Status(f.Kind) < 500
+}
