@@ -17,8 +17,3 @@ func (p *person) signsOut(ctx context.Context, t *testing.T, c *carnet, idp real
 	t.Helper()
 	t.Fatal("not here yet")
 }
-
-func (p *person) useChromium(t *testing.T) {
-	t.Helper()
-	t.Fatal("not here yet")
-}
