@@ -12,7 +12,7 @@ import (
 // the gateway does not supply: tags of stored objects and of buckets. On AWS
 // they are there; here a Deny on one would never match (design 7.2).
 func CheckSupplied(d *policy.Document) error {
-	for _, key := range d.ContextKeys() {
+	for _, key := range d.ContextKeysOf("s3") {
 		for _, family := range []string{"s3:existingobjecttag/", "s3:buckettag/", "aws:resourcetag/"} {
 			if strings.HasPrefix(key, family) {
 				return fault.Coded(fault.Unsupported, "MalformedPolicyDocument",
