@@ -45,6 +45,12 @@ type Expect struct {
 	// AllowUnsolicited admits a response that answers no request. It loosens
 	// no other check.
 	AllowUnsolicited bool
+	// AuthnContexts are the class references of which the assertion has to carry
+	// one; empty takes any. AuthnSince, unless zero, is when the person has to
+	// have signed in or later. A request is not always signed, so what it asked
+	// for (RequestedAuthnContext, ForceAuthn) counts only when it is checked here.
+	AuthnContexts []string
+	AuthnSince    time.Time
 	// Skew is the allowed clock difference; callers pass DefaultSkew. Zero
 	// allows none.
 	Skew time.Duration

@@ -36,6 +36,8 @@ const (
 	CheckIssueInstant      = "saml.issue-instant"       // missing, malformed or in the future
 	CheckAudience          = "saml.audience"            // made for another service provider
 	CheckAuthnStatement    = "saml.authn-statement"     // none, or malformed
+	CheckAuthnContext      = "saml.authn-context"       // signed in by another way than required
+	CheckAuthnInstant      = "saml.authn-instant"       // signed in before the time required
 	CheckLoginSessionEnded = "saml.login-session-ended" // past SessionNotOnOrAfter
 	CheckQuery             = "saml.query"               // a redirect whose parameters are missing, doubled or malformed
 	CheckAttribute         = "saml.attribute"           // malformed attribute
@@ -60,6 +62,8 @@ var mends = map[string]string{
 	CheckExpired:           "sign in again; if it stays, compare the clocks of the identity provider and of this server",
 	CheckIssueInstant:      "compare the clocks of the identity provider and of this server",
 	CheckAudience:          "set the SAML URL of this installation as audience at the identity provider",
+	CheckAuthnContext:      "have the identity provider honour RequestedAuthnContext, or change the required ways here",
+	CheckAuthnInstant:      "have the identity provider honour ForceAuthn, or switch it off here",
 	CheckLoginSessionEnded: "sign in again",
 	CheckMetadata:          "export the metadata at the identity provider again",
 }

@@ -2,6 +2,7 @@ package saml
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -261,6 +262,12 @@ func (v *verifier) readAuthnStatement(assertion *etree.Element, a *Assertion) er
 		}
 	}
 	v.pass(CheckAuthnStatement, a.AuthnContext)
+	if len(v.want.AuthnContexts) > 0 && !slices.Contains(v.want.AuthnContexts, a.AuthnContext) {
+		return refuse(fault.Unauthenticated, CheckAuthnContext, fmt.Sprintf("The person signed in by %q, which is not one of the ways that are required", clip(a.AuthnContext)))
+	}
+	if !v.want.AuthnSince.IsZero() && a.AuthnInstant.Add(v.want.Skew).Before(v.want.AuthnSince) {
+		return refuse(fault.Unauthenticated, CheckAuthnInstant, fmt.Sprintf("The person signed in at %s, and a new sign-in is required", a.AuthnInstant.Format(time.RFC3339)))
+	}
 	return nil
 }
 

@@ -99,6 +99,29 @@ func TestTimes(t *testing.T) {
 	}
 }
 
+// TestHowAndWhenThePersonSignedIn: a person could take RequestedAuthnContext and
+// ForceAuthn out of a request that is not signed; the answer tells.
+func TestHowAndWhenThePersonSignedIn(t *testing.T) {
+	t.Parallel()
+	idp := rsaIdP()
+	m := metadata(t, idp)
+	raw := idp.Respond(t, idp.Answer(requestID, now)) // by PasswordProtectedTransport, now
+	const password, card = "urn:oasis:names:tc:SAML:2.0:ac:classes:PasswordProtectedTransport", "urn:oasis:names:tc:SAML:2.0:ac:classes:SmartcardPKI"
+	for _, c := range []struct {
+		contexts []string
+		since    time.Time
+		check    string
+	}{
+		{nil, time.Time{}, ""}, {[]string{card, password}, now, ""}, {[]string{card}, now, saml.CheckAuthnContext}, {[]string{""}, now, saml.CheckAuthnContext},
+		{nil, now.Add(time.Minute), ""}, {nil, now.Add(61 * time.Second), saml.CheckAuthnInstant}, {[]string{password}, now.Add(-time.Hour), ""},
+	} {
+		want := expect()
+		want.AuthnContexts, want.AuthnSince = c.contexts, c.since
+		_, err := saml.Verify(raw, m, want, now)
+		wantCode(t, err, c.check)
+	}
+}
+
 func TestCertificates(t *testing.T) {
 	t.Parallel()
 	idp, next := rsaIdP(), otherIdP()
