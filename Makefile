@@ -117,7 +117,7 @@ conformance: ## ask the simulator 20,000 times, keep the result, write docs/conf
 .PHONY: browser
 browser: build ## pages and the cross-site sign-in in a real headless Chromium
 	@.ci/need chromium
-	CARNET_BINARY=$(abspath $(BIN)) go test -count=1 -tags interop -timeout 10m -run 'Browser' -v ./internal/edge/web/... ./test/browser/...
+	CARNET_BINARY=$(abspath $(BIN)) go test -count=1 -tags interop -timeout 10m -run 'Browser|Chromium' -v ./internal/edge/web/... ./test/browser/...
 
 # IDP_ROWS, a regular expression, picks rows; only what they need is installed.
 .PHONY: interop-idp

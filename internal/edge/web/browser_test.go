@@ -4,6 +4,8 @@ package web_test
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
 	"fmt"
 	"net"
 	"net/http"
@@ -16,6 +18,10 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+
+	"carnet.dev/carnet/internal/edge/devidp"
+	"carnet.dev/carnet/internal/service/federation"
+	"carnet.dev/carnet/internal/service/login"
 )
 
 // chromium starts a headless browser with a profile of its own.
@@ -28,7 +34,7 @@ func chromium(t *testing.T, flags ...chromedp.ExecAllocatorOption) context.Conte
 	t.Cleanup(stop)
 	ctx, stop = chromedp.NewContext(ctx)
 	t.Cleanup(stop)
-	ctx, stop = context.WithTimeout(ctx, 90*time.Second)
+	ctx, stop = context.WithTimeout(ctx, 4*time.Minute)
 	t.Cleanup(stop)
 	return ctx
 }
@@ -75,7 +81,7 @@ func TestCrossSiteSignInInChromium(t *testing.T) {
 		t.Errorf("script reads cookies: %q", c)
 	}
 	run(t, ctx, chromedp.Click(".who button"), chromedp.WaitVisible(".door"))
-	if at := see(t, ctx, chromedp.Location()); at != w.base+"/signed-out" || len(w.signedOut) != 1 {
+	if at := see(t, ctx, chromedp.Location()); !strings.HasPrefix(at, w.base+"/signed-out?said=") || len(w.signedOut) != 1 {
 		t.Errorf("after sign-out at %s, ended %v", at, w.signedOut)
 	}
 }
@@ -155,7 +161,10 @@ func TestOtherSitesFormsAreRefusedInChromium(t *testing.T) {
 func TestPagesFitTheScreenInChromium(t *testing.T) {
 	for scheme, flag := range map[string]string{"light": "preferredColorScheme=1", "dark": "preferredColorScheme=0"} {
 		t.Run(scheme, func(t *testing.T) {
-			w := newWorld(t, nil)
+			w := newWorld(t, func(w *world) {
+				w.idps = append(w.idps, troubled())
+				w.switches.UnifiedLogin, w.nextKey = true, true
+			})
 			ctx := chromium(t, chromedp.Flag("blink-settings", flag))
 			if dark := see(t, ctx, chromedp.Evaluate[bool](`matchMedia("(prefers-color-scheme: dark)").matches`)); dark != (scheme == "dark") {
 				t.Fatalf("the browser prefers dark: %v", dark)
@@ -165,7 +174,16 @@ func TestPagesFitTheScreenInChromium(t *testing.T) {
 				{"access-alice", "alice", "/", ".cards"},
 				{"access-dave", "dave", "/", ".empty"},
 				{"access-setup", "setup", "/", ".empty"},
-				{"sso", "carol", "/admin/sso", "#add"},
+				{"sso", "carol", "/admin/sso", "#providers"},
+				{"sso-added", "carol", "/admin/sso?done=saved", "#providers"},
+				{"sso-add", "carol", "/admin/sso/add", "#provider"},
+				{"sso-provider", "carol", "/admin/sso/providers/idp_old", "#provider"},
+				{"sso-provider-new", "carol", "/admin/sso/providers/idp_dev?done=added", "#provider"},
+				{"report-good", "carol", "/admin/sso/test?handle=" + w.reports("good"), ".checks"},
+				{"report-bad", "carol", "/admin/sso/test?handle=" + w.reports("bad"), ".checks"},
+				{"left-ended", "carol", "/signed-out?said=" + said(w, login.ThereEnded), ".choices"},
+				{"left-partly", "carol", "/signed-out?said=" + said(w, login.TherePartly), ".choices"},
+				{"left-unclear", "carol", "/signed-out?said=" + said(w, login.ThereUnclear), ".choices"},
 				{"authorize", "alice", "/cli/authorize?" + ask(nil).Encode(), ".buttons"},
 				{"signed-out", "alice", "/signed-out", ".choices"},
 				{"setup", "alice", "/setup?code=once", ".door"},
@@ -174,13 +192,44 @@ func TestPagesFitTheScreenInChromium(t *testing.T) {
 				w.mu.Lock()
 				w.person = p.person
 				w.mu.Unlock()
-				run(t, ctx, chromedp.Navigate(w.base+"/sign-in"), chromedp.WaitVisible("#go"), chromedp.Click("#go"), chromedp.WaitVisible("nav"))
+				run(t, ctx, chromedp.Navigate(w.base+"/sign-in?idp=idp_dev"), chromedp.WaitVisible("#go"), chromedp.Click("#go"), chromedp.WaitVisible("nav"))
 				for name, width := range map[string]int64{"wide": 1280, "narrow": 390} {
 					look(t, ctx, w.base+p.path, p.wait, width, p.name+"-"+name+"-"+scheme)
 				}
 			}
 		})
 	}
+}
+
+// troubled is an identity provider with everything that can be the matter.
+func troubled() federation.IdP {
+	p := devIdP()
+	p.ID, p.Name, p.EntityID = "idp_old", "Example Corporation International", "https://sts.corp.example.com/adfs/services/trust/very/long/entity/id/of/this/identity/provider"
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err)
+	}
+	old, err := devidp.SelfSign(key, "sts.corp.example.com", time.Now().Add(-24*time.Hour), time.Now().Add(5*24*time.Hour))
+	if err != nil {
+		panic(err)
+	}
+	p.Metadata = devidp.Describe(p.EntityID, "https://sts.corp.example.com/sso", old)
+	p.MetadataURL = "https://sts.corp.example.com/FederationMetadata/2007-06/FederationMetadata.xml"
+	p.Kept = federation.Kept{Fetched: time.Now().Add(-50 * time.Hour), Error: "nothing answers at sts.corp.example.com:443", Why: "it brings a signing certificate that is not pinned",
+		Pending: devidp.Describe(p.EntityID, "https://sts.corp.example.com/sso", certificate())}
+	p.AllowSHA1, p.AllowUnsolicited, p.UserNameDomains, p.Encryption = true, true, []string{"*"}, federation.EncryptionAllowed
+	p.RoleTemplates = []federation.RoleTemplate{{Group: "aws-{account}-{role}", Account: "{account}", Role: "{role}", Provider: "corp"}}
+	p.Enabled = false
+	return p
+}
+
+// said is an address's word after a sign-out.
+func said(w *world, there login.There) string {
+	text, err := w.Say(login.SignedOut{IdPName: "Dev IdP", There: there, Code: "saml.signature", KeysUntil: time.Now().Add(3 * time.Hour)})
+	if err != nil {
+		panic(err)
+	}
+	return text
 }
 
 func look(t *testing.T, ctx context.Context, address, wait string, width int64, name string) {

@@ -49,7 +49,7 @@ func newPages() (*pages, error) {
 		sum := sha256.Sum256(b)
 		p.assets[path.Base(name)] = asset{b, mime.TypeByExtension(path.Ext(name)), hex.EncodeToString(sum[:6])}
 	}
-	frame, err := template.New("frame.html").Funcs(template.FuncMap{"asset": p.address, "sentence": sentence}).
+	frame, err := template.New("frame.html").Funcs(template.FuncMap{"asset": p.address, "sentence": sentence, "sentenceCase": upperFirst}).
 		ParseFS(files, "templates/frame.html", "templates/part-*.html")
 	if err != nil {
 		return nil, err

@@ -53,7 +53,7 @@ type world struct {
 	log       bytes.Buffer
 	post      bool         // requests go by POST
 	errand    login.Errand // after a sign-out
-	found     login.Report
+	prepared  map[string]login.Report
 	switches  federation.Switches
 	nextKey   bool
 }
@@ -202,8 +202,43 @@ func (w *world) Continue(ctx context.Context, handle, arrival secret.Text) (logi
 	return w.Complete(ctx, handle, arrival)
 }
 
+// Report gives what reports has prepared, and what waits for its browser.
 func (w *world) Report(_ context.Context, handle, preLogin secret.Text) (login.Report, error) {
-	return w.found, w.parkedFor(handle, preLogin)
+	w.mu.Lock()
+	found, ok := w.prepared[handle.Reveal()]
+	w.mu.Unlock()
+	if ok {
+		return found, nil
+	}
+	return w.prepared["good"], w.parkedFor(handle, preLogin)
+}
+
+// reports prepares two reports of test sign-ins and gives the handle of one.
+func (w *world) reports(which string) string {
+	good := login.Report{IdP: "idp_dev", IdPName: "Dev IdP", At: time.Now(), Person: people("alice", time.Now()).Person, NameID: "alice@example.com",
+		NameIDFormat: "urn:oasis:names:tc:SAML:1.1:nameid-format:emailAddress", AuthnContext: "urn:oasis:names:tc:SAML:2.0:ac:classes:PasswordProtectedTransport",
+		Mail: "alice@example.com", SingleLogout: true, Ends: time.Now().Add(8 * time.Hour),
+		Certificate: login.Certificate{Subject: "CN=dev-idp", SHA256: strings.Repeat("ab", 32), NotAfter: time.Now().Add(4000 * time.Hour)},
+		Attributes: []login.Attribute{
+			{Name: "https://aws.amazon.com/SAML/Attributes/Role", Values: []string{"arn:aws:iam::111122223333:role/analyst,arn:aws:iam::111122223333:saml-provider/dev-idp"}},
+			{Name: "groups", FriendlyName: "memberOf", Values: []string{"staff", "analysts <all>", strings.Repeat("long-group-name-", 16)}, More: 17}},
+		Roles: []login.TestRole{
+			{ARN: "arn:aws:iam::111122223333:role/analyst", Provider: "arn:aws:iam::111122223333:saml-provider/dev-idp", Account: "111122223333", AccountName: "analytics"},
+			{ARN: "arn:aws:iam::444455556666:role/pipeline", Provider: "arn:aws:iam::444455556666:saml-provider/dev-idp", Account: "444455556666", AccountName: "engineering",
+				Derived: true, Problem: "role is derived from group \"x\"; AWS takes only roles that stand in the assertion"}},
+		Notes: []string{"role arn:aws:iam::999988887777:role/other was dropped: its account is not configured"}}
+	bad := login.Report{IdP: "idp_dev", IdPName: "Dev IdP", At: time.Now(),
+		Refusal: &login.Refusal{Code: "saml.audience", Cause: "The assertion was made for \"https://other.example\"", Mend: "set the SAML URL of this installation as audience at the identity provider"}}
+	for _, code := range []string{"saml.xml", "saml.shape", "saml.unsigned", "saml.signature", "saml.certificate", "saml.issuer", "saml.destination", "saml.in-response-to", "saml.subject", "saml.audience"} {
+		check := login.Check{Code: code, OK: true, Detail: "what was found for " + code}
+		good.Checks = append(good.Checks, check)
+		check.OK = code != "saml.audience"
+		bad.Checks = append(bad.Checks, check)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.prepared = map[string]login.Report{"good": good, "bad": bad}
+	return which
 }
 
 func (w *world) Leave(_ context.Context, gone login.LoginSession) (login.Leaving, error) {
@@ -373,7 +408,10 @@ func devIdP() federation.IdP {
 // by a button and by script.
 func (w *world) idpHandler(rw http.ResponseWriter, r *http.Request) {
 	response := "good"
-	for _, kind := range []string{"bad", "unasked", "test"} {
+	if strings.HasSuffix(r.URL.Query().Get("RelayState"), "|test") {
+		response = "test"
+	}
+	for _, kind := range []string{"bad", "unasked"} {
 		if r.URL.Query().Has(kind) {
 			response = kind
 		}
