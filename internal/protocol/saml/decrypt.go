@@ -177,14 +177,10 @@ func decipher(key, value []byte, gcm bool) []byte {
 // for all else. The older name fixes the mask to SHA-1; the hash is SHA-1 unless
 // another is named.
 func keyTransport(method *etree.Element) *rsa.OAEPOptions {
-	algorithm, mask := attrValue(method, "Algorithm"), nsEncryption11+"MGF?"
-	if algorithm == nsEncryption+"rsa-oaep-mgf1p" {
-		mask = "?"
-	} else if algorithm != nsEncryption11+"rsa-oaep" {
-		return nil
-	}
-	parts, ok := sequence(method, nsSignature+"DigestMethod?", mask)
-	if !ok {
+	parts, ok := sequence(method, nsSignature+"DigestMethod?", nsEncryption11+"MGF?")
+	algorithm := attrValue(method, "Algorithm")
+	older := algorithm == nsEncryption+"rsa-oaep-mgf1p"
+	if !ok || (older && parts[1] != nil) || (!older && algorithm != nsEncryption11+"rsa-oaep") {
 		return nil
 	}
 	o := &rsa.OAEPOptions{Hash: crypto.SHA1, MGFHash: crypto.SHA1}
@@ -214,8 +210,8 @@ func refuseEncryption(what string) error {
 // stands in its KeyInfo or beside it; then KeyInfo may point at it by ID.
 // Nothing outside the element is looked for.
 func encryptedParts(sealed *etree.Element) (data, key encrypted, err error) {
-	const key0, pointer0 = nsEncryption + "EncryptedKey?", nsSignature + "RetrievalMethod?"
-	parts, ok := sequence(sealed, nsEncryption+"EncryptedData", key0)
+	const keyTag, pointerTag = nsEncryption + "EncryptedKey?", nsSignature + "RetrievalMethod?"
+	parts, ok := sequence(sealed, nsEncryption+"EncryptedData", keyTag)
 	if !ok || !slices.Contains([]string{"", nsEncryption + "Element"}, attrValue(parts[0], "Type")) {
 		return data, key, refuseEncryption("want one EncryptedData of an element, and at most one EncryptedKey behind it")
 	}
@@ -224,7 +220,7 @@ func encryptedParts(sealed *etree.Element) (data, key encrypted, err error) {
 	}
 	inside := make([]*etree.Element, 2)
 	if data.keyInfo != nil {
-		inside, ok = sequence(data.keyInfo, key0, pointer0)
+		inside, ok = sequence(data.keyInfo, keyTag, pointerTag)
 	}
 	if !ok || (parts[1] == nil) == (inside[0] == nil) ||
 		(inside[1] != nil && (parts[1] == nil || len(inside[1].Child) > 0 || attrValue(inside[1], "URI") != "#"+attrValue(parts[1], "Id"))) {

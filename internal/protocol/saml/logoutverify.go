@@ -24,7 +24,9 @@ const (
 	MaxLogoutAge = 5 * time.Minute
 )
 
-// LogoutInput is a logout message as it came.
+// LogoutInput is a logout message as it came. A relay state is no part of it:
+// that of a redirect is signed and stands once when the message was taken, that
+// of a POST is anybody's.
 type LogoutInput struct {
 	// Binding is BindingRedirect or BindingPOST.
 	Binding string
