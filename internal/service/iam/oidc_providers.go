@@ -80,8 +80,13 @@ func checkIssuer(text string, loopback bool) error {
 		return bad("it is longer than 255 characters.")
 	}
 	u, err := url.Parse(text)
-	if err != nil || u.Host == "" || u.Opaque != "" || strings.ContainsAny(text, " \\") {
+	if err != nil || u.Host == "" || u.Opaque != "" || !strings.HasPrefix(text, u.Scheme+"://") {
 		return bad("it is not a URL with a host.")
+	}
+	for i := range len(text) {
+		if c := text[i]; c <= ' ' || c > '~' || strings.IndexByte(`"<>\^{|}`+"`", c) >= 0 {
+			return bad("it holds characters that must be percent-encoded.")
+		}
 	}
 	onLoopback := loopback && isLoopback(u.Hostname())
 	switch {
