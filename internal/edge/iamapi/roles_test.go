@@ -1,6 +1,8 @@
 package iamapi_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"strings"
@@ -8,6 +10,7 @@ import (
 	"time"
 
 	"carnet.dev/carnet/internal/core/arn"
+	"carnet.dev/carnet/internal/core/event"
 	"carnet.dev/carnet/internal/protocol/policy"
 	"carnet.dev/carnet/internal/service/iam"
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -408,3 +411,23 @@ func TestInstanceProfiles(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestNoChangeWithoutItsRecord: when the trail can't be written, nothing is
+// changed, and the caller learns nothing of the cause.
+func TestNoChangeWithoutItsRecord(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	c, ctx := w.admin(t), t.Context()
+	w.iam.Trail = noTrail{}
+	_, err := c.CreateRole(ctx, &awsiam.CreateRoleInput{RoleName: aws.String("r"), AssumeRolePolicyDocument: aws.String(trustsAll)})
+	if code(t, err) != "ServiceFailure" || strings.Contains(message(err), "disk") {
+		t.Errorf("%v", err)
+	}
+	if _, err := c.GetRole(ctx, &awsiam.GetRoleInput{RoleName: aws.String("r")}); code(t, err) != "NoSuchEntity" {
+		t.Errorf("%v", err)
+	}
+}
+
+type noTrail struct{}
+
+func (noTrail) Record(context.Context, event.Event) error { return errors.New("the disk is full") }

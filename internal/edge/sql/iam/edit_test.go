@@ -12,6 +12,7 @@ import (
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/core/secret"
 	"carnet.dev/carnet/internal/edge/sql"
+	sqliam "carnet.dev/carnet/internal/edge/sql/iam"
 	"carnet.dev/carnet/internal/edge/sql/sqltest"
 	"carnet.dev/carnet/internal/service/iam"
 )
@@ -188,4 +189,40 @@ func TestAFailedEditChangesNothing(t *testing.T) {
 	if err != nil || state.Revision != 0 || len(state.Records()) != 0 || len(w.trail.lines) != 0 {
 		t.Errorf("%+v, %v, trail %q", state, err, w.trail.lines)
 	}
+}
+
+// TestAnotherServerFollows edits on one server and waits for the other, which
+// is told by the database.
+func TestAnotherServerFollows(t *testing.T) {
+	sqltest.Each(t, func(t *testing.T, c sql.Config) {
+		w, other := open(t, c), open(t, c)
+		changed := make(chan struct{}, 1)
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		if err := other.db.Watch(ctx, sqliam.Topic, func() {
+			select {
+			case changed <- struct{}{}:
+			default:
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		go other.Run(ctx, changed)
+		for _, alias := range []string{"first", "second"} {
+			w.edit(t, func(d *iam.Draft) error {
+				d.Put(&iam.AliasRecord{Account: account, Alias: alias, Created: d.Now()})
+				return nil
+			})
+			mine, _ := current(t, w.Service).View().Alias(account)
+			if mine.Alias != alias {
+				t.Fatalf("on the server that wrote: %+v", mine)
+			}
+			for {
+				if theirs, _ := current(t, other.Service).View().Alias(account); theirs.Alias == alias {
+					break
+				}
+				time.Sleep(5 * time.Millisecond)
+			}
+		}
+	})
 }
