@@ -29,7 +29,7 @@ var serviceOrder = [][]string{
 	{"entitlement", "issuer", "cluster"},
 	{"sts", "broker"},
 	{"login", "access", "workload"},
-	{"diagnose", "generate"},
+	{"diagnose", "generate", "administrator"},
 }
 
 // siblings lists the imports allowed between cells of one floor, with the
