@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"carnet.dev/carnet/internal/app/cli/awsconfig"
+	"carnet.dev/carnet/internal/core/arn"
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/edge/api/client"
 )
@@ -110,13 +111,43 @@ func (r *run) block(ctx context.Context, s *signedIn, roles []client.Role, f con
 		}
 		taken[name] = x.ARN
 		b.Profiles = append(b.Profiles, awsconfig.Profile{
-			Name: name, Role: k.Role, Region: k.Region, Command: program, S3: k.Endpoints.S3, STS: k.Endpoints.STS,
+			Name: name, Role: k.Role, Region: k.Region, Command: program, S3: k.Endpoints.S3, STS: k.Endpoints.STS, IAM: k.Endpoints.IAM,
 		})
+	}
+	if err := r.administration(ctx, s, &b, f, program); err != nil {
+		return b, nil, err
 	}
 	if len(b.Profiles) == 0 {
 		return b, nil, r.nothingToConfigure(s, roles)
 	}
 	return b, leftOut, nil
+}
+
+// administration adds a profile for carnet-admin of each local account, for
+// administrators. No keys are fetched for it: each time leaves an audit record.
+func (r *run) administration(ctx context.Context, s *signedIn, b *awsconfig.Block, f configureFlags, program string) error {
+	me, err := s.api.Session(ctx)
+	if err != nil {
+		return r.again(s, err)
+	}
+	if !me.Administrator {
+		return nil
+	}
+	roles, err := s.api.AdministratorRoles(ctx)
+	if err != nil {
+		return r.again(s, err)
+	}
+	for _, x := range roles {
+		if !arn.IsAccount(x.Account) || !regionForm.MatchString(me.Region) {
+			return fault.New(fault.Internal, "the server's answer can't be used")
+		}
+		b.Profiles = append(b.Profiles, awsconfig.Profile{
+			Name: awsProfile(f.prefix, client.Role{ARN: x.ARN, Account: x.Account, AccountName: x.AccountName}),
+			Role: x.ARN, Region: me.Region, Command: program, Administrator: x.Account,
+			S3: me.Endpoints.S3, STS: me.Endpoints.STS, IAM: me.Endpoints.IAM,
+		})
+	}
+	return nil
 }
 
 func (r *run) nothingToConfigure(s *signedIn, roles []client.Role) error {
@@ -203,7 +234,11 @@ func (r *run) configured(path string, b awsconfig.Block, leftOut []client.Role) 
 		}
 		fmt.Fprintf(&text, "Left out %s: %s\n", x.ARN, reason)
 	}
-	fmt.Fprintf(&text, "next: aws s3 ls --profile %s\n", b.Profiles[0].Name)
+	try := "s3 ls"
+	if b.Profiles[0].Administrator != "" {
+		try = "iam list-roles"
+	}
+	fmt.Fprintf(&text, "next: aws %s --profile %s\n", try, b.Profiles[0].Name)
 	return r.say(struct {
 		File     string        `json:"file"`
 		Profiles []written     `json:"profiles"`

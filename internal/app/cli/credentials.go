@@ -17,7 +17,7 @@ import (
 )
 
 func (r *run) credentials() *cobra.Command {
-	var role string
+	var which asked
 	c := &cobra.Command{
 		Use:   "credentials",
 		Short: "Print keys as AWS tools want them from credential_process",
@@ -25,7 +25,7 @@ func (r *run) credentials() *cobra.Command {
 			"AWS tools run it by themselves; see carnet configure.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			k, err := r.keys(cmd.Context(), role)
+			k, err := r.keys(cmd.Context(), which)
 			if err != nil {
 				return err
 			}
@@ -39,12 +39,17 @@ func (r *run) credentials() *cobra.Command {
 			}{1, k.AccessKeyID, k.SecretAccessKey.Reveal(), k.SessionToken.Reveal(), stamp(k.Expiration), k.account})
 		},
 	}
-	r.roleFlag(c, &role)
+	r.roleFlag(c, &which)
 	return c
 }
 
-func (r *run) roleFlag(c *cobra.Command, role *string) {
-	c.Flags().StringVar(role, "role", "", "ARN, name or ACCOUNT/NAME of the role (default: the current one)")
+// asked says whose keys are wanted: a role's, or carnet-admin's of an account.
+type asked struct{ role, administrator string }
+
+func (r *run) roleFlag(c *cobra.Command, which *asked) {
+	c.Flags().StringVar(&which.role, "role", "", "ARN, name or ACCOUNT/NAME of the role (default: the current one)")
+	c.Flags().StringVar(&which.administrator, "administrator", "", "a local account: keys of its carnet-admin, for administrators of Carnet")
+	c.MarkFlagsMutuallyExclusive("role", "administrator")
 }
 
 // keys are credentials that were checked for what they are going into.
@@ -55,12 +60,17 @@ type keys struct {
 }
 
 // keys gets the keys of the role that is named, chosen, or the only one.
-func (r *run) keys(ctx context.Context, role string) (keys, error) {
+func (r *run) keys(ctx context.Context, which asked) (keys, error) {
 	s, err := r.signedIn()
 	if err != nil {
 		return keys{}, err
 	}
 	defer s.close()
+	if which.administrator != "" {
+		c, err := s.api.AdministratorCredentials(ctx, which.administrator)
+		return r.usable(s, c, which.administrator+"/"+administratorRole, err)
+	}
+	role := which.role
 	if role == "" {
 		if role = s.profile.Role; role == "" {
 			roles, err := s.api.Roles(ctx)
@@ -77,6 +87,14 @@ func (r *run) keys(ctx context.Context, role string) (keys, error) {
 
 func (r *run) fetch(ctx context.Context, s *signedIn, role string) (keys, error) {
 	c, err := s.api.Credentials(ctx, role)
+	return r.usable(s, c, role, err)
+}
+
+// administratorRole is the role of each local account that Carnet alone issues.
+const administratorRole = "carnet-admin"
+
+// usable holds an answer to what was asked for.
+func (r *run) usable(s *signedIn, c client.Credentials, role string, err error) (keys, error) {
 	if err != nil {
 		return keys{}, r.again(s, err)
 	}
@@ -120,7 +138,7 @@ func check(c client.Credentials, asked string) error {
 	case !regionForm.MatchString(c.Region):
 		return fmt.Errorf("the region is malformed")
 	}
-	for _, e := range []string{c.Endpoints.S3, c.Endpoints.STS} {
+	for _, e := range []string{c.Endpoints.S3, c.Endpoints.STS, c.Endpoints.IAM} {
 		if _, err := url.Parse(e); e != "" && (err != nil || !addressForm.MatchString(e)) {
 			return fmt.Errorf("an endpoint is malformed")
 		}

@@ -11,7 +11,8 @@ import (
 )
 
 func (r *run) env() *cobra.Command {
-	var role, shell string
+	var which asked
+	var shell string
 	c := &cobra.Command{
 		Use:     "env",
 		Short:   "Print keys as environment variables for your shell",
@@ -22,7 +23,7 @@ func (r *run) env() *cobra.Command {
 			if !ok {
 				return usage("--shell is %q: want sh, fish or powershell", shell)
 			}
-			k, err := r.keys(cmd.Context(), role)
+			k, err := r.keys(cmd.Context(), which)
 			if err != nil {
 				return err
 			}
@@ -43,13 +44,13 @@ func (r *run) env() *cobra.Command {
 			return nil
 		},
 	}
-	r.roleFlag(c, &role)
+	r.roleFlag(c, &which)
 	c.Flags().StringVar(&shell, "shell", defaultShell(), "sh, fish or powershell")
 	return c
 }
 
 func (r *run) exec() *cobra.Command {
-	var role string
+	var which asked
 	c := &cobra.Command{
 		Use:     "exec [--role ROLE] -- COMMAND [ARGUMENT ...]",
 		Short:   "Run a command with keys in its environment",
@@ -67,14 +68,14 @@ func (r *run) exec() *cobra.Command {
 				fmt.Fprintf(r.Stderr, "carnet: %v\n", err)
 				return &exitError{exitOfCommand(err)}
 			}
-			k, err := r.keys(cmd.Context(), role)
+			k, err := r.keys(cmd.Context(), which)
 			if err != nil {
 				return err
 			}
 			return r.become(path, args, environ(r.Environ, variables(k)))
 		},
 	}
-	r.roleFlag(c, &role)
+	r.roleFlag(c, &which)
 	return c
 }
 
@@ -97,6 +98,9 @@ func variables(k keys) []variable {
 	if k.Endpoints.STS != "" {
 		out = append(out, variable{"AWS_ENDPOINT_URL_STS", k.Endpoints.STS})
 	}
+	if k.Endpoints.IAM != "" {
+		out = append(out, variable{"AWS_ENDPOINT_URL_IAM", k.Endpoints.IAM})
+	}
 	if k.ca != "" {
 		out = append(out, variable{"AWS_CA_BUNDLE", k.ca})
 	}
@@ -111,7 +115,7 @@ func inTheWay(set []variable) []string {
 		"AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SECURITY_TOKEN",
 		"AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE",
 		"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-		"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_STS",
+		"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL_IAM",
 	} {
 		if !slices.ContainsFunc(set, func(v variable) bool { return v.name == name }) {
 			out = append(out, name)

@@ -133,7 +133,7 @@ func TestScripts(t *testing.T) {
 }
 
 // person changes the one person: person roles SET, person expires IN, person
-// forget (every CLI token), person refuses.
+// forget (every CLI token), person administers, person refuses.
 func person(ts *testscript.TestScript, _ bool, args []string) {
 	w := ts.Value(worldKey{}).(*world)
 	w.mu.Lock()
@@ -151,6 +151,8 @@ func person(ts *testscript.TestScript, _ bool, args []string) {
 		w.expires = time.Now().Add(d).Truncate(time.Second)
 	case "forget":
 		w.tokens = map[string]bool{}
+	case "administers":
+		w.administers = true
 	case "refuses":
 		w.refuse = true
 	default:

@@ -20,6 +20,7 @@ import (
 	"carnet.dev/carnet/internal/core/secret"
 	"carnet.dev/carnet/internal/edge/api"
 	"carnet.dev/carnet/internal/edge/httpd"
+	"carnet.dev/carnet/internal/service/administrator"
 	"carnet.dev/carnet/internal/service/federation"
 	"carnet.dev/carnet/internal/service/login"
 )
@@ -35,6 +36,8 @@ type world struct {
 	expires time.Time
 	roles   []login.RoleStatus
 	stop    func() // ends the http server
+	// administers makes the person an administrator.
+	administers bool
 }
 
 func role(account, name string) arn.Role {
@@ -73,7 +76,7 @@ func roleSets() map[string][]login.RoleStatus {
 
 func (w *world) session() login.LoginSession {
 	return login.LoginSession{
-		ID: "lgn_1", IdPName: "Example IdP", Started: time.Now(), Expires: w.expires, Roles: w.roles,
+		ID: "lgn_1", IdPName: "Example IdP", Administrator: w.administers, Started: time.Now(), Expires: w.expires, Roles: w.roles,
 		Person: login.Person{ID: "psn_1", IdP: "idp_1", UserName: w.user, DisplayName: "Alice \x1b[31mA."},
 		Notes:  []string{"One role was dropped."},
 	}
@@ -170,8 +173,9 @@ func (w *world) start(secure bool) (*httptest.Server, error) {
 	base := &url.URL{Scheme: scheme, Host: srv.Listener.Addr().String()}
 	rows := append(api.Routes(api.Config{
 		Login: w, Providers: w, Cookies: httpd.NewCookies(base), Web: base.String(),
-		Home:      api.Place{Region: "us-east-1", S3: "http://127.0.0.1:8481", STS: "http://127.0.0.1:8481"},
-		Elsewhere: map[string]api.Place{"777788889999": {Region: "eu-west-1"}},
+		Home:           api.Place{Region: "us-east-1", S3: "http://127.0.0.1:8481", STS: "http://127.0.0.1:8481", IAM: "http://127.0.0.1:8482"},
+		Administration: administration{},
+		Elsewhere:      map[string]api.Place{"777788889999": {Region: "eu-west-1"}},
 	}), httpd.Route{
 		Method: http.MethodGet, Pattern: "/cli/authorize", Access: httpd.Open, Rate: httpd.RatePage,
 		Errors: httpd.Problem, Handler: w.authorize,
@@ -190,4 +194,21 @@ func (w *world) start(secure bool) (*httptest.Server, error) {
 		srv.Start()
 	}
 	return srv, nil
+}
+
+// administration issues keys of carnet-admin in one account.
+type administration struct{}
+
+func (administration) Roles(login.LoginSession) []administrator.Role {
+	return []administrator.Role{{Account: administrator.Account{ID: "111122223333", Name: "analytics", Partition: "aws"}, ARN: role("111122223333", "carnet-admin")}}
+}
+
+func (administration) Credentials(_ context.Context, _ login.LoginSession, account string, _ time.Duration) (credential.RoleSession, error) {
+	if account != "analytics" && account != "111122223333" {
+		return credential.RoleSession{}, fault.Coded(fault.NotFound, "account.not-local", "There is no local account of that number or name")
+	}
+	return credential.RoleSession{Role: role("111122223333", "carnet-admin"), Credentials: credential.Temporary{
+		AccessKeyID: "ASIAEXAMPLEADMIN1111", SecretAccessKey: secret.New("secret-of-admin"), SessionToken: secret.New("token-of-admin"),
+		Expiration: time.Now().Add(time.Hour),
+	}}, nil
 }

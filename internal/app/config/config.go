@@ -38,6 +38,9 @@ type Config struct {
 	LoginSession LoginSession `yaml:"login_session"`
 	Audit        Audit        `yaml:"audit"`
 	Accounts     []Account    `yaml:"accounts"`
+	// StaticKeys is "allow" where IAM users may have long-lived access keys,
+	// else empty.
+	StaticKeys Permission `yaml:"static_keys"`
 	// Buckets are rules in order; the first whose Match covers a name decides.
 	Buckets   []Bucket   `yaml:"buckets"`
 	Upstreams []Upstream `yaml:"upstreams"`
@@ -48,6 +51,12 @@ type Acceptance string
 
 // Accepted is the one word that accepts a risk.
 const Accepted Acceptance = "accept"
+
+// Permission switches on what is off: "allow" or nothing.
+type Permission string
+
+// Allow is the one word that permits.
+const Allow Permission = "allow"
 
 // Face is one AWS service on the AWS listener.
 type Face string

@@ -194,6 +194,7 @@ func TestProblems(t *testing.T) {
 		"pages as a bucket":        {"base_url: https://login.s3.example.com\ndata: /d\nlisten: {aws: {url: \"https://s3.example.com:8481\"}}\n", "is the one of a bucket"},
 		"same host misspelt":       {strings.Replace(minimal, "accept", "yes", 1), `"yes": the only value is accept`},
 		"no face":                  {minimal + "faces: []\n", "faces: empty"},
+		"static keys":              {minimal + "static_keys: accept\n", `static_keys: "accept": the only value is allow`},
 		"iam listener, no face":    {minimal + "faces: [s3]\niam: {listen: {address: \"127.0.0.1:8482\"}}\n", "iam is not among the faces"},
 		"iam listener, taken":      {minimal + "iam: {listen: {address: \"127.0.0.1:8481\"}}\n", "is another listener's address too"},
 		"iam listener, open":       {minimal + "iam: {listen: {address: \"10.0.0.1:8482\"}}\n", "it needs tls"},

@@ -41,6 +41,9 @@ func (v *validator) config(c *Config) {
 	v.iamListener(c)
 	v.faces(c.Faces)
 	v.acceptance("same_host", c.SameHost)
+	if c.StaticKeys != "" && c.StaticKeys != Allow {
+		v.bad("static_keys", "%q: the only value is allow", c.StaticKeys)
+	}
 	v.database(c.Database)
 	v.secrets(c)
 	v.durations(c)

@@ -85,6 +85,9 @@ func New(starting context.Context, o Options) (_ *Server, err error) {
 	if srv.stores, err = openStores(ctx, srv.state, o); err != nil {
 		return nil, err
 	}
+	if err := srv.iam.EnsureAdministratorRoles(ctx); err != nil {
+		return nil, err
+	}
 	if err := srv.wireAWS(o); err != nil {
 		return nil, err
 	}
@@ -111,6 +114,7 @@ func (srv *Server) wireSite(o Options) error {
 		BaseURL: base, AlsoHosts: o.AlsoHosts, Sessions: srv.login, Page: pages.ErrorPage, Logger: srv.log, Now: o.Now,
 	}, pages.Routes(), api.Routes(api.Config{
 		Login: srv.login, Providers: srv.federation, Cookies: httpd.NewCookies(base), Web: c.BaseURL, Home: home, Elsewhere: elsewhere,
+		Administration: srv.newAdministrator(),
 	}))
 	return err
 }
@@ -135,7 +139,11 @@ func places(c *config.Config) (home api.Place, elsewhere map[string]api.Place) {
 			elsewhere[a.ID] = api.Place{Region: a.Region}
 		}
 	}
-	return api.Place{Region: c.Region, S3: c.Listen.AWS.URL, STS: c.Listen.AWS.URL}, elsewhere
+	home = api.Place{Region: c.Region, S3: c.Listen.AWS.URL, STS: c.Listen.AWS.URL}
+	if c.Serves(config.FaceIAM) {
+		home.IAM = c.IAMURL()
+	}
+	return home, elsewhere
 }
 
 // ready says whether this server should get requests: its view of what was

@@ -47,14 +47,17 @@ type Place struct {
 	Region string
 	S3     string // endpoint; empty: AWS's own
 	STS    string // endpoint; empty: AWS's own
+	IAM    string // endpoint; empty: AWS's own, or not served
 }
 
 // Config is what the API is made of.
 type Config struct {
 	Login     Login
 	Providers Providers
-	Cookies   httpd.Cookies
-	Web       string // address of pages and API
+	// Administration issues keys of carnet-admin.
+	Administration Administration
+	Cookies        httpd.Cookies
+	Web            string // address of pages and API
 	// Home is the place of the local accounts: our own AWS port.
 	Home Place
 	// Elsewhere are the places of the other accounts, by account number.
@@ -84,7 +87,7 @@ func Routes(c Config) []httpd.Route {
 	}
 	redeem := row(http.MethodPost, "cli/tokens", httpd.Public, maxSmall, a.redeemCode)
 	redeem.Rate = httpd.RateSecret
-	return []httpd.Route{
+	return append(a.administratorRoutes(row), []httpd.Route{
 		row(http.MethodGet, "openapi.json", httpd.Open, 0, a.document),
 		redeem,
 		row(http.MethodGet, "session", httpd.Person, 0, a.session),
@@ -93,7 +96,7 @@ func Routes(c Config) []httpd.Route {
 		row(http.MethodPost, "roles/credentials", httpd.Person, maxSmall, a.credentials),
 		row(http.MethodGet, "identity-providers", httpd.Administrator, 0, a.providers),
 		row(http.MethodPost, "identity-providers", httpd.Administrator, maxMetadata, a.addProvider),
-	}
+	}...)
 }
 
 func (a api) document(w http.ResponseWriter, _ *http.Request) error {

@@ -20,6 +20,7 @@ import (
 	"carnet.dev/carnet/internal/edge/api"
 	"carnet.dev/carnet/internal/edge/api/client"
 	"carnet.dev/carnet/internal/edge/httpd"
+	"carnet.dev/carnet/internal/service/administrator"
 	"carnet.dev/carnet/internal/service/federation"
 	"carnet.dev/carnet/internal/service/login"
 )
@@ -132,8 +133,9 @@ func serve(t *testing.T) (*world, string, []httpd.Route) {
 		BaseURL: base, Sessions: w, Page: httpd.Problem, Now: time.Now, Logger: slog.New(slog.DiscardHandler),
 	}, api.Routes(api.Config{
 		Login: w, Providers: w, Cookies: httpd.NewCookies(base), Web: base.String(),
-		Home:      api.Place{Region: "us-east-1", S3: "http://127.0.0.1:8481", STS: "http://127.0.0.1:8481"},
-		Elsewhere: map[string]api.Place{cloud.Account: {Region: "eu-west-1"}},
+		Home:           api.Place{Region: "us-east-1", S3: "http://127.0.0.1:8481", STS: "http://127.0.0.1:8481", IAM: "http://127.0.0.1:8482"},
+		Administration: administration{},
+		Elsewhere:      map[string]api.Place{cloud.Account: {Region: "eu-west-1"}},
 	}))
 	if err != nil {
 		t.Fatal(err)
@@ -309,5 +311,57 @@ func TestSignOutByCookieTakesTheCookieAway(t *testing.T) {
 	status, header, _ := call(t, "DELETE", base+"/api/v1/session", "", "Cookie", "carnet=bob")
 	if status != 204 || !strings.Contains(header.Get("Set-Cookie"), "Max-Age=0") || len(w.signedOut) != 1 || w.signedOut[0] != "lgn_bob" {
 		t.Errorf("status %d, cookie %q, signed out %v", status, header.Get("Set-Cookie"), w.signedOut)
+	}
+}
+
+// administration issues keys of carnet-admin in one account, to whoever got
+// past the table of routes.
+type administration struct{}
+
+func (administration) Roles(login.LoginSession) []administrator.Role {
+	return []administrator.Role{{Account: administrator.Account{ID: "111122223333", Name: "analytics"}, ARN: analyst}}
+}
+
+func (administration) Credentials(_ context.Context, _ login.LoginSession, account string, lifetime time.Duration) (credential.RoleSession, error) {
+	return credential.RoleSession{Role: analyst, SessionName: account, Credentials: credential.Temporary{
+		AccessKeyID: "ASIAEXAMPLE", SecretAccessKey: secret.New("key"), SessionToken: secret.New("token"), Expiration: start.Add(lifetime),
+	}}, nil
+}
+
+func TestAdministratorCredentials(t *testing.T) {
+	t.Parallel()
+	_, base, _ := serve(t)
+	for token, kind := range map[string]fault.Kind{"cli-bob": fault.Denied, "cli-stranger": fault.Unauthenticated} {
+		c, err := client.New(base, secret.New(token), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.AdministratorCredentials(t.Context(), "analytics"); fault.KindOf(err) != kind {
+			t.Errorf("%s: %v", token, err)
+		}
+		if _, err := c.AdministratorRoles(t.Context()); fault.KindOf(err) != kind {
+			t.Errorf("%s: %v", token, err)
+		}
+	}
+	c, err := client.New(base, secret.New("cli-admin"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roles, err := c.AdministratorRoles(t.Context())
+	if err != nil || len(roles) != 1 || roles[0].AccountName != "analytics" {
+		t.Errorf("%+v, %v", roles, err)
+	}
+	k, err := c.AdministratorCredentials(t.Context(), "analytics")
+	if err != nil || k.Endpoints.IAM != "http://127.0.0.1:8482" || !k.Expiration.Equal(start.Add(time.Hour).Truncate(time.Second)) {
+		t.Errorf("%+v, %v", k, err)
+	}
+	at := base + "/api/v1/accounts/analytics/administrator-credentials"
+	for body, want := range map[string]int{`{}`: 200, `{"duration_seconds":900}`: 200, `{"duration_seconds":899}`: 400, `{"duration_seconds":3601}`: 400, `{"duration_seconds":-1}`: 400} {
+		if status, _, b := call(t, "POST", at, body, "Cookie", "carnet=admin"); status != want {
+			t.Errorf("%s: %d %s", body, status, b)
+		}
+	}
+	if status, _, b := call(t, "POST", at, `{}`, "Cookie", "carnet=admin", "Sec-Fetch-Site", "cross-site"); status != 403 {
+		t.Errorf("from another site: %d %s", status, b)
 	}
 }

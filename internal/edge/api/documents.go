@@ -38,6 +38,7 @@ type Endpoints struct {
 	Web string `json:"web"`
 	S3  string `json:"s3"`
 	STS string `json:"sts"`
+	IAM string `json:"iam"`
 }
 
 // Roles is the list of a person's roles, in the order of the assertion.
@@ -94,6 +95,7 @@ type Credentials struct {
 type PlaceEndpoints struct {
 	S3  string `json:"s3"`
 	STS string `json:"sts"`
+	IAM string `json:"iam"`
 }
 
 // CLITokenRequest redeems the one-use code of a CLI sign-in.
@@ -148,7 +150,7 @@ func (a api) sessionDocument(s login.LoginSession) Session {
 		},
 		Administrator: s.Administrator,
 		LoginSession:  LoginSession{ID: string(s.ID), Started: seconds(s.Started), Expires: seconds(s.Expires)},
-		Endpoints:     Endpoints{Web: a.Web, S3: a.Home.S3, STS: a.Home.STS},
+		Endpoints:     Endpoints{Web: a.Web, S3: a.Home.S3, STS: a.Home.STS, IAM: a.Home.IAM},
 		Region:        a.Home.Region,
 		Notes:         list(s.Notes),
 	}
@@ -177,7 +179,7 @@ func credentialsDocument(rs credential.RoleSession, at Place) Credentials {
 		Role: rs.Role.String(), AccessKeyID: rs.Credentials.AccessKeyID,
 		SecretAccessKey: rs.Credentials.SecretAccessKey.Reveal(), SessionToken: rs.Credentials.SessionToken.Reveal(),
 		Expiration: seconds(rs.Credentials.Expiration), Region: at.Region,
-		Endpoints: PlaceEndpoints{S3: at.S3, STS: at.STS},
+		Endpoints: PlaceEndpoints{S3: at.S3, STS: at.STS, IAM: at.IAM},
 	}
 }
 

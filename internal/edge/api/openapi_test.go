@@ -115,6 +115,7 @@ func TestDocumentHasExactlyTheFields(t *testing.T) {
 		api.Session{}, api.Person{}, api.LoginSession{}, api.Endpoints{}, api.Roles{}, api.Role{}, api.RoleError{}, api.RoleWarning{},
 		api.CredentialsRequest{}, api.Credentials{}, api.PlaceEndpoints{}, api.CLITokenRequest{}, api.CLIToken{},
 		api.IdentityProviders{}, api.IdentityProvider{}, api.NewIdentityProvider{},
+		api.AdministratorRoles{}, api.AdministratorRole{}, api.AdministratorCredentialsRequest{}, client.AdministratorRole{},
 		client.Session{}, client.Person{}, client.LoginSession{}, client.Endpoints{}, client.Role{}, client.RoleError{}, client.RoleWarning{},
 		client.IdentityProvider{}, client.NewIdentityProvider{},
 	} {

@@ -25,8 +25,12 @@ import (
 	"carnet.dev/carnet/internal/service/login"
 )
 
-// Lifetime is how long keys live at most.
-const Lifetime = time.Hour
+// Lifetime is how long keys live at most, LeastLifetime how short a life may be
+// asked for.
+const (
+	Lifetime      = time.Hour
+	LeastLifetime = 15 * time.Minute
+)
 
 // IAM gives the authority's state.
 type IAM interface {
@@ -97,9 +101,9 @@ func (a Account) role() arn.Role {
 }
 
 // Credentials issues keys of carnet-admin in a local account, named by number
-// or name. Errors: Denied for whoever is no administrator, NotFound for another
+// or name, for a lifetime that Lifetime bounds. Errors: Denied for whoever is no administrator, NotFound for another
 // account, Unauthenticated when the login session has ended.
-func (s *Service) Credentials(ctx context.Context, l login.LoginSession, account string) (credential.RoleSession, error) {
+func (s *Service) Credentials(ctx context.Context, l login.LoginSession, account string, lifetime time.Duration) (credential.RoleSession, error) {
 	if !l.Administrator {
 		return credential.RoleSession{}, fault.Coded(fault.Denied, "login.not-administrator", "Keys of "+iam.AdministratorRole+" are for administrators of Carnet").
 			WithMend("ask an administrator, or sign in as one")
@@ -126,7 +130,7 @@ func (s *Service) Credentials(ctx context.Context, l login.LoginSession, account
 		return credential.RoleSession{}, fault.Coded(fault.Misconfigured, "administrator.role", "Account "+named.ID+" has no role "+iam.AdministratorRole).
 			WithMend("start the server again: it makes the role")
 	}
-	return s.issue(ctx, l, role, epoch)
+	return s.issue(ctx, l, role, epoch, min(lifetime, Lifetime))
 }
 
 func (s *Service) account(given string) (Account, error) {
@@ -139,9 +143,9 @@ func (s *Service) account(given string) (Account, error) {
 		WithMend("name one of the local accounts; those at AWS have administrators of their own")
 }
 
-func (s *Service) issue(ctx context.Context, l login.LoginSession, role *iam.Role, epoch uint64) (credential.RoleSession, error) {
+func (s *Service) issue(ctx context.Context, l login.LoginSession, role *iam.Role, epoch uint64, lifetime time.Duration) (credential.RoleSession, error) {
 	now := s.Now().UTC().Truncate(time.Second)
-	expires := now.Add(Lifetime)
+	expires := now.Add(lifetime)
 	if end := l.Expires.UTC().Truncate(time.Second); end.Before(expires) {
 		expires = end
 	}

@@ -27,8 +27,11 @@ type Profile struct {
 	Role    string // ARN
 	Region  string
 	Command string // absolute path of the carnet program
-	// S3 and STS are the endpoints of the role's keys; empty means AWS's own.
-	S3, STS string
+	// Administrator is set for keys of carnet-admin: the account's number.
+	Administrator string
+	// S3, STS and IAM are the endpoints of the role's keys; empty means AWS's
+	// own.
+	S3, STS, IAM string
 }
 
 func begin(owner string) string {
@@ -45,7 +48,7 @@ func (b Block) Render() (string, error) {
 	fmt.Fprintln(&out, begin(b.Owner))
 	services := newServices(b.Owner)
 	for _, p := range b.Profiles {
-		for _, value := range []string{p.Name, p.Role, p.Region, p.S3, p.STS, b.CABundle} {
+		for _, value := range []string{p.Name, p.Role, p.Region, p.Administrator, p.S3, p.STS, p.IAM, b.CABundle} {
 			if strings.ContainsFunc(value, control) {
 				return "", fmt.Errorf("%q can't stand in a configuration file", value)
 			}
@@ -55,13 +58,13 @@ func (b Block) Render() (string, error) {
 			return "", err
 		}
 		fmt.Fprintf(&out, "[profile %s]\n", p.Name)
-		fmt.Fprintf(&out, "credential_process = %s%s%s\n", command, fetch(b.Owner), p.Role)
+		fmt.Fprintf(&out, "credential_process = %s%s%s\n", command, fetch(b.Owner), p.asks())
 		fmt.Fprintf(&out, "region = %s\n", p.Region)
 		if b.CABundle != "" {
 			fmt.Fprintf(&out, "ca_bundle = %s\n", b.CABundle)
 		}
-		if p.S3 != "" || p.STS != "" {
-			fmt.Fprintf(&out, "services = %s\n", services.name(p.S3, p.STS))
+		if set := (endpoints{p.S3, p.STS, p.IAM}); set != (endpoints{}) {
+			fmt.Fprintf(&out, "services = %s\n", services.name(set))
 		}
 		if p.S3 != "" {
 			// Without the second line boto3 and aws CLI v1 presign with Signature
@@ -75,7 +78,15 @@ func (b Block) Render() (string, error) {
 }
 
 // fetch is the part of credential_process by which a section is known as ours.
-func fetch(owner string) string { return " credentials --profile " + owner + " --role " }
+func fetch(owner string) string { return " credentials --profile " + owner + " --" }
+
+// asks is the rest of it: whose keys the profile gets.
+func (p Profile) asks() string {
+	if p.Administrator != "" {
+		return "administrator " + p.Administrator
+	}
+	return "role " + p.Role
+}
 
 func control(r rune) bool { return r < ' ' || r == 0x7f }
 
@@ -98,18 +109,21 @@ var windowsPath = regexp.MustCompile(`^[A-Za-z]:\\[^\\]`)
 // services collects the distinct sets of endpoints; nearly always one.
 type services struct {
 	owner string
-	sets  [][2]string
+	sets  []endpoints
 }
+
+// endpoints are those of s3, sts and iam.
+type endpoints [3]string
 
 func newServices(owner string) *services { return &services{owner: owner} }
 
-func (s *services) name(s3, sts string) string {
+func (s *services) name(set endpoints) string {
 	i := 0
-	for i < len(s.sets) && s.sets[i] != [2]string{s3, sts} {
+	for i < len(s.sets) && s.sets[i] != set {
 		i++
 	}
 	if i == len(s.sets) {
-		s.sets = append(s.sets, [2]string{s3, sts})
+		s.sets = append(s.sets, set)
 	}
 	return s.at(i)
 }
@@ -124,7 +138,7 @@ func (s *services) at(i int) string {
 func (s *services) render(out *strings.Builder) {
 	for i, set := range s.sets {
 		fmt.Fprintf(out, "[services %s]\n", s.at(i))
-		for j, service := range []string{"s3", "sts"} {
+		for j, service := range []string{"s3", "sts", "iam"} {
 			if set[j] != "" {
 				fmt.Fprintf(out, "%s =\n  endpoint_url = %s\n", service, set[j])
 			}

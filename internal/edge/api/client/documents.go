@@ -37,6 +37,7 @@ type Endpoints struct {
 	Web string `json:"web"`
 	S3  string `json:"s3"`
 	STS string `json:"sts"`
+	IAM string `json:"iam"`
 }
 
 // The states of a role.
@@ -89,6 +90,7 @@ type Credentials struct {
 type CredentialEndpoints struct {
 	S3  string `json:"s3"`
 	STS string `json:"sts"`
+	IAM string `json:"iam"`
 }
 
 // CLIToken is what a CLI keeps after sign-in.
