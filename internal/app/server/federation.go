@@ -1,7 +1,10 @@
 package server
 
 import (
+	"context"
+
 	"carnet.dev/carnet/internal/app/config"
+	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/protocol/saml"
 	"carnet.dev/carnet/internal/service/federation"
 )
@@ -29,4 +32,18 @@ func (s *state) expectAtSTS(issuer string, base saml.STSExpect) saml.STSExpect {
 // samlMetadata describes us to identity providers, as things stand now.
 func (s *state) samlMetadata() ([]byte, error) {
 	return saml.SPMetadata(federation.Describe(s.spkeys.SP(s.config.SAMLURL()), s.federation.List()...))
+}
+
+// ends takes back what an identity provider's people hold.
+type ends struct{ *state }
+
+// EndAll revokes everybody whom the identity provider proves: their login
+// sessions and the keys that rest on them, and keys traded at STS directly. Who
+// is also proven by another one signs in there again.
+func (e ends) EndAll(ctx context.Context, id identity.IdPID) error {
+	people, err := e.directory.Identities.ProvenBy(ctx, id)
+	if err != nil {
+		return err
+	}
+	return e.feed.RevokePeople(ctx, people)
 }

@@ -117,7 +117,7 @@ func (s *state) open(ctx context.Context, development bool, id string) error {
 	s.once = onceonly.New(sqlonceonly.Store{DB: s.db}, mostOnceIDs, s.now)
 	s.directory = sqldirectory.On(s.db, s.now)
 	s.federation, err = federation.New(ctx, federation.Config{
-		Store: sqlfederation.Store{DB: s.db}, Installations: sqlfederation.Store{DB: s.db}, Accounts: federationAccounts(s.config),
+		Store: sqlfederation.Store{DB: s.db}, Installations: sqlfederation.Store{DB: s.db}, Accounts: federationAccounts(s.config), Ends: ends{s},
 		State: s.db, Trail: s.trail, Now: s.now, Logger: s.log,
 	})
 	if err != nil {

@@ -183,7 +183,7 @@ func (d *Document) eval(r *Request, t *target) outcome {
 	}
 	var best outcome
 	strongest := asPrincipal
-	if d.kind == Resource {
+	if d.kind == Resource || d.kind == Trust {
 		strongest = asSession
 	}
 	for w := d.allows.walk(r.Action, t); best.grant < strongest; {

@@ -84,8 +84,10 @@ func awsPrincipal(text string) (principalEntry, error) {
 		return principalEntry{kind: byARN, text: text}, nil
 	case a.Service == "sts" && kind == "assumed-role" && strings.Count(name, "/") == 1:
 		return principalEntry{kind: bySessionARN, text: text}, nil
+	case a.Service == "sts" && kind == "federated-user" && name != "" && !strings.Contains(name, "/"):
+		return principalEntry{kind: bySessionARN, text: text}, nil
 	}
-	return principalEntry{}, errors.New("want the ARN of a role, user, role session or account root")
+	return principalEntry{}, errors.New("want the ARN of a role, user, role session, federated user or account root")
 }
 
 func isUniqueID(s string) bool {

@@ -9,7 +9,7 @@ import (
 type Principal struct {
 	Account    string // 12 digits
 	ARN        string // of the role or user
-	SessionARN string // of the role session
+	SessionARN string // of the role session or the federated user
 	UniqueID   string // AROA… or AIDA…: of the role or user
 	Provider   string // ARN of the federated provider, when STS asks
 	Service    string // as in ec2.amazonaws.com
@@ -60,8 +60,8 @@ func (e *principalEntry) names(w *Principal) grant {
 		ok, strength = e.text == w.Account, byDelegation
 	case byARN:
 		ok = e.text == w.ARN && (!e.pinned || e.id != "" && e.id == w.UniqueID)
-		if strings.HasPrefix(e.text[strings.LastIndexByte(e.text, ':')+1:], "user/") {
-			strength = asSession
+		if w.SessionARN == "" && strings.HasPrefix(e.text[strings.LastIndexByte(e.text, ':')+1:], "user/") {
+			strength = asSession // the user's own keys, and not a federated user's
 		}
 	case bySessionARN:
 		ok, strength = e.text == w.SessionARN, asSession

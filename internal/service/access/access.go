@@ -2,6 +2,7 @@ package access
 
 import (
 	"context"
+	"math"
 	"strings"
 	"time"
 
@@ -32,7 +33,10 @@ type Config struct {
 	// configuration; false where no rule covers the name.
 	Rule   func(bucket string) (account, upstream string, ok bool)
 	Region string
-	Now    func() time.Time
+	// StaticKeys lets IAM users' long-term access keys be used (the setting
+	// static_keys).
+	StaticKeys bool
+	Now        func() time.Time
 }
 
 // Access answers from memory alone. Safe for concurrent use.
@@ -51,8 +55,11 @@ func New(c Config) *Access {
 // the signature held. Errors carry S3's codes: InvalidAccessKeyId,
 // InvalidToken, ExpiredToken, and Unavailable where this server can't say.
 func (a *Access) Lookup(_ context.Context, accessKeyID string, token secret.Text) (Caller, secret.Text, error) {
-	if err := checkKeyID(accessKeyID); err != nil {
-		return Caller{}, secret.Text{}, err
+	if strings.HasPrefix(accessKeyID, "AKIA") {
+		return a.lookupLongTerm(accessKeyID, token)
+	}
+	if !strings.HasPrefix(accessKeyID, "ASIA") || len(accessKeyID) < 16 || len(accessKeyID) > 128 {
+		return Caller{}, secret.Text{}, unknownKey().WithMend("fetch keys with carnet env or carnet credentials")
 	}
 	if token.IsZero() {
 		return Caller{}, secret.Text{}, sessiontoken.ErrInvalid.WithMend("temporary keys need their session token: send all three values")
@@ -70,15 +77,38 @@ func (a *Access) Lookup(_ context.Context, accessKeyID string, token secret.Text
 	return caller, o.claims.SecretKey, nil
 }
 
-func checkKeyID(id string) error {
-	unknown := fault.Coded(fault.Unauthenticated, "InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records.")
-	switch {
-	case strings.HasPrefix(id, "AKIA"):
-		return unknown.WithMend("long-lived keys are not used here: sign in with carnet login, then carnet env or carnet configure")
-	case !strings.HasPrefix(id, "ASIA") || len(id) < 16 || len(id) > 128:
-		return unknown.WithMend("fetch keys with carnet env or carnet credentials")
+func unknownKey() *fault.Fault {
+	return fault.Coded(fault.Unauthenticated, "InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records.")
+}
+
+// lookupLongTerm finds an IAM user's access key. It carries no epoch, so it ends
+// by being switched off or deleted in IAM; a server that can't confirm its view
+// refuses it as it refuses all else.
+func (a *Access) lookupLongTerm(id string, token secret.Text) (Caller, secret.Text, error) {
+	if !a.StaticKeys {
+		return Caller{}, secret.Text{}, unknownKey().WithMend("long-lived keys are not used here: sign in with carnet login, then carnet env or carnet configure")
 	}
-	return nil
+	if !token.IsZero() {
+		return Caller{}, secret.Text{}, sessiontoken.ErrInvalid.WithMend("long-lived keys have no session token: remove AWS_SESSION_TOKEN")
+	}
+	if _, err := a.Revocations.Refused(revocation.AccessKey, id, math.MaxUint64); err != nil {
+		return Caller{}, secret.Text{}, err
+	}
+	snapshot, err := a.Authority.Current()
+	if err != nil {
+		return Caller{}, secret.Text{}, err
+	}
+	key, ok := snapshot.AccessKey(id)
+	if !ok {
+		return Caller{}, secret.Text{}, unknownKey()
+	}
+	o, err := a.longTerm(key)
+	if err != nil {
+		return Caller{}, secret.Text{}, err
+	}
+	caller := o.caller
+	caller.proven = o
+	return caller, key.Secret, nil
 }
 
 // open opens a token, or remembers that it did. What is remembered is held to
@@ -98,11 +128,6 @@ func (a *Access) open(id string, token secret.Text, now time.Time) (*proven, err
 				WithMend("use them without AWS_ENDPOINT_URL_S3, or fetch keys of a local account with carnet env")
 		}
 		return nil, err
-	}
-	if claims.Kind != sessiontoken.RoleSession || len(claims.SessionPolicyARNs) > 0 {
-		// Managed session policies can't be evaluated here; leaving them out
-		// would widen the role session.
-		return nil, sessiontoken.ErrInvalid
 	}
 	o := a.opening(id, claims)
 	if claims.SessionPolicy != "" {
@@ -150,11 +175,21 @@ func (a *Access) stillHolds(id string, c *sessiontoken.Claims) error {
 	if err != nil {
 		return err
 	}
-	if role, ok := snapshot.RoleByID(c.RoleID); !ok || role.ARN != c.Role {
-		return fault.Coded(fault.Unauthenticated, "InvalidAccessKeyId", "The role behind this access key id does not exist any more.").
-			WithMend("sign in again with carnet login")
+	if c.Kind == sessiontoken.RoleSession {
+		if role, ok := snapshot.RoleByID(c.RoleID); !ok || role.ARN != c.Role {
+			return gone("role")
+		}
+		return nil
+	}
+	if user, ok := snapshot.UserByID(c.UserID); !ok || user.ARN != c.User.String() {
+		return gone("user")
 	}
 	return nil
+}
+
+func gone(what string) error {
+	return fault.Coded(fault.Unauthenticated, "InvalidAccessKeyId", "The "+what+" behind this access key id does not exist any more.").
+		WithMend("sign in again with carnet login")
 }
 
 // Place says where a bucket lives; false where no rule covers its name.

@@ -3,12 +3,11 @@ package access
 import (
 	"context"
 	"strconv"
+	"strings"
 	"time"
 
-	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/protocol/policy"
 	"carnet.dev/carnet/internal/protocol/s3"
-	"carnet.dev/carnet/internal/service/iam"
 )
 
 // Authorize answers whether a caller may do what q asks. Identity, resource,
@@ -19,8 +18,10 @@ func (a *Access) Authorize(_ context.Context, c Caller, q Question) Decision {
 	if p == nil {
 		return denied
 	}
-	set := p.set
-	set.Resource = q.ResourcePolicy
+	if why := beyond(c, q.Action); why != "" {
+		return Decision{Explicit: true, Reason: "User: " + c.ARN + " is not authorized to perform: " + q.Action + " " + why}
+	}
+	set := p.onto(q.ResourceAccount, q.ResourcePolicy)
 	r := policy.Request{Principal: c.proven.principal, Action: q.Action, Resource: q.Resource, ResourceAccount: q.ResourceAccount, Context: q.Context.Clone()}
 	for _, k := range c.proven.known {
 		r.Context.Set(k.key, k.value)
@@ -36,6 +37,21 @@ func (a *Access) Authorize(_ context.Context, c Caller, q Question) Decision {
 		d.Reason = "User: " + c.ARN + " is not authorized to perform: " + q.Action + " on resource: " + q.Resource + " " + verdict.Reason(q.Action)
 	}
 	return d
+}
+
+// beyond says why temporary keys of a user can't do an action at all, whatever
+// policies say (STS API Reference, GetSessionToken and GetFederationToken).
+func beyond(c Caller, action string) string {
+	service, name, _ := strings.Cut(strings.ToLower(action), ":")
+	switch {
+	case c.Kind == UserSession && service == "iam":
+		return "with keys from GetSessionToken, which were made without multi-factor authentication"
+	case c.Kind == UserSession && service == "sts" && name != "assumerole" && name != "getcalleridentity" && name != "tagsession" && name != "setsourceidentity":
+		return "with keys from GetSessionToken"
+	case c.Kind == FederatedUser && (service == "iam" || service == "sts" && name != "getcalleridentity"):
+		return "with keys from GetFederationToken"
+	}
+	return ""
 }
 
 // Decide answers whether a caller may do all of checks. The first that is
@@ -65,38 +81,11 @@ func (a *Access) Decide(_ context.Context, c Caller, checks []s3.Check, env Envi
 	return Decision{Allow: true, Statements: decided}
 }
 
-// standing is what IAM holds of a caller at this moment.
-type standing struct {
-	snapshot *iam.Snapshot
-	set      policy.Set // all but the policy of the resource
-	tags     map[string]string
-}
-
-// principal finds the standing of a caller; nil, with the denial, where there
-// is none.
-func (a *Access) principal(c Caller) (*standing, Decision) {
-	if c.proven == nil {
-		return nil, Decision{Reason: "Nothing was proven."}
-	}
-	snapshot, err := a.Authority.Current()
-	if err != nil {
-		return nil, Decision{Reason: fault.Of(err).Public}
-	}
-	role, ok := snapshot.RoleByID(c.RoleID)
-	if !ok {
-		return nil, Decision{Reason: "The role " + c.Role.String() + " does not exist any more."}
-	}
-	return &standing{
-		snapshot: snapshot, tags: role.Tags,
-		set: policy.Set{Identity: role.Policies, Boundary: role.Boundary, Session: c.proven.session},
-	}, Decision{}
-}
-
 // one asks the policy engine one check. It is not ok where the bucket has a
 // policy that could not be read: it may have held a deny.
 func (a *Access) one(p *standing, c Caller, q *question, check *s3.Check) (policy.Verdict, bool) {
-	set := p.set
 	owner := c.Account
+	var resource *policy.Document
 	if check.Bucket != "" {
 		place, ok := a.Place(check.Bucket)
 		if !ok {
@@ -110,9 +99,10 @@ func (a *Access) one(p *standing, c Caller, q *question, check *s3.Check) (polic
 			if b.Policy == nil || b.Account != owner {
 				return policy.Verdict{}, false
 			}
-			set.Resource = b.Policy
+			resource = b.Policy
 		}
 	}
+	set := p.onto(owner, resource)
 	r := q.request(check, owner)
 	return set.Decide(&r), true
 }

@@ -109,6 +109,8 @@ type Identities interface {
 	BySubject(ctx context.Context, idp identity.IdPID, subject string) (Person, error)
 	ByUserName(ctx context.Context, idp identity.IdPID, userName string) (Person, error)
 	ByExternalID(ctx context.Context, idp identity.IdPID, externalID string) (Person, error)
+	// ProvenBy gives everybody whom the identity provider proves.
+	ProvenBy(ctx context.Context, idp identity.IdPID) ([]identity.PersonID, error)
 }
 
 // Groups keeps groups and who is in them.

@@ -182,13 +182,15 @@ func (c *compiler) role(r *RoleRecord) error {
 	if err := made.check(r); err != nil {
 		return err
 	}
-	if made.Trust, err = compilePolicy(policy.Trust, r.Trust); err != nil {
+	earlier := earlier[Role](c, r).own
+	if made.Trust, err = made.own.compile(policy.Trust, r.Trust, earlier); err != nil {
 		return err
 	}
-	if made.inline, err = compileInline(role, r.Name, r.Policies); err != nil {
+	inline, err := made.own.inline(role, r.Name, r.Policies, earlier)
+	if err != nil {
 		return err
 	}
-	made.Policies = unite(made.inline, managed)
+	made.Policies = unite(inline, managed)
 	if made.Boundary, err = c.boundary(r.Boundary); err != nil {
 		return err
 	}
@@ -261,8 +263,43 @@ func unite(own, attached []*policy.Document) []*policy.Document {
 	return all
 }
 
-// compileInline compiles the inline policies of one principal.
-func compileInline(k principalKind, name string, policies []Policy) ([]*policy.Document, error) {
+// own holds the compiled documents of one record, for the next snapshot: a
+// policy that says the same is not parsed again.
+type own []ownPolicy
+
+type ownPolicy struct {
+	from Policy
+	made *policy.Document
+}
+
+// earlier gives what was made before of the record of that Ref, whatever it
+// said then.
+func earlier[M any](c *compiler, r Record) *M {
+	if c.before != nil {
+		if made, ok := c.before.units[r.Ref()].made.(*M); ok {
+			return made
+		}
+	}
+	return new(M)
+}
+
+// compile takes a document over from earlier, or compiles it.
+func (o *own) compile(kind policy.Kind, p Policy, earlier own) (*policy.Document, error) {
+	for _, was := range earlier {
+		if was.made.Kind() == kind && was.from.equal(p) {
+			*o = append(*o, was)
+			return was.made, nil
+		}
+	}
+	d, err := compilePolicy(kind, p)
+	if err == nil {
+		*o = append(*o, ownPolicy{p, d})
+	}
+	return d, err
+}
+
+// inline compiles the inline policies of one principal.
+func (o *own) inline(k principalKind, name string, policies []Policy, earlier own) ([]*policy.Document, error) {
 	var out []*policy.Document
 	seen := map[string]bool{}
 	total := 0
@@ -274,7 +311,7 @@ func compileInline(k principalKind, name string, policies []Policy) ([]*policy.D
 		if total += textSize(p.Document); total > k.mostInline {
 			return nil, limited("Maximum policy size of %d bytes exceeded for %s %s", k.mostInline, k.word, name)
 		}
-		d, err := compilePolicy(policy.Identity, p)
+		d, err := o.compile(policy.Identity, p, earlier)
 		if err != nil {
 			return nil, err
 		}

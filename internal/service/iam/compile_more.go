@@ -150,7 +150,7 @@ func compileManaged(arn, name, document string) (*ManagedPolicy, error) {
 // compiledGroup is what a group gives to its members.
 type compiledGroup struct {
 	policies []*policy.Document
-	inline   []*policy.Document
+	own      own
 }
 
 func (c *compiler) group(r *GroupRecord) error {
@@ -167,10 +167,11 @@ func (c *compiler) group(r *GroupRecord) error {
 			return err
 		}
 		g = &compiledGroup{}
-		if g.inline, err = compileInline(userGroup, r.Name, r.Policies); err != nil {
+		inline, err := g.own.inline(userGroup, r.Name, r.Policies, earlier[compiledGroup](c, r).own)
+		if err != nil {
 			return err
 		}
-		g.policies = unite(g.inline, managed)
+		g.policies = unite(inline, managed)
 		c.keep(r, needs, g)
 	}
 	c.groups[r.ID] = g
@@ -214,18 +215,14 @@ func (c *compiler) compileUser(r *UserRecord, more []*policy.Document) (*User, e
 	if err := checkTags("TagsPerUser", r.Tags); err != nil {
 		return nil, err
 	}
-	inline, err := compileInline(user, r.Name, r.Policies)
+	u := &User{ID: r.ID, ARN: r.ARN(partition), Account: r.Account, Path: r.Path, Name: r.Name, Tags: r.Tags}
+	inline, err := u.own.inline(user, r.Name, r.Policies, earlier[User](c, r).own)
 	if err != nil {
 		return nil, err
 	}
-	boundary, err := c.boundary(r.Boundary)
-	if err != nil {
-		return nil, err
-	}
-	return &User{
-		ID: r.ID, ARN: r.ARN(partition), Account: r.Account, Path: r.Path, Name: r.Name,
-		Policies: unite(inline, more), Boundary: boundary, Tags: r.Tags,
-	}, nil
+	u.Policies = unite(inline, more)
+	u.Boundary, err = c.boundary(r.Boundary)
+	return u, err
 }
 
 func (c *compiler) accessKey(r *AccessKeyRecord) error {

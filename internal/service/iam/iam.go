@@ -67,7 +67,7 @@ type Role struct {
 	Tags       map[string]string
 	MaxSession time.Duration
 
-	inline []*policy.Document
+	own own
 }
 
 // User is a compiled user.
@@ -81,6 +81,8 @@ type User struct {
 	Policies []*policy.Document
 	Boundary *policy.Document // nil for none
 	Tags     map[string]string
+
+	own own
 }
 
 // AccessKey is an active long-term access key.

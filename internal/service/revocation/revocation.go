@@ -57,8 +57,9 @@ type View struct {
 
 // Store keeps revocations.
 type Store interface {
-	// Add revokes with the next epoch, in the transaction that ctx carries.
-	Add(ctx context.Context, kind, id string, at time.Time) (epoch uint64, err error)
+	// Add revokes all of ids with the next epoch, in the transaction that ctx
+	// carries.
+	Add(ctx context.Context, kind string, ids []string, at time.Time) (epoch uint64, err error)
 	// After gives the entries above an epoch and the last epoch, on one snapshot.
 	After(ctx context.Context, epoch uint64) (entries []Entry, head uint64, err error)
 	// Applied stores what a server has applied, and forgets servers not seen
@@ -148,7 +149,21 @@ func (f *Feed) Revoke(ctx context.Context, kind, id string) (epoch uint64, err e
 	if kind == "" || id == "" {
 		return 0, fault.New(fault.Internal, "a revocation of nothing")
 	}
-	return f.Store.Add(ctx, kind, id, f.Now())
+	return f.Store.Add(ctx, kind, []string{id}, f.Now())
+}
+
+// RevokePeople takes back all that these people have, at one epoch.
+func (f *Feed) RevokePeople(ctx context.Context, ids []identity.PersonID) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	all := make([]string, len(ids))
+	for i, id := range ids {
+		all[i] = string(id)
+	}
+	slices.Sort(all)
+	_, err := f.Store.Add(ctx, Person, slices.Compact(all), f.Now())
+	return err
 }
 
 // RevokeLoginSession takes back all that rests on a login session.

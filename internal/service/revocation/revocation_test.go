@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/edge/sql"
 	sqlrevocation "carnet.dev/carnet/internal/edge/sql/revocation"
 	"carnet.dev/carnet/internal/edge/sql/sqltest"
@@ -111,6 +112,37 @@ func TestARolledBackRevocationIsNone(t *testing.T) {
 		confirm(t, f)
 		if refused(t, f, "alice", before) {
 			t.Error("a revocation that wasn't committed refuses")
+		}
+	})
+}
+
+// TestManyPeopleAtOnce: all of them are refused from one epoch on, and nobody
+// else.
+func TestManyPeopleAtOnce(t *testing.T) {
+	sqltest.Each(t, func(t *testing.T, c sql.Config) {
+		f := open(t, sqltest.OpenWith(t, c), "a", time.Now)
+		before, err := f.Epoch()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var people []identity.PersonID
+		for i := range 2500 {
+			people = append(people, identity.PersonID(fmt.Sprint("psn_", i)), identity.PersonID("psn_7"))
+		}
+		for range 2 { // again is no harm
+			if err := f.RevokePeople(t.Context(), people); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := f.RevokePeople(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		confirm(t, f)
+		if !refused(t, f, "psn_0", before) || !refused(t, f, "psn_2499", before) || refused(t, f, "psn_2500", before) {
+			t.Error("the wrong people are refused")
+		}
+		if after, err := f.Epoch(); err != nil || after != before+2 {
+			t.Errorf("from epoch %d to %d, %v", before, after, err)
 		}
 	})
 }

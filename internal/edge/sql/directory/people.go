@@ -235,3 +235,17 @@ func (s Store) Link(ctx context.Context, id identity.PersonID, idp identity.IdPI
 		return nil
 	})
 }
+
+// ProvenBy gives everybody whom the identity provider proves.
+func (s Store) ProvenBy(ctx context.Context, idp identity.IdPID) (all []identity.PersonID, err error) {
+	err = s.DB.Read(ctx, func(t *sql.Tx) error {
+		all = nil
+		return t.Each(`SELECT DISTINCT person FROM person_identity WHERE idp = $1`, []any{string(idp)}, func(scan func(...any) error) error {
+			var id string
+			err := scan(&id)
+			all = append(all, identity.PersonID(id))
+			return err
+		})
+	})
+	return all, err
+}

@@ -54,12 +54,12 @@ type world struct {
 	metadata string
 }
 
-func open(t *testing.T, c sql.Config) *world {
+func open(t testing.TB, c sql.Config) *world {
 	t.Helper()
 	db := sqltest.OpenWith(t, c)
 	w := &world{db: db, trail: &trail{}, metadata: string(forge.NewECDSA(t, now).Metadata())}
 	s, err := iam.Open(t.Context(), iam.Config{
-		Store: sqliam.Store{DB: db}, Trail: w.trail, Sealer: box{}, Now: func() time.Time { return now },
+		Quotas: iam.Quotas{Roles: 10_000}, Store: sqliam.Store{DB: db}, Trail: w.trail, Sealer: box{}, Now: func() time.Time { return now },
 		Accounts: []iam.Account{{ID: "111122223333"}, {ID: "444455556666"}},
 		BucketAccount: func(name string) (string, bool) {
 			return "111122223333", strings.HasPrefix(name, "sales")

@@ -5,6 +5,9 @@ package revocation
 
 import (
 	"context"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"carnet.dev/carnet/internal/edge/sql"
@@ -19,16 +22,29 @@ type Store struct{ DB *sql.DB }
 
 var _ revocation.Store = Store{}
 
-// Add revokes with the next epoch.
-func (s Store) Add(ctx context.Context, kind, id string, at time.Time) (epoch uint64, err error) {
+// most bounds the rows of one statement: both engines take 32,766 parameters.
+const most = 1000
+
+// Add revokes all of ids with the next epoch.
+func (s Store) Add(ctx context.Context, kind string, ids []string, at time.Time) (epoch uint64, err error) {
 	err = s.DB.Write(ctx, func(t *sql.Tx) error {
 		t.Changed(Topic)
 		if err := t.QueryRow(`UPDATE revocation_head SET epoch = epoch + 1 RETURNING epoch`).Scan(&epoch); err != nil {
 			return err
 		}
-		_, err := t.Exec(`INSERT INTO revocation (kind, id, epoch, at) VALUES ($1, $2, $3, $4)
-			ON CONFLICT (kind, id) DO UPDATE SET epoch = $3, at = $4`, kind, id, int64(epoch), at.UnixMilli())
-		return err
+		for some := range slices.Chunk(ids, most) {
+			args := []any{kind, int64(epoch), at.UnixMilli()}
+			rows := make([]string, len(some))
+			for i, id := range some {
+				args = append(args, id)
+				rows[i] = "($1, $" + strconv.Itoa(len(args)) + ", $2, $3)"
+			}
+			if _, err := t.Exec(`INSERT INTO revocation (kind, id, epoch, at) VALUES `+strings.Join(rows, ", ")+`
+				ON CONFLICT (kind, id) DO UPDATE SET epoch = $2, at = $3`, args...); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	return epoch, err
 }
@@ -99,7 +115,7 @@ func (s Store) Restored(ctx context.Context, at time.Time) error {
 		if _, err := t.Exec(`UPDATE revocation_head SET epoch = epoch + $1`, int64(restoredJump)); err != nil {
 			return err
 		}
-		_, err := s.Add(t.Context(), revocation.Everything, revocation.Everything, at)
+		_, err := s.Add(t.Context(), revocation.Everything, []string{revocation.Everything}, at)
 		return err
 	})
 }

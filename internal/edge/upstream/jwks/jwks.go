@@ -1,0 +1,246 @@
+// Package jwks fetches the key sets of OpenID providers, by discovery, and
+// keeps them.
+//
+// Only issuers that an administrator configured are asked, through the guarded
+// client, so addresses, sizes and times are bounded. The one address that a
+// fetched document may name is jwks_uri, and it passes the same guard. Each
+// issuer is asked by one request at a time; an unknown key id asks again, but
+// not more often than every ten seconds; while a provider is away its last keys
+// serve for an hour and no longer. It must never take the keys of one issuer for
+// another's.
+package jwks
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-jose/go-jose/v4/json"
+
+	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/edge/egress"
+	"carnet.dev/carnet/internal/protocol/oidc"
+)
+
+// Defaults of Config.
+const (
+	DefaultFresh = 5 * time.Minute
+	DefaultStale = time.Hour
+	DefaultAgain = 10 * time.Second
+	mostIssuers  = 1000
+	patience     = 8 * time.Second // for discovery and key set together
+)
+
+// The codes of faults: what the provider publishes is not what it must be, or
+// it can't be reached.
+const (
+	CodeDocument = "jwks.document"
+	CodeAway     = "jwks.away"
+)
+
+// Config is what a Source stands on.
+type Config struct {
+	Client *egress.Client
+	// Loopback reaches issuers on loopback addresses; nil where they are not
+	// taken (the setting iam.loopback_providers).
+	Loopback *egress.Client
+	Now      func() time.Time
+	Fresh    time.Duration // how long keys are used without asking; 0: 5 minutes
+	Stale    time.Duration // how long they serve while the provider is away; 0: 1 hour
+	Again    time.Duration // the least time between two requests to one issuer; 0: 10 seconds
+}
+
+// Source gives key sets. Safe for concurrent use.
+type Source struct {
+	Config
+	mu      sync.Mutex
+	issuers map[string]*held
+}
+
+// held is what is known of one issuer.
+type held struct {
+	set     *oidc.KeySet // nil before the first success
+	fetched time.Time    // when set was fetched
+	tried   time.Time    // when a fetch began last
+	err     error        // of the last fetch
+	flying  chan struct{}
+}
+
+// New makes a Source.
+func New(c Config) *Source {
+	if c.Fresh == 0 {
+		c.Fresh = DefaultFresh
+	}
+	if c.Stale == 0 {
+		c.Stale = DefaultStale
+	}
+	if c.Again == 0 {
+		c.Again = DefaultAgain
+	}
+	return &Source{Config: c, issuers: map[string]*held{}}
+}
+
+// Keys gives the key set of an issuer, one that is configured. With unknown set
+// the caller met a key id that is not in the last one: then it is fetched anew,
+// unless that was just done. Faults: CodeAway (Unavailable), CodeDocument
+// (Misconfigured), and those of egress.
+func (s *Source) Keys(ctx context.Context, issuer string, unknown bool) (*oidc.KeySet, error) {
+	s.mu.Lock()
+	h := s.held(issuer)
+	now := s.Now()
+	age := now.Sub(h.fetched)
+	usable := h.set != nil && age < s.Stale
+	if h.flying == nil {
+		justTried := !h.tried.IsZero() && now.Sub(h.tried) < s.Again
+		switch {
+		case usable && (age < s.Fresh && !unknown || justTried):
+			defer s.mu.Unlock()
+			return h.set, nil
+		case justTried:
+			defer s.mu.Unlock()
+			return nil, h.err
+		}
+		h.tried, h.flying = now, make(chan struct{})
+		// The fetch outlives whoever asked first: others wait for it too.
+		go s.fly(context.WithoutCancel(ctx), issuer, h)
+	}
+	if usable && !unknown && h.err != nil {
+		defer s.mu.Unlock()
+		return h.set, nil // it was away a moment ago: nobody waits for it
+	}
+	flying := h.flying
+	s.mu.Unlock()
+	select {
+	case <-flying:
+	case <-ctx.Done():
+		return nil, away(issuer, ctx.Err())
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if h.set != nil && s.Now().Sub(h.fetched) < s.Stale {
+		return h.set, nil
+	}
+	return nil, h.err
+}
+
+// held finds an issuer's place, and keeps their number bounded: providers come
+// and go, and only configured ones are asked for.
+func (s *Source) held(issuer string) *held {
+	h := s.issuers[issuer]
+	if h != nil {
+		return h
+	}
+	if len(s.issuers) >= mostIssuers {
+		clear(s.issuers)
+	}
+	h = &held{}
+	s.issuers[issuer] = h
+	return h
+}
+
+func (s *Source) fly(ctx context.Context, issuer string, h *held) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	set, err := s.fetch(ctx, issuer)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if h.err = err; err == nil {
+		h.set, h.fetched = set, s.Now()
+	}
+	close(h.flying)
+	h.flying = nil
+}
+
+func away(issuer string, err error) error {
+	return fault.Coded(fault.Unavailable, CodeAway, fmt.Sprintf("the identity provider %s can't be reached", issuer)).WithCause(err)
+}
+
+func document(issuer, format string, args ...any) error {
+	return fault.Coded(fault.Misconfigured, CodeDocument, fmt.Sprintf("the identity provider %s ", issuer)+fmt.Sprintf(format, args...))
+}
+
+// fetch follows discovery (OpenID Connect Discovery 1.0, section 4).
+func (s *Source) fetch(ctx context.Context, issuer string) (*oidc.KeySet, error) {
+	client, err := s.clientFor(issuer)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := client.Get(ctx, strings.TrimSuffix(issuer, "/")+"/.well-known/openid-configuration")
+	if err != nil {
+		return nil, unreached(issuer, err)
+	}
+	var discovery struct {
+		Issuer  string `json:"issuer"`
+		JWKSURI string `json:"jwks_uri"`
+	}
+	if err := json.Unmarshal(raw, &discovery); err != nil {
+		return nil, document(issuer, "publishes a discovery document that is not JSON: %s", err)
+	}
+	if discovery.Issuer != issuer {
+		return nil, document(issuer, "calls itself %q in its discovery document", clip(discovery.Issuer))
+	}
+	if err := checkKeyURL(issuer, discovery.JWKSURI); err != nil {
+		return nil, err
+	}
+	if raw, err = client.Get(ctx, discovery.JWKSURI); err != nil {
+		return nil, unreached(issuer, err)
+	}
+	set, err := oidc.ParseKeySet(raw)
+	if err != nil {
+		return nil, document(issuer, "publishes a key set that can't be read: %s", fault.Of(err).Public)
+	}
+	return set, nil
+}
+
+// unreached tells an answer that is not acceptable from one that never came.
+func unreached(issuer string, err error) error {
+	if f := fault.Of(err); f.Kind != fault.Unavailable {
+		return document(issuer, "can't be asked for its keys: %s", f.Public)
+	}
+	return away(issuer, err)
+}
+
+func (s *Source) clientFor(issuer string) (*egress.Client, error) {
+	u, err := url.Parse(issuer)
+	if err != nil {
+		return nil, document(issuer, "is not a URL")
+	}
+	if !loopback(u) {
+		return s.Client, nil
+	}
+	if s.Loopback == nil {
+		return nil, document(issuer, "is on a loopback address, which iam.loopback_providers does not allow")
+	}
+	return s.Loopback, nil
+}
+
+func loopback(u *url.URL) bool {
+	host := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || strings.HasSuffix(host, ".localhost") || err == nil && addr.Unmap().IsLoopback()
+}
+
+// checkKeyURL holds jwks_uri to https, but for issuers on loopback.
+func checkKeyURL(issuer, text string) error {
+	u, err := url.Parse(text)
+	of, bad := url.Parse(issuer)
+	if err != nil || bad != nil || u.Host == "" || u.User != nil || u.Fragment != "" {
+		return document(issuer, "names no usable jwks_uri in its discovery document")
+	}
+	if u.Scheme != "https" && (u.Scheme != "http" || !loopback(of) || !loopback(u)) {
+		return document(issuer, "names a jwks_uri that is not https")
+	}
+	return nil
+}
+
+func clip(s string) string {
+	const most = 120
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
+}
