@@ -114,6 +114,21 @@ conformance: ## ask the simulator 20,000 times, keep the result, write docs/conf
 	$(MAKE) policy-diff DIFFFLAGS=-update
 	go test -count=1 ./test/conformance -update
 
+IAMJS := $(BUILD)/iam-js
+
+$(IAMJS)/.done: test/iam/js/package.json test/iam/js/package-lock.json test/iam/js/scenario.mjs
+	@.ci/need node
+	mkdir -p $(IAMJS) && cp $^ $(IAMJS)/
+	cd $(IAMJS) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	touch $@
+
+# IAM_RUN, a regular expression, picks tests; IAM_FLAGS=-update writes the transcripts anew.
+.PHONY: interop-iam
+interop-iam: build $(VENV)/.done $(IAMJS)/.done ## IAM and STS by the aws command line, boto3, the AWS SDKs and Terraform
+	@.ci/need terraform
+	CARNET_BINARY=$(abspath $(BIN)) CARNET_VENV=$(abspath $(VENV)) CARNET_IAM_JS=$(abspath $(IAMJS)) CARNET_TF_PLUGINS=$$(.ci/need terraform-plugins) \
+	  go test -count=1 -tags interop -timeout 20m -v ./test/iam -run '$(IAM_RUN)' $(IAM_FLAGS)
+
 .PHONY: browser
 browser: build ## pages and the cross-site sign-in in a real headless Chromium
 	@.ci/need chromium
@@ -148,6 +163,7 @@ full: ci ## every matrix and long run
 	$(MAKE) fuzz-smoke FUZZTIME=5m FUZZOTHERS=5m
 	go test -count=1 ./internal/protocol/saml -run TestMutants -mutants 100000
 	$(MAKE) policy-diff
+	CARNET_TF_FULL=1 $(MAKE) interop-iam
 	$(MAKE) bench bench-rivals bench-directory
 
 .PHONY: ci
