@@ -11,7 +11,7 @@ const ConsoleAudience = "https://signin.aws.amazon.com/saml"
 
 // Lint says in plain sentences what a valid policy most likely allows that its
 // writer does not want: wildcards, a trust in whoever the provider signs for,
-// the console beside the data. It decides nothing. samlURL is the audience
+// the console beside the data, a Deny that some callers walk around. It decides nothing. samlURL is the audience
 // that a SAML trust should name; empty leaves that check out. A document that
 // Parse refuses has no findings.
 func Lint(kind Kind, src []byte, samlURL string) []string {
@@ -24,17 +24,17 @@ func Lint(kind Kind, src []byte, samlURL string) []string {
 	}
 	var out []string
 	for i, s := range root.member("Statement").list() {
-		if s.member("Effect").text != "Allow" {
-			continue
-		}
 		name := s.member("Sid").text
 		if name == "" {
 			name = fmt.Sprint(i + 1)
 		}
 		var found []string
-		if kind == Trust {
+		switch {
+		case s.member("Effect").text == "Deny":
+			found = lintDenial(s, root.member("Version").text == "2012-10-17")
+		case kind == Trust:
 			found = lintTrust(s, samlURL)
-		} else {
+		default:
 			found = lintGrant(s)
 		}
 		for _, f := range found {
@@ -78,6 +78,37 @@ func lintGrant(s node) (out []string) {
 	for _, element := range []string{"NotAction", "NotResource"} {
 		if s.member(element).kind != jsonNull {
 			out = append(out, "allows all but what "+element+" lists, and so whatever AWS adds later")
+		}
+	}
+	return out
+}
+
+// lintDenial finds what makes a Deny deny nothing without a word: a variable
+// that has no value fits no resource and no value, and so does an absent key
+// under an operator that is not negated.
+func lintDenial(s node, variables bool) (out []string) {
+	if !variables {
+		return nil
+	}
+	hollow := func(where, text string) {
+		p, err := compile(text, true, true)
+		for i := range p {
+			if err == nil && p[i].kind == variable && !p[i].hasFallback {
+				out = append(out, fmt.Sprintf("denies nothing to a caller without %s, which %s asks for: give the variable a default, or deny by Null too", p[i].written, where))
+			}
+		}
+	}
+	for _, r := range s.member("Resource").texts() {
+		hollow("its Resource", r)
+	}
+	for _, operator := range s.member("Condition").members {
+		if strings.Contains(operator.name, "Not") {
+			continue
+		}
+		for _, key := range operator.value.members {
+			for _, v := range key.value.texts() {
+				hollow("its condition on "+key.name, v)
+			}
 		}
 	}
 	return out
