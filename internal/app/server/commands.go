@@ -283,6 +283,9 @@ func printPlan(out io.Writer, p *iam.Plan, done string) error {
 	for _, step := range p.Steps {
 		fmt.Fprintf(out, "  %s\n", step)
 	}
+	for _, w := range p.Warnings {
+		fmt.Fprintf(out, "warning: %s\n", w)
+	}
 	_, err := fmt.Fprintf(out, "%d %s.\n", len(p.Steps), done)
 	return err
 }

@@ -131,7 +131,7 @@ func (s *state) open(ctx context.Context, development bool, id string) error {
 	}
 	s.iam, err = iam.Open(ctx, iam.Config{
 		Store: sqliam.Store{DB: s.db}, Accounts: localAccounts(s.config), BucketAccount: bucketAccount(s.config),
-		LoopbackProviders: s.config.IAM.LoopbackProviders, Quotas: iam.Quotas(s.config.IAM.Quotas),
+		SAMLURL: s.config.SAMLURL(), LoopbackProviders: s.config.IAM.LoopbackProviders, Quotas: iam.Quotas(s.config.IAM.Quotas),
 		Sealer: s.ring, Trail: s.trail, Now: s.now, Logger: s.log,
 	})
 	return err

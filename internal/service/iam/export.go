@@ -56,7 +56,7 @@ func (v *View) file(account string) *AccountFile {
 		}
 		f.Roles = append(f.Roles, RoleFile{
 			Name: r.Name, Path: notSlash(r.Path), Description: r.Description, MaxSessionDuration: hours(r.MaxSession),
-			TrustPolicy: Document(r.Trust.Document), Policies: policyFiles(r.Policies), ManagedPolicies: r.Attached,
+			TrustPolicy: Document(v.Shown(r.Trust)), Policies: policyFiles(r.Policies), ManagedPolicies: r.Attached,
 			Boundary: boundaryFile(r.Boundary), Tags: r.Tags,
 		})
 	}
@@ -65,7 +65,7 @@ func (v *View) file(account string) *AccountFile {
 		f.Guardrails = &GuardrailsFile{ServiceControl: levelFiles(g.ServiceControl), ResourceControl: levelFiles(g.ResourceControl)}
 	}
 	for _, r := range v.Buckets(account) {
-		f.Buckets = append(f.Buckets, BucketFile{Name: r.Name, Policy: Document(r.Policy.Document)})
+		f.Buckets = append(f.Buckets, BucketFile{Name: r.Name, Policy: Document(v.Shown(r.Policy))})
 	}
 	return f
 }

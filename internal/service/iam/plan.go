@@ -15,8 +15,11 @@ import (
 
 // Plan is what applying an authority file would do.
 type Plan struct {
-	Steps  []Step
-	change Change
+	Steps []Step
+	// Warnings says what the policies that change most likely allow without
+	// their writer wanting it.
+	Warnings []string
+	change   Change
 }
 
 // Empty reports whether there is nothing to do.
@@ -158,18 +161,35 @@ func (p *planner) pinAll() {
 		var err error
 		switch r := r.(type) {
 		case *RoleRecord:
-			r.Trust, err = p.pin(policy.Trust, r.Trust)
+			old, _ := p.was[r.Ref()].(*RoleRecord)
+			if old == nil {
+				old = &RoleRecord{}
+			}
+			r.Trust, err = p.repin(policy.Trust, r.Trust, old.Trust)
 		case *BucketRecord:
 			if owner, ok := p.service.BucketAccount(r.Name); !ok || owner != r.Account {
 				err = invalid("no buckets rule of the configuration gives it to account %s", r.Account)
 				break
 			}
-			r.Policy, err = p.pin(policy.Resource, r.Policy)
+			old, _ := p.was[r.Ref()].(*BucketRecord)
+			if old == nil {
+				old = &BucketRecord{}
+			}
+			r.Policy, err = p.repin(policy.Resource, r.Policy, old.Policy)
 		}
 		if err != nil {
 			p.refuse(r, err)
 		}
 	}
+}
+
+// repin is pin for a policy that may say what the stored one shows: where its
+// principals are gone, an export has their unique ids, and nothing changes.
+func (p *planner) repin(kind policy.Kind, want, old Policy) (Policy, error) {
+	if shown := p.Shown(old); shown != old.Document && want.Document == shown {
+		return old, nil
+	}
+	return p.pin(kind, want)
 }
 
 // steps writes down what the draft changes, and forgets what it doesn't.
@@ -194,8 +214,12 @@ func (p *planner) steps() {
 			want = old
 		}
 		_, step.Name = describe(want)
+		if step.Act != "delete" {
+			p.plan.Warnings = append(p.plan.Warnings, p.service.warnings(want)...)
+		}
 		p.plan.Steps = append(p.plan.Steps, step)
 	}
+	sort.Strings(p.plan.Warnings)
 	order := kinds()
 	sort.Slice(p.plan.Steps, func(i, j int) bool {
 		a, b := p.plan.Steps[i], p.plan.Steps[j]

@@ -45,6 +45,9 @@ type Config struct {
 	// BucketAccount gives the account to which the configuration's rules
 	// give a bucket.
 	BucketAccount func(bucket string) (account string, ok bool)
+	// SAMLURL is the audience that SAML trusts should name; empty leaves that
+	// out of warnings.
+	SAMLURL string
 	// LoopbackProviders lets OpenID Connect providers on loopback addresses
 	// have a port and no TLS.
 	LoopbackProviders bool

@@ -182,3 +182,56 @@ func TestWhatAFileMayNotSay(t *testing.T) {
 		}
 	}
 }
+
+// TestExportOfATrustInWhoIsGone: a deleted principal stands in the file by its
+// unique id, and the file still changes nothing.
+func TestExportOfATrustInWhoIsGone(t *testing.T) {
+	t.Parallel()
+	w := open(t, sqlite(t))
+	w.apply(t, whole)
+	gone, _ := current(t, w.Service).View().User(account, "ann")
+	w.edit(t, func(d *iam.Draft) error {
+		d.Delete(gone.Ref())
+		return nil
+	})
+	text, err := w.Export(t.Context())
+	if err != nil || strings.Count(string(text), string(gone.ID)) != 2 || strings.Contains(string(text), "user/ann") {
+		t.Errorf("%v\n%s", err, text)
+	}
+	if got := w.apply(t, string(text)); len(got) != 0 {
+		t.Errorf("the export plans %q", got)
+	}
+}
+
+// TestWarnings keeps what a plan says of wide policies.
+func TestWarnings(t *testing.T) {
+	t.Parallel()
+	w := open(t, sqlite(t))
+	w.SAMLURL = "https://carnet.example/saml/consume"
+	p, err := w.Plan(t.Context(), w.parse(t, `
+accounts:
+  "111122223333":
+    saml_providers: [{name: dev-idp, metadata_file: idp.xml}]
+    oidc_providers: [{url: "https://issuer.example"}]
+    roles:
+      - name: any-audience
+        trust_policy: {Statement: {Effect: Allow, Principal: {Federated: "arn:aws:iam::111122223333:saml-provider/dev-idp"}, Action: "sts:AssumeRoleWithSAML"}}
+      - name: any-subject
+        trust_policy: {Statement: {Effect: Allow, Principal: {Federated: "arn:aws:iam::111122223333:oidc-provider/issuer.example"}, Action: "sts:AssumeRoleWithWebIdentity", Condition: {StringEquals: {"issuer.example:aud": x}}}}
+      - name: well
+        trust_policy: {Statement: {Effect: Allow, Principal: {Federated: "arn:aws:iam::111122223333:saml-provider/dev-idp"}, Action: "sts:AssumeRoleWithSAML", Condition: {StringEquals: {"SAML:aud": "https://carnet.example/saml/consume"}}}}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Join(p.Warnings, "\n")
+	if len(p.Warnings) != 2 || !strings.Contains(text, "any-audience") || !strings.Contains(text, "any-subject") {
+		t.Errorf("%s", text)
+	}
+	if err := w.Apply(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := w.Warnings(); err != nil || !slices.Equal(again, p.Warnings) {
+		t.Errorf("%q, %v", again, err)
+	}
+}
