@@ -1,6 +1,7 @@
 package saml_test
 
 import (
+	"bytes"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
@@ -10,6 +11,7 @@ import (
 	"testing"
 
 	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/edge/devidp"
 	"carnet.dev/carnet/internal/edge/devidp/forge"
 	"carnet.dev/carnet/internal/protocol/saml"
 )
@@ -117,6 +119,43 @@ func FuzzVerify(f *testing.F) {
 			if a, err := saml.VerifyForSTS(src, m, saml.STSExpect{Skew: saml.DefaultSkew, AllowSHA1: true}, now); err == nil {
 				checkSeedFacts(t, a)
 			}
+		}
+	})
+}
+
+// FuzzEncrypted encrypts what it makes up for us, as anybody can: whatever is
+// taken has to say what the kept assertions say, which somebody else signed.
+func FuzzEncrypted(f *testing.F) {
+	for _, name := range []string{"rsa-assertion", "rsa-typed", "rsa-cdata", "ecdsa-both"} {
+		src, err := os.ReadFile("testdata/responses/" + name + ".xml")
+		if err != nil {
+			f.Fatal(err)
+		}
+		const end = "</saml:Assertion>"
+		from, to := bytes.Index(src, []byte("<saml:Assertion")), bytes.LastIndex(src, []byte(end))
+		if from < 0 || to < from {
+			f.Fatalf("%s holds no assertion", name)
+		}
+		f.Add(src[from : to+len(end)])
+	}
+	providers, want := providersKept(f), keptExpect(f)
+	m := providers[0] // one verification for all of their keys: decryption is slow
+	for _, other := range providers[1:] {
+		m.Certificates = append(m.Certificates, other.Certificates...)
+	}
+	outer := rsaIdP().Answer(requestID, now).Document()
+	outer.RemoveChild(outer.FindElement("./Assertion"))
+	f.Fuzz(func(t *testing.T, plain []byte) {
+		sealed, err := devidp.Encryption{}.Seal(plain, &want.Decrypt.Keys[0].PublicKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response := outer.Copy()
+		response.AddChild(sealed)
+		if a, err := saml.Verify(written(t, response), m, want, now); err == nil {
+			checkSeedFacts(t, a)
+		} else if codeOf(err) == "" || fault.KindOf(err) == fault.Internal {
+			t.Fatalf("refused without a name: %v", err)
 		}
 	})
 }

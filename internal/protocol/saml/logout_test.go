@@ -405,7 +405,12 @@ func FuzzLogout(f *testing.F) {
 	for i := range docs {
 		f.Add(docs[i], queries[i])
 	}
-	f.Fuzz(func(t *testing.T, doc []byte, query string) { checkLogout(t, m, doc, query) })
+	f.Fuzz(func(t *testing.T, doc []byte, query string) {
+		checkLogout(t, m, doc, query)
+		if kind, err := saml.MessageKind(doc); err == nil && kind == "" {
+			t.Fatal("a message of no kind")
+		}
+	})
 }
 
 // inflated gives the document of a redirect.
