@@ -27,8 +27,9 @@ import (
 // the test for each complaint that the test did not announce.
 type tab struct {
 	*world
-	t   *testing.T
-	ctx context.Context
+	t     *testing.T
+	ctx   context.Context
+	plain bool // pages run no script
 
 	mu         sync.Mutex
 	complaints []string
@@ -62,7 +63,7 @@ func (w *world) browser(t *testing.T, plain bool) *tab {
 	t.Cleanup(stop)
 	ctx, stop = chromedp.NewContext(ctx)
 	t.Cleanup(stop)
-	b := &tab{world: w, t: t, ctx: ctx}
+	b := &tab{world: w, t: t, ctx: ctx, plain: plain}
 	if err := chromedp.Listen(ctx, b.note); err != nil {
 		t.Fatalf("Chromium does not start: %v", err)
 	}
@@ -250,9 +251,13 @@ func (b *tab) signIn(user string) {
 	b.await(".who")
 }
 
+// signOut goes out of Carnet, to the identity provider and back.
 func (b *tab) signOut() {
 	b.t.Helper()
 	b.click(".who button")
+	if b.plain {
+		b.click("#deliver button")
+	}
 	b.await(".choices a")
 }
 

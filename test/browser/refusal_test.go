@@ -42,9 +42,7 @@ func (b *tab) response() url.Values {
 	b.answer("alice")
 	b.await("#deliver button")
 	v := url.Values{}
-	for _, name := range []string{"SAMLResponse", "RelayState"} {
-		v.Set(name, ask[string](b, `document.querySelector("[name=`+name+`]").value`))
-	}
+	v.Set("SAMLResponse", ask[string](b, `document.querySelector("[name=SAMLResponse]").value`))
 	return v
 }
 

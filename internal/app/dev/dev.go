@@ -95,7 +95,7 @@ func Run(ctx context.Context, o Options, out, logs io.Writer) (err error) {
 	var tasks sync.WaitGroup
 	failed := make(chan error, 2)
 	tasks.Go(func() { failed <- srv.Serve(ctx, sockets.Listeners) })
-	tasks.Go(func() { failed <- serveIdP(ctx, idp, sockets) })
+	tasks.Go(func() { failed <- serveIdP(ctx, acquainted(idp, srv), sockets) })
 	defer tasks.Wait()
 	defer stop()
 	return present(ctx, o, w, out, failed, began)
@@ -190,8 +190,8 @@ func newIdP(o Options, w world) (*devidp.IdP, error) {
 	})
 }
 
-func serveIdP(ctx context.Context, idp *devidp.IdP, s sockets) error {
-	srv := &http.Server{Handler: idp.Handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second}
+func serveIdP(ctx context.Context, idp http.Handler, s sockets) error {
+	srv := &http.Server{Handler: idp, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second}
 	return server.ServeUntil(ctx, srv, s.idp)
 }
 

@@ -25,3 +25,7 @@ func (srv *Server) pages(base *url.URL, o Options) web.Config {
 		},
 	}
 }
+
+// SAMLMetadata describes this service provider to identity providers, with its
+// keys as they are now.
+func (srv *Server) SAMLMetadata() ([]byte, error) { return srv.samlMetadata() }

@@ -148,7 +148,7 @@ func TestLogoutThatBeginsHere(t *testing.T) {
 	if status != http.StatusOK || err != nil || !strings.Contains(string(raw), ">alice<") || !strings.Contains(string(raw), "SignatureValue") {
 		t.Fatalf("%d %v %s", status, err, raw)
 	}
-	wantPolicy(t, header, page, "form-action http://127.0.0.1:8480")
+	wantPolicy(t, header, page, "form-action http://127.0.0.1:8480 'self'")
 	form.Set("password", "guess")
 	if status, _, _ := w.do(http.MethodPost, w.base+"/sign-out", form); status != http.StatusForbidden {
 		t.Errorf("a wrong password: %d", status)

@@ -95,14 +95,18 @@ func (p *IdP) askPassword(w http.ResponseWriter, status int, sp SP, asked pendin
 // deliver shows the page that posts the response to the service provider: by a
 // script where scripts run, by a button where not.
 func (p *IdP) deliver(w http.ResponseWriter, sp SP, relayState string, response []byte) {
-	p.post(w, sp, sp.ACS, "You are signed in", "SAMLResponse", relayState, response)
+	p.post(w, sp, sp.ACS, "", "You are signed in", "SAMLResponse", relayState, response)
 }
 
 // post shows the page that posts a message to a place of the service provider.
-func (p *IdP) post(w http.ResponseWriter, sp SP, place, title, field, relayState string, message []byte) {
+// The way may lead on to another place, by redirect, where back names one:
+// browsers apply form-action to that too.
+func (p *IdP) post(w http.ResponseWriter, sp SP, place, back, title, field, relayState string, message []byte) {
 	origin := site(place)
 	if origin == "" {
 		origin = "'none'"
+	} else if back != "" {
+		origin += " " + back
 	}
 	p.show(w, http.StatusOK, "deliver.html", origin, view{
 		Title: title, ACS: place, SP: sp.Host(), Field: field,

@@ -92,7 +92,11 @@ func (p *IdP) postSigned(w http.ResponseWriter, sp SP, title, relayState string,
 		p.refuse(w, http.StatusInternalServerError, "The message can't be signed.")
 		return
 	}
-	p.post(w, sp, sp.SLO, title, l.Field(), relayState, message)
+	back := ""
+	if l.InResponseTo == "" {
+		back = "'self'" // the answer to a request comes here
+	}
+	p.post(w, sp, sp.SLO, back, title, l.Field(), relayState, message)
 }
 
 // logoutMessage reads a message of the kind named, which has to be signed.

@@ -45,8 +45,10 @@ func (web *Web) ErrorPage(w http.ResponseWriter, r *http.Request, f *fault.Fault
 
 // signInOr sends a stranger who asks for a page to sign in, and back after it.
 func (web *Web) signInOr(w http.ResponseWriter, r *http.Request, f *fault.Fault) {
-	switch f.Kind {
-	case fault.Unauthenticated, fault.Expired, fault.Revoked:
+	switch {
+	case httpd.CallerOf(r).Session.ID != "": // somebody: the page itself refused them
+		web.ErrorPage(w, r, f)
+	case f.Kind == fault.Unauthenticated, f.Kind == fault.Expired, f.Kind == fault.Revoked:
 		_ = seeOther(w, "/sign-in?"+url.Values{"return_to": {r.URL.RequestURI()}}.Encode())
 	default:
 		web.ErrorPage(w, r, f)
