@@ -116,6 +116,9 @@ func (p *parser) complete(s *statement, seen map[string]bool) error {
 		return err
 	}
 	hasPrincipal := seen["Principal"] || seen["NotPrincipal"]
+	if hasPrincipal && s.deny && s.principals.allAWS {
+		s.principals.all = true // whom a deny means is never read narrowly
+	}
 	hasResource := seen["Resource"] || seen["NotResource"]
 	switch p.kind {
 	case Trust:

@@ -24,7 +24,7 @@ func (p *parser) principals(m member) (*principals, error) {
 		}
 		for _, text := range list {
 			if kind.name == "AWS" && text == "*" {
-				out.all = true
+				out.allAWS = true
 				continue
 			}
 			e, err := principal(kind.name, text)

@@ -304,3 +304,32 @@ func TestEveryActionIsFound(t *testing.T) {
 		}
 	}
 }
+
+// TestEveryAWSPrincipalIsNoFederatedOne: {"AWS": "*"} in a trust policy does not
+// admit whoever comes with a token of an identity provider, as measured at AWS;
+// in a Deny it means them too.
+func TestEveryAWSPrincipalIsNoFederatedOne(t *testing.T) {
+	t.Parallel()
+	federated := policy.Request{Principal: policy.Principal{Provider: "arn:aws:iam::111122223333:oidc-provider/id.example"}, Action: "sts:AssumeRoleWithWebIdentity", ResourceAccount: "111122223333"}
+	role := federated
+	role.Principal = policy.Principal{Account: "111122223333", ARN: "arn:aws:iam::111122223333:role/x"}
+	for principal, want := range map[string][2]bool{
+		`"*"`:         {true, true},
+		`{"AWS":"*"}`: {false, true},
+		`{"AWS":["*"],"Federated":"arn:aws:iam::111122223333:oidc-provider/id.example"}`: {true, true},
+	} {
+		for effect, meant := range map[string][2]bool{"Allow": want, "Deny": {true, true}} {
+			d, err := policy.Parse(policy.Trust, "trust", []byte(`{"Version":"2012-10-17","Statement":[
+				{"Effect":"`+effect+`","Principal":`+principal+`,"Action":"sts:AssumeRoleWithWebIdentity"}]}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, r := range []policy.Request{federated, role} {
+				v := d.Trusts(&r)
+				if effect == "Allow" && v.Allow != meant[i] || effect == "Deny" && v.Explicit != meant[i] {
+					t.Errorf("%s to %s, request %d: %+v", effect, principal, i, v)
+				}
+			}
+		}
+	}
+}

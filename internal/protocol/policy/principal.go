@@ -29,6 +29,7 @@ const (
 type principals struct {
 	not     bool
 	all     bool // "*"
+	allAWS  bool // {"AWS": "*"}: all but those who come with a provider's word alone
 	entries []principalEntry
 }
 
@@ -50,7 +51,9 @@ const (
 	byService
 )
 
-func (p *principals) everybody() bool { return !p.not && p.all && len(p.entries) == 0 }
+func (p *principals) everybody() bool {
+	return !p.not && (p.all || p.allAWS) && len(p.entries) == 0
+}
 
 // names gives how strongly entry e names w.
 func (e *principalEntry) names(w *Principal) grant {
@@ -84,13 +87,13 @@ func (e *principalEntry) names(w *Principal) grant {
 // of these levels is denied.
 func (p *principals) match(w *Principal) grant {
 	if p.not {
-		if p.all || p.listsAll(w) {
+		if p.all || p.allAWS || p.listsAll(w) {
 			return notNamed
 		}
 		return asPrincipal
 	}
 	best := notNamed
-	if p.all {
+	if p.all || p.allAWS && w.ARN != "" {
 		best = asPrincipal
 	}
 	for i := range p.entries {

@@ -78,9 +78,12 @@ type Claims struct {
 
 	// Provider is the ARN of the federated provider; empty where none spoke.
 	Provider      string
-	Subject       string // saml:sub
+	Subject       string // saml:sub, or sub of the ID token
 	SubjectType   string // saml:sub_type
 	NameQualifier string // saml:namequalifier
+	// Of an ID token: its audience, and amr, the ways of authentication.
+	Audience string
+	Methods  []string
 
 	// SessionPolicy is the inline session policy as JSON; empty for none.
 	SessionPolicy string

@@ -39,19 +39,21 @@ const (
 	fUser
 	fUserID
 	fFederatedName
-	fLast = fFederatedName
+	fAudience
+	fMethod
+	fLast = fMethod
 )
 
 var errCodec = errors.New("sessiontoken: malformed claims")
 
 // texts are the claims that are one text each.
-func (c *Claims) texts() [14]textClaim {
+func (c *Claims) texts() [15]textClaim {
 	return [...]textClaim{
 		{fRoleID, (*string)(&c.RoleID)}, {fSessionName, &c.SessionName}, {fPerson, (*string)(&c.Person)},
 		{fLoginSession, (*string)(&c.LoginSession)}, {fCluster, &c.Cluster}, {fDelegation, &c.Delegation},
 		{fSourceIdentity, &c.SourceIdentity}, {fProvider, &c.Provider}, {fSubject, &c.Subject}, {fSubjectType, &c.SubjectType},
 		{fNameQualifier, &c.NameQualifier}, {fSessionPolicy, &c.SessionPolicy},
-		{fUserID, (*string)(&c.UserID)}, {fFederatedName, &c.FederatedName},
+		{fUserID, (*string)(&c.UserID)}, {fFederatedName, &c.FederatedName}, {fAudience, &c.Audience},
 	}
 }
 
@@ -86,6 +88,9 @@ func encode(c Claims) []byte {
 	for _, a := range c.SessionPolicyARNs {
 		b = field(b, fSessionPolicyARN, a)
 	}
+	for _, m := range c.Methods {
+		b = field(b, fMethod, m)
+	}
 	if c.Kind != RoleSession {
 		number(fKind, uint64(c.Kind))
 	}
@@ -109,7 +114,7 @@ func decode(b []byte) (Claims, error) {
 			return Claims{}, err
 		}
 		b = rest
-		repeats := n == fTagKey || n == fTagValue || n == fTransitiveTagKey || n == fSessionPolicyARN
+		repeats := n == fTagKey || n == fTagValue || n == fTransitiveTagKey || n == fSessionPolicyARN || n == fMethod
 		if n > fLast || !repeats && seen&(1<<n) != 0 || pendingTag != (n == fTagValue) {
 			return Claims{}, errCodec
 		}
@@ -179,6 +184,8 @@ func (c *Claims) set(n uint64, s string) (err error) {
 		c.TransitiveTagKeys = append(c.TransitiveTagKeys, s)
 	case fSessionPolicyARN:
 		c.SessionPolicyARNs = append(c.SessionPolicyARNs, s)
+	case fMethod:
+		c.Methods = append(c.Methods, s)
 	default:
 		for _, t := range c.texts() {
 			if t.n == n {
