@@ -298,6 +298,30 @@ func TestGlobalKeys(t *testing.T) {
 	}
 }
 
+// TestWebIdentityStaysInTheSession: audience, subject and methods of the ID token
+// are condition keys of what the keys may do, under the issuer's name.
+func TestWebIdentityStaysInTheSession(t *testing.T) {
+	for condition, want := range map[string]bool{
+		`"StringEquals":{"id.example/oidc:sub":"job:nightly","id.example/oidc:aud":"sts.amazonaws.com"}`: true,
+		`"ForAnyValue:StringEquals":{"id.example/oidc:amr":"mfa"}`:                                       true,
+		`"StringLike":{"aws:FederatedProvider":"*:oidc-provider/id.example/oidc"}`:                       true,
+		`"Null":{"saml:sub":"true"}`:                                                                     true,
+		`"StringEquals":{"other.example:sub":"job:nightly"}`:                                             false,
+	} {
+		w := newWorld(t)
+		w.authority.snapshot = snapshot(t, func(s *iam.State) {
+			s.Roles[0].Policies[0].Document = `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:GetObject","Resource":"*","Condition":{` + condition + `}}}`
+		})
+		token := w.token(t, func(c *sessiontoken.Claims) {
+			c.Provider, c.Subject = "arn:aws:iam::111122223333:oidc-provider/id.example/oidc", "job:nightly"
+			c.Audience, c.Methods = "sts.amazonaws.com", []string{"pwd", "mfa"}
+		})
+		if d := w.decide(t, token, get("sales", "x")); d.Allow != want {
+			t.Errorf("%s: %+v", condition, d)
+		}
+	}
+}
+
 // BenchmarkLookupAndDecide is what each S3 request pays beside its signature,
 // with its token remembered; the ratio is to opening the token anew.
 func BenchmarkLookupAndDecide(b *testing.B) {

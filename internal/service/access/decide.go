@@ -24,7 +24,7 @@ func (a *Access) Authorize(_ context.Context, c Caller, q Question) Decision {
 	set := p.onto(q.ResourceAccount, q.ResourcePolicy)
 	r := policy.Request{Principal: c.proven.principal, Action: q.Action, Resource: q.Resource, ResourceAccount: q.ResourceAccount, Context: q.Context.Clone()}
 	for _, k := range c.proven.known {
-		r.Context.Set(k.key, k.value)
+		r.Context.Set(k.key, k.values...)
 	}
 	p.common(&r.Context, c, &q.Environment)
 	setGiven(&r.Context, "aws:ResourceAccount", q.ResourceAccount)

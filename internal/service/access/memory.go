@@ -21,7 +21,10 @@ type proven struct {
 }
 
 // known is one condition key that no request of a principal can change.
-type known struct{ key, value string }
+type known struct {
+	key    string
+	values []string
+}
 
 // knows adds a key; an empty value leaves it absent.
 func (o *proven) knows(key, value string) {
@@ -31,9 +34,9 @@ func (o *proven) knows(key, value string) {
 }
 
 // is adds a key that is there even with an empty value, as that of a tag.
-func (o *proven) is(key, value string) {
-	o.known = append(o.known, known{key, value})
-	o.context.Set(key, value)
+func (o *proven) is(key string, values ...string) {
+	o.known = append(o.known, known{key, values})
+	o.context.Set(key, values...)
 }
 
 // mostOpened bounds the remembered tokens: at most twice as many are kept, a

@@ -1,6 +1,7 @@
 package access
 
 import (
+	"strings"
 	"time"
 
 	"carnet.dev/carnet/internal/core/arn"
@@ -31,13 +32,29 @@ func (a *Access) opening(id string, c sessiontoken.Claims) *proven {
 	o.knows("aws:MultiFactorAuthPresent", "false")
 	o.knows("aws:FederatedProvider", c.Provider)
 	o.knows("aws:SourceIdentity", c.SourceIdentity)
-	o.knows("saml:sub", c.Subject)
-	o.knows("saml:sub_type", c.SubjectType)
-	o.knows("saml:namequalifier", c.NameQualifier)
+	o.subject(c)
 	for _, t := range c.Tags {
 		o.is("aws:PrincipalTag/"+t.Key, t.Value)
 	}
 	return o
+}
+
+// subject adds what of the federated sign-in stays in the session: of an
+// assertion three keys, of an ID token audience, subject and methods under the
+// name of the provider (IAM User Guide, "IAM and AWS STS condition context
+// keys").
+func (o *proven) subject(c sessiontoken.Claims) {
+	if _, issuer, ok := strings.Cut(c.Provider, ":oidc-provider/"); ok {
+		o.knows(issuer+":aud", c.Audience)
+		o.knows(issuer+":sub", c.Subject)
+		if len(c.Methods) > 0 {
+			o.is(issuer+":amr", c.Methods...)
+		}
+		return
+	}
+	o.knows("saml:sub", c.Subject)
+	o.knows("saml:sub_type", c.SubjectType)
+	o.knows("saml:namequalifier", c.NameQualifier)
 }
 
 // know adds what holds of every principal.
