@@ -27,8 +27,9 @@ var serviceOrder = [][]string{
 	{"keyring", "revocation", "audit", "onceonly"},
 	{"directory", "iam", "federation", "spkeys"},
 	{"entitlement", "issuer", "cluster"},
+	{"access"}, // before sts, whose signed operations ask it
 	{"sts", "broker"},
-	{"login", "access", "workload"},
+	{"login", "workload"},
 	{"diagnose", "generate", "administrator"},
 }
 

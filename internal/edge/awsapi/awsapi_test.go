@@ -112,8 +112,8 @@ func TestSDKReadsRefusals(t *testing.T) {
 		}
 	}
 	_, err := w.client(static(t, good)).AssumeRole(t.Context(), &awssts.AssumeRoleInput{RoleArn: aws.String(forge.Role), RoleSessionName: aws.String("x1")})
-	if got := code(t, err); got != "InvalidAction" {
-		t.Errorf("AssumeRole: got %s", got)
+	if got := code(t, err); got != "AccessDenied" {
+		t.Errorf("AssumeRole of a role that trusts no principal: got %s", got)
 	}
 	w.ended["role AROAEXAMPLEEXAMPLE000"] = true
 	_, err = w.client(static(t, good)).GetCallerIdentity(t.Context(), &awssts.GetCallerIdentityInput{})
@@ -225,7 +225,7 @@ func TestWhereUnsignedRequestsGo(t *testing.T) {
 		"form":                                {"POST", "/", formHeader, w.call(), "AssumeRoleWithSAMLResult"},
 		"GET":                                 {"GET", "/?" + w.call(), nil, "", "AssumeRoleWithSAMLResult"},
 		"query of an empty POST":              {"POST", "/?" + w.call(), nil, "", "AssumeRoleWithSAMLResult"},
-		"web identity":                        {"POST", "/", formHeader, form("Action", "AssumeRoleWithWebIdentity", "Version", "2011-06-15"), "InvalidAction"},
+		"web identity":                        {"POST", "/", formHeader, form("Action", "AssumeRoleWithWebIdentity", "Version", "2011-06-15"), "ValidationError"},
 		"another action":                      {"POST", "/", formHeader, form("Action", "GetCallerIdentity", "Version", "2011-06-15"), "S3"},
 		"another action in the query":         {"POST", "/?Action=GetCallerIdentity", formHeader, w.call(), "S3"},
 		"action twice":                        {"POST", "/", formHeader, w.call("Action", "AssumeRoleWithSAML"), "S3"},
@@ -365,6 +365,7 @@ func expired(a *devidp.Answer) {
 
 // spy records for whom keys were asked.
 type spy struct {
+	awsapi.Authority
 	got   chan sts.SAMLRequest
 	block chan struct{}
 	fail  error

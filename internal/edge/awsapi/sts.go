@@ -38,7 +38,11 @@ type Keys interface {
 
 // Authority is the security token service.
 type Authority interface {
+	AssumeRole(ctx context.Context, r sts.RoleRequest) (*sts.RoleAnswer, error)
 	AssumeRoleWithSAML(ctx context.Context, r sts.SAMLRequest) (*sts.SAMLAnswer, error)
+	AssumeRoleWithWebIdentity(ctx context.Context, r sts.WebRequest) (*sts.WebAnswer, error)
+	GetFederationToken(ctx context.Context, r sts.FederationRequest) (*sts.UserAnswer, error)
+	GetSessionToken(ctx context.Context, r sts.SessionRequest) (*sts.UserAnswer, error)
 }
 
 // STSConfig is what the STS face stands on.
@@ -175,10 +179,18 @@ func (s *STS) serve(w http.ResponseWriter, r *http.Request, c *call) ([]awsquery
 		return nil, noSuchAction(action, version)
 	}
 	switch action {
+	case "AssumeRole":
+		return s.assumeRole(r, c)
 	case "AssumeRoleWithSAML":
 		return s.assumeRoleWithSAML(r, c)
+	case "AssumeRoleWithWebIdentity":
+		return s.assumeRoleWithWebIdentity(r, c)
 	case "GetCallerIdentity":
 		return getCallerIdentity(c)
+	case "GetFederationToken":
+		return s.getFederationToken(r, c)
+	case "GetSessionToken":
+		return s.getSessionToken(r, c)
 	}
 	return nil, noSuchAction(action, awsquery.Version)
 }
@@ -225,95 +237,20 @@ func (s *STS) authenticate(r *http.Request, body []byte) (*access.Caller, error)
 	return &caller, nil
 }
 
-// getCallerIdentity needs no permission and works despite a deny (STS API
-// Reference).
-func getCallerIdentity(c *call) ([]awsquery.Field, error) {
-	if c.caller == nil {
-		return nil, fault.Coded(fault.Unauthenticated, "MissingAuthenticationToken", "Request is missing Authentication Token")
-	}
-	if err := c.parameters.Only(); err != nil {
-		return nil, err
-	}
-	c.role = c.caller.ARN
-	return []awsquery.Field{
-		{Name: "Arn", Text: c.caller.ARN},
-		{Name: "UserId", Text: c.caller.UserID},
-		{Name: "Account", Text: c.caller.Account},
-	}, nil
-}
-
-func (s *STS) assumeRoleWithSAML(r *http.Request, c *call) ([]awsquery.Field, error) {
-	request, err := samlRequest(c.parameters)
-	if err != nil {
-		return nil, err
-	}
-	c.role = request.RoleARN
-	request.Caller = s.callerOf(r, c)
-	if err := s.enter(r.Context()); err != nil {
-		return nil, err
-	}
-	defer func() { <-s.slots }()
-	out, err := s.config.Authority.AssumeRoleWithSAML(r.Context(), request)
-	if err != nil {
-		return nil, err
-	}
-	fields := []awsquery.Field{
-		{Name: "Subject", Text: out.Subject},
-		{Name: "SubjectType", Text: out.SubjectType},
-		{Name: "Issuer", Text: out.Issuer},
-		{Name: "Audience", Text: out.Audience},
-		{Name: "NameQualifier", Text: out.NameQualifier},
-		{Name: "SourceIdentity", Text: out.SourceIdentity},
-		{Name: "AssumedRoleUser", Fields: []awsquery.Field{
-			{Name: "AssumedRoleId", Text: out.AssumedRoleID},
-			{Name: "Arn", Text: out.AssumedRoleARN},
-		}},
-		{Name: "Credentials", Fields: []awsquery.Field{
-			{Name: "AccessKeyId", Text: out.Credentials.AccessKeyID},
-			{Name: "SecretAccessKey", Text: out.Credentials.SecretAccessKey.Reveal()},
-			{Name: "SessionToken", Text: out.Credentials.SessionToken.Reveal()},
-			{Name: "Expiration", Text: out.Credentials.Expiration.UTC().Format(time.RFC3339)},
-		}},
-	}
-	if out.PackedPolicySize > 0 {
-		fields = append(fields, awsquery.Field{Name: "PackedPolicySize", Text: strconv.Itoa(out.PackedPolicySize)})
-	}
-	return fields, nil
-}
-
-func samlRequest(p awsquery.Parameters) (sts.SAMLRequest, error) {
-	var r sts.SAMLRequest
-	err := p.Only("RoleArn", "PrincipalArn", "SAMLAssertion", "PolicyArns.", "Policy", "DurationSeconds")
-	if err != nil {
-		return r, err
-	}
-	r.RoleARN, _ = p.Get("RoleArn")
-	r.PrincipalARN, _ = p.Get("PrincipalArn")
-	assertion, _ := p.Get("SAMLAssertion")
-	r.Assertion = secret.New(assertion)
-	r.Policy, r.HasPolicy = p.Get("Policy")
-	if r.PolicyARNs, err = p.List("PolicyArns", ".arn"); err != nil {
-		return r, err
-	}
-	if text, ok := p.Get("DurationSeconds"); ok {
-		n, err := strconv.ParseInt(text, 10, 32)
-		if err != nil {
-			return r, fault.Coded(fault.Invalid, "ValidationError", fmt.Sprintf("DurationSeconds %q is not a number of seconds", clip(text)))
-		}
-		r.Duration, r.HasDuration = time.Duration(n)*time.Second, true
-	}
-	return r, nil
-}
-
+// callerOf says what is known of who sends a request. On the internal listener
+// Carnet's own broker says for whom it asks.
 func (s *STS) callerOf(r *http.Request, c *call) sts.Caller {
+	caller := sts.Caller{Request: c.id, Secure: true}
 	if s.config.TrustInternal {
-		return sts.Caller{
-			Request: c.id, Secure: true,
-			Person:       identity.PersonID(r.Header.Get(headerPerson)),
-			LoginSession: identity.LoginSessionID(r.Header.Get(headerLoginSession)),
-		}
+		caller.Person = identity.PersonID(r.Header.Get(headerPerson))
+		caller.LoginSession = identity.LoginSessionID(r.Header.Get(headerLoginSession))
+	} else {
+		caller.Source, caller.Secure, caller.UserAgent = s.config.Source(r), r.TLS != nil, r.UserAgent()
 	}
-	return sts.Caller{Request: c.id, Source: s.config.Source(r), Secure: r.TLS != nil, UserAgent: r.UserAgent()}
+	if c.caller != nil {
+		caller.Signed = *c.caller
+	}
+	return caller
 }
 
 // patience is how long an exchange waits for its turn.

@@ -77,9 +77,10 @@ func newWorld(t testing.TB, change func(*awsapi.STSConfig)) *world {
 	if f := w.snapshot.Faults(); len(f) > 0 {
 		t.Fatal(f)
 	}
+	may := access.New(access.Config{Authority: w, Keys: ring{}, Revocations: w, Now: time.Now, Region: "us-east-1"})
 	config := awsapi.STSConfig{
-		Authority: sts.New(sts.Config{IAM: w, Keys: ring{}, Revocations: w, Now: time.Now, MinDuration: time.Second}),
-		Keys:      access.New(access.Config{Authority: w, Keys: ring{}, Revocations: w, Now: time.Now, Region: "us-east-1"}),
+		Authority: sts.New(sts.Config{IAM: w, Keys: ring{}, Revocations: w, Access: may, Now: time.Now, MinDuration: time.Second}),
+		Keys:      may,
 		Region:    "us-east-1", Now: time.Now, Logger: slog.New(slog.NewTextHandler(w.log, nil)),
 	}
 	if change != nil {

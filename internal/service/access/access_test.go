@@ -305,8 +305,8 @@ func TestWebIdentityStaysInTheSession(t *testing.T) {
 		`"StringEquals":{"id.example/oidc:sub":"job:nightly","id.example/oidc:aud":"sts.amazonaws.com"}`: true,
 		`"ForAnyValue:StringEquals":{"id.example/oidc:amr":"mfa"}`:                                       true,
 		`"StringLike":{"aws:FederatedProvider":"*:oidc-provider/id.example/oidc"}`:                       true,
-		`"Null":{"saml:sub":"true"}`:                                                                     true,
-		`"StringEquals":{"other.example:sub":"job:nightly"}`:                                             false,
+		`"Null":{"saml:sub":"true"}`:                         true,
+		`"StringEquals":{"other.example:sub":"job:nightly"}`: false,
 	} {
 		w := newWorld(t)
 		w.authority.snapshot = snapshot(t, func(s *iam.State) {

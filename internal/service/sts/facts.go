@@ -8,13 +8,13 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"carnet.dev/carnet/internal/core/arn"
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/protocol/policy"
 	"carnet.dev/carnet/internal/protocol/saml"
 	"carnet.dev/carnet/internal/protocol/sessiontoken"
-	"carnet.dev/carnet/internal/service/iam"
 )
 
 // Limits of session tags (STS API Reference).
@@ -23,6 +23,17 @@ const (
 	maxTagKey   = 128
 	maxTagValue = 256
 )
+
+// facts is what STS takes from an assertion or an ID token beyond its own fields.
+type facts struct {
+	sessionName    string
+	sourceIdentity string
+	duration       time.Duration // SessionDuration of an assertion; 0 when absent
+	tags           []sessiontoken.Tag
+	transitive     []string
+	subjectType    string
+	nameQualifier  string
+}
 
 // read takes AWS's attributes from a verified assertion. A second value where
 // one belongs is refused, never ignored.
@@ -44,7 +55,7 @@ func (s *Service) read(a *saml.Assertion, provider arn.SAMLProvider) (*facts, er
 		}
 	}
 	if values := a.Values(saml.AttrSourceIdentity); len(values) > 0 {
-		if len(values) > 1 || !identity.ValidSessionName(values[0]) || strings.HasPrefix(strings.ToLower(values[0]), "aws:") {
+		if len(values) > 1 || !validSourceIdentity(values[0]) {
 			return nil, identityFault("SourceIdentity in AuthnResponse must match [a-zA-Z_0-9+=,.@-]{2,64}")
 		}
 		f.sourceIdentity = values[0]
@@ -86,24 +97,20 @@ func (f *facts) readTags(a *saml.Assertion) error {
 	return nil
 }
 
-// validTag holds [\p{L}\p{Z}\p{N}_.:/=+\-@]* and the length in characters.
+// validTag holds the characters of tags and a length in characters.
 func validTag(s string, least, most int) bool {
-	n := 0
+	n := utf8.RuneCountInString(s)
+	return n >= least && n <= most && tagText(s)
+}
+
+// tagText holds [\p{L}\p{Z}\p{N}_.:/=+\-@]*.
+func tagText(s string) bool {
 	for _, c := range s {
-		n++
 		if !unicode.In(c, unicode.L, unicode.Z, unicode.N) && !strings.ContainsRune("_.:/=+-@", c) {
 			return false
 		}
 	}
-	return n >= least && n <= most
-}
-
-func clip(s string) string {
-	const most = 80
-	if len(s) <= most {
-		return s
-	}
-	return strings.ToValidUTF8(s[:most], "") + "…"
+	return true
 }
 
 // subjectType is the NameID format without SAML 2.0's prefix.
@@ -121,10 +128,9 @@ func nameQualifier(issuer string, provider arn.SAMLProvider) string {
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// trustContext is what a trust policy may ask (IAM User Guide, "Available keys
-// for SAML-based AWS STS federation").
-func trustContext(role *iam.Role, provider arn.SAMLProvider, a *saml.Assertion, f *facts, c *Caller, now time.Time) policy.Context {
-	var ctx policy.Context
+// context is what a trust policy may ask of an assertion (IAM User Guide,
+// "Available keys for SAML-based AWS STS federation").
+func (f *facts) context(ctx *policy.Context, a *saml.Assertion, provider arn.SAMLProvider) {
 	ctx.Set("saml:aud", a.Recipient)
 	ctx.Set("saml:iss", a.Issuer)
 	ctx.Set("saml:sub", a.NameID)
@@ -140,32 +146,6 @@ func trustContext(role *iam.Role, provider arn.SAMLProvider, a *saml.Assertion, 
 			ctx.Set(known.key, values...)
 		}
 	}
-	ctx.Set("sts:RoleSessionName", f.sessionName)
-	if f.sourceIdentity != "" {
-		ctx.Set("sts:SourceIdentity", f.sourceIdentity)
-	}
-	var keys []string
-	for _, t := range f.tags {
-		ctx.Set("aws:RequestTag/"+t.Key, t.Value)
-		keys = append(keys, t.Key)
-	}
-	ctx.Set("aws:TagKeys", keys...)
-	ctx.Set("sts:TransitiveTagKeys", f.transitive...)
-	for k, v := range role.Tags {
-		ctx.Set("aws:ResourceTag/"+k, v)
-		ctx.Set("iam:ResourceTag/"+k, v)
-	}
-	ctx.Set("aws:FederatedProvider", provider.String())
-	ctx.Set("aws:SecureTransport", strconv.FormatBool(c.Secure))
-	ctx.Set("aws:CurrentTime", now.UTC().Format(time.RFC3339))
-	ctx.Set("aws:EpochTime", strconv.FormatInt(now.Unix(), 10))
-	if c.Source.IsValid() {
-		ctx.Set("aws:SourceIp", c.Source.Unmap().WithZone("").String())
-	}
-	if c.UserAgent != "" {
-		ctx.Set("aws:UserAgent", c.UserAgent)
-	}
-	return ctx
 }
 
 type directoryKey struct {

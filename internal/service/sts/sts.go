@@ -1,12 +1,12 @@
-// Package sts is the security token service of the local authority: it trades
-// a SAML assertion for the temporary credentials of one role.
+// Package sts is the security token service of the local authority. It trades
+// SAML assertions, ID tokens and signed requests for temporary credentials.
 //
-// The assertion is verified from its raw bytes against the metadata that IAM
-// holds, never from the result of a sign-in. Everything is as AWS documents
-// AssumeRoleWithSAML (STS API Reference), error codes and texts included.
-// What a denial rests on goes to the log, not to the caller. It must never
-// return credentials that a trust policy does not allow, that outlive what the
-// assertion or the role permits, or for a request it did not read whole.
+// Everything is as AWS documents the operations (STS API Reference), error codes
+// and texts included. Assertions and ID tokens are verified from what was sent,
+// against what IAM holds, never from the result of a sign-in. What a denial
+// rests on goes to the log, not to the caller. It must never return credentials
+// that a trust policy does not allow, that outlive what the proof or the role
+// permits, or for a request it did not read whole.
 package sts
 
 import (
@@ -19,20 +19,30 @@ import (
 	"carnet.dev/carnet/internal/core/event"
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/core/secret"
+	"carnet.dev/carnet/internal/protocol/oidc"
 	"carnet.dev/carnet/internal/protocol/saml"
 	"carnet.dev/carnet/internal/protocol/sessiontoken"
+	"carnet.dev/carnet/internal/service/access"
 	"carnet.dev/carnet/internal/service/iam"
 )
 
-// Limits of AssumeRoleWithSAML (STS API Reference).
+// Limits of durations (STS API Reference).
 const (
 	DefaultDuration = time.Hour
 	LeastDuration   = 900 * time.Second
-	MostDuration    = 43200 * time.Second
+	MostDuration    = 43200 * time.Second // of a role session
+	// MostChained is the longest role session that another role session
+	// assumes.
+	MostChained = time.Hour
+	// Of GetSessionToken and GetFederationToken:
+	DefaultUserDuration = 43200 * time.Second
+	MostUserDuration    = 129600 * time.Second
 	// Redemption is how long after its IssueInstant an assertion is taken.
 	Redemption = 5 * time.Minute
-	// Skew is the clock difference allowed to an identity provider.
-	Skew = time.Minute
+	// Skew is the clock difference allowed to a SAML identity provider, and
+	// TokenSkew that to an OpenID provider, as measured at AWS.
+	Skew      = time.Minute
+	TokenSkew = 5 * time.Minute
 )
 
 // IAM gives the authority's state to decide with.
@@ -43,6 +53,18 @@ type IAM interface {
 // Revocations gives the epoch that a session token issued now carries.
 type Revocations interface {
 	Epoch() (uint64, error)
+}
+
+// Access decides what a signed caller may do.
+type Access interface {
+	Authorize(ctx context.Context, c access.Caller, q access.Question) access.Decision
+}
+
+// KeySets gives the keys of configured OpenID providers. With unknown set the
+// caller met a key id that is not in the last set. Faults: Unavailable where the
+// provider can't be reached.
+type KeySets interface {
+	Keys(ctx context.Context, issuer string, unknown bool) (*oidc.KeySet, error)
 }
 
 // Claim is what an identity provider says by an assertion that verified.
@@ -80,17 +102,20 @@ type Config struct {
 	IAM         IAM
 	Keys        sessiontoken.Keys
 	Revocations Revocations
+	Access      Access   // nil refuses all signed operations
+	KeySets     KeySets  // nil refuses ID tokens
 	Subjects    Subjects // nil: nobody is known; for tests and tools
 	Trail       Trail    // nil: nothing is recorded; for tests and tools
 	// Expect gives base with what is set for people of the identity provider
 	// that an assertion claims to be from. Nil: base.
 	Expect func(issuer string, base saml.STSExpect) saml.STSExpect
+	Region string
 	Now    func() time.Time
 	// MinDuration replaces LeastDuration; for tests on loopback. 0 keeps it.
 	MinDuration time.Duration
 }
 
-// Service trades assertions. Safe for concurrent use.
+// Service trades proofs for credentials. Safe for concurrent use.
 type Service struct{ Config }
 
 // New makes a Service.
@@ -101,16 +126,73 @@ func New(c Config) *Service {
 	return &Service{Config: c}
 }
 
+// Limits are the parameters by which a caller narrows what they get.
+type Limits struct {
+	PolicyARNs  []string
+	Policy      string
+	HasPolicy   bool // an empty Policy is not an absent one
+	Duration    time.Duration
+	HasDuration bool
+}
+
 // SAMLRequest is one AssumeRoleWithSAML.
 type SAMLRequest struct {
 	RoleARN      string
 	PrincipalARN string
 	Assertion    secret.Text // base64, as the identity provider posted it
-	PolicyARNs   []string
-	Policy       string
-	HasPolicy    bool // an empty Policy is not an absent one
-	Duration     time.Duration
-	HasDuration  bool
+	Limits
+
+	Caller Caller
+}
+
+// WebRequest is one AssumeRoleWithWebIdentity.
+type WebRequest struct {
+	RoleARN     string
+	SessionName string
+	Token       secret.Text // the ID token
+	// ProviderID names an OAuth 2.0 provider; it is not for ID tokens.
+	ProviderID string
+	Limits
+
+	Caller Caller
+}
+
+// RoleRequest is one AssumeRole.
+type RoleRequest struct {
+	RoleARN           string
+	SessionName       string
+	ExternalID        string
+	HasExternalID     bool
+	SourceIdentity    string
+	HasSourceIdentity bool
+	Tags              []sessiontoken.Tag
+	TransitiveTagKeys []string
+	ProvidedContexts  int // how many were sent
+	MFA
+	Limits
+
+	Caller Caller
+}
+
+// MFA is what a caller sends of a device.
+type MFA struct {
+	SerialNumber, TokenCode       string
+	HasSerialNumber, HasTokenCode bool
+}
+
+// SessionRequest is one GetSessionToken.
+type SessionRequest struct {
+	MFA
+	Limits // its duration
+
+	Caller Caller
+}
+
+// FederationRequest is one GetFederationToken.
+type FederationRequest struct {
+	Name string
+	Tags []sessiontoken.Tag
+	Limits
 
 	Caller Caller
 }
@@ -121,22 +203,46 @@ type Caller struct {
 	Source    netip.Addr // zero on the internal listener
 	Secure    bool       // TLS, or the internal listener
 	UserAgent string
+	// Signed is who signed the request; its Kind is Nobody where it is unsigned.
+	Signed access.Caller
 	// Person and LoginSession come from Carnet's own broker on the internal
 	// listener, and from nowhere else.
 	Person       identity.PersonID
 	LoginSession identity.LoginSessionID
 }
 
-// SAMLAnswer is the answer to AssumeRoleWithSAML.
-type SAMLAnswer struct {
+// RoleAnswer is what all ways to a role session answer.
+type RoleAnswer struct {
 	Credentials      credential.Temporary
 	AssumedRoleID    string // AROA…:session
 	AssumedRoleARN   string
 	PackedPolicySize int // percent; 0 without session policies and tags
-	Subject          string
-	SubjectType      string
-	Issuer           string
-	Audience         string // the assertion's Recipient
-	NameQualifier    string
 	SourceIdentity   string
+}
+
+// SAMLAnswer is the answer to AssumeRoleWithSAML.
+type SAMLAnswer struct {
+	RoleAnswer
+	Subject       string
+	SubjectType   string
+	Issuer        string
+	Audience      string // the assertion's Recipient
+	NameQualifier string
+}
+
+// WebAnswer is the answer to AssumeRoleWithWebIdentity.
+type WebAnswer struct {
+	RoleAnswer
+	Subject  string
+	Audience string // azp of the ID token, or else its aud
+	Provider string // ARN of the IAM provider, as measured at AWS
+}
+
+// UserAnswer is the answer to GetSessionToken and GetFederationToken. The
+// latter has the other fields too.
+type UserAnswer struct {
+	Credentials      credential.Temporary
+	FederatedUserID  string // ACCOUNT:NAME
+	FederatedUserARN string
+	PackedPolicySize int
 }

@@ -237,7 +237,7 @@ func TestRefusals(t *testing.T) {
 		code   string
 		text   string
 	}{
-		"role ARN too short":        {call: func(r *sts.SAMLRequest) { r.RoleARN = "x" }, code: "ValidationError", text: "1 validation error detected: Value at 'roleArn'"},
+		"role ARN too short":        {call: func(r *sts.SAMLRequest) { r.RoleARN = "x" }, code: "ValidationError", text: "1 validation error detected: Value 'x' at 'roleArn'"},
 		"two shapes wrong":          {call: func(r *sts.SAMLRequest) { r.RoleARN, r.PrincipalARN = "x", "y" }, code: "ValidationError", text: "2 validation errors detected"},
 		"role and provider swapped": {call: func(r *sts.SAMLRequest) { r.RoleARN, r.PrincipalARN = r.PrincipalARN, r.RoleARN }, code: "ValidationError", text: "Request ARN is invalid"},
 		"provider is a role":        {call: func(r *sts.SAMLRequest) { r.PrincipalARN = r.RoleARN }, code: "ValidationError", text: "Principal ARN is invalid"},
