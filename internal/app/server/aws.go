@@ -10,7 +10,6 @@ import (
 	"carnet.dev/carnet/internal/edge/awsapi"
 	"carnet.dev/carnet/internal/edge/gateway"
 	"carnet.dev/carnet/internal/service/access"
-	"carnet.dev/carnet/internal/service/sts"
 )
 
 // wireAWS wires the second walk (gateway, access, upstream) and the local
@@ -19,6 +18,7 @@ func (srv *Server) wireAWS(o Options) error {
 	c := srv.config
 	may := access.New(access.Config{
 		Authority: srv.iam, Keys: srv.ring.SessionTokenKeys(), Revocations: srv.feed, Region: c.Region, Now: o.Now,
+		StaticKeys: c.StaticKeys == config.Allow,
 		Rule: func(bucket string) (account, upstream string, ok bool) {
 			rule, ok := c.BucketRule(bucket)
 			return rule.Account, rule.Upstream, ok
@@ -36,10 +36,10 @@ func (srv *Server) wireAWS(o Options) error {
 	if err != nil {
 		return err
 	}
-	authority := sts.New(sts.Config{
-		IAM: srv.iam, Keys: srv.ring.SessionTokenKeys(), Revocations: srv.feed, Subjects: subjects{srv.state}, Trail: srv.trail, Now: o.Now,
-		MinDuration: c.IAM.MinimumDuration, Expect: srv.expectAtSTS,
-	})
+	authority, err := srv.newSTS(o, may)
+	if err != nil {
+		return err
+	}
 	face := awsapi.STSConfig{Authority: authority, Keys: may, Region: c.Region, Now: o.Now, Logger: srv.log}
 	front := &awsapi.Front{Domains: domains}
 	if c.Serves(config.FaceSTS) {
