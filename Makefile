@@ -164,6 +164,7 @@ full: ci ## every matrix and long run
 	go test -count=1 ./internal/protocol/saml -run TestMutants -mutants 100000
 	$(MAKE) policy-diff
 	CARNET_TF_FULL=1 $(MAKE) interop-iam
+	CARNET_FULL=1 $(MAKE) interop-idp
 	$(MAKE) bench bench-rivals bench-directory
 
 .PHONY: ci

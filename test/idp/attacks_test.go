@@ -75,6 +75,8 @@ func attack(t *testing.T, p product) []result {
 	idp := p.begin(t, c)
 	idp.set(t, c, mode{signed: "both"})
 	c.begin(t, idp.metadata(t))
+	c.encrypts(t, forge.Encrypted) // now our metadata names the key
+	_, known := c.provider(t)
 	u := &under{carnet: c, t: t}
 	u.request = c.signIn(t)
 	source := forge.Source{
@@ -82,32 +84,28 @@ func attack(t *testing.T, p product) []result {
 		RequestID: u.request.id,
 		Assertion: c.capture(t, idp, mode{signed: "assertion"}, u.request),
 		Response:  c.capture(t, idp, mode{signed: "response"}, u.request),
+		EncryptTo: known.Encrypt,
 	}
 	corpus := forge.CorpusFrom(t, source, time.Now())
-	var results []result
+	results := u.logouts(forge.LogoutCorpus(t, source, time.Now()), idp.name())
 	honest := 0
-	for _, k := range corpus {
-		r := result{class: k.Class, name: k.Name, source: idp.name(), want: onTheWire(k)}
-		r.got, r.cpu = u.consume(k.Raw)
-		r.sts = u.sts(k.Raw)
-		results = append(results, r)
-		switch {
-		case k.Check == "":
-			honest++
-			if r.got != "" {
-				t.Errorf("%s/%s: an honest response is refused: %s", k.Class, k.Name, r.got)
+	for _, setting := range []string{"", forge.Encrypted, forge.EncryptedWithCBC, forge.OnlyEncrypted} {
+		c.encrypts(t, setting)
+		for _, k := range corpus {
+			if k.Setting == setting {
+				results = append(results, u.try(k, idp.name()))
 			}
-		case r.got != r.want:
-			t.Errorf("%s/%s: answered %q, want %q", k.Class, k.Name, r.got, r.want)
 		}
-		if taken := r.sts == ""; taken != k.AtSTS {
-			t.Errorf("%s/%s: STS answers %q", k.Class, k.Name, r.sts)
+	}
+	for _, r := range results {
+		if r.want == "" {
+			honest++
 		}
 	}
 	// What is taken costs the exchange of its roles as well.
 	most := slices.MaxFunc(results, func(a, b result) int { return cmp.Compare(a.refusal(), b.refusal()) })
-	t.Logf("%s: %d attacks, %d honest variants; the dearest took %s of CPU: %s/%s", idp.name(), len(corpus)-honest, honest, most.cpu, most.class, most.name)
-	if attacks := len(corpus) - honest; attacks < 150 {
+	t.Logf("%s: %d attacks, %d honest variants; the dearest took %s of CPU: %s/%s", idp.name(), len(results)-honest, honest, most.cpu, most.class, most.name)
+	if attacks := len(results) - honest; attacks < 150 {
 		t.Errorf("the corpus holds %d attacks", attacks)
 	}
 	if os.Getenv("CARNET_FULL") != "" && most.cpu > 100*time.Millisecond {
@@ -115,6 +113,68 @@ func attack(t *testing.T, p product) []result {
 	}
 	return results
 }
+
+// try posts one case to the assertion consumer and to STS.
+func (u *under) try(k forge.Case, source string) result {
+	u.t.Helper()
+	r := result{class: k.Class, name: k.Name, source: source, want: onTheWire(k)}
+	r.got, r.cpu = u.consume(k.Raw)
+	r.sts = u.sts(k.Raw)
+	if r.sts != "" && r.want == tooLarge {
+		r.sts = tooLarge // or what it answers when it has not read all of it
+	}
+	if r.got != r.want {
+		u.t.Errorf("%s/%s: answered %q, want %q", k.Class, k.Name, r.got, r.want)
+	}
+	if taken := r.sts == ""; taken != k.AtSTS {
+		u.t.Errorf("%s/%s: STS answers %q", k.Class, k.Name, r.sts)
+	}
+	return r
+}
+
+// encrypts makes the settings that cases of the corpus need.
+func (c *carnet) encrypts(t *testing.T, setting string) {
+	t.Helper()
+	value := map[string]string{"": "off", forge.Encrypted: "allowed", forge.EncryptedWithCBC: "allowed", forge.OnlyEncrypted: "required"}[setting]
+	c.settings(t, map[string]string{"encryption": value, "signed": "either", "request_binding": "redirect"},
+		map[string]bool{"allow_cbc": setting == forge.EncryptedWithCBC, "allow_unsolicited": false, "sign_requests": false})
+}
+
+// logouts sends logout messages, by redirect or POST as each is made.
+func (u *under) logouts(cases []forge.LogoutCase, source string) []result {
+	u.t.Helper()
+	var results []result
+	for _, k := range cases {
+		r := result{class: "logout", name: k.Name, source: source, want: k.Check, sts: notAsked}
+		before := u.cpu()
+		var resp *http.Response
+		var err error
+		if k.Query != "" {
+			resp, err = u.client().Get(u.url + "?" + k.Query)
+		} else {
+			resp, err = u.client().PostForm(u.url, url.Values{"SAMLRequest": {k.PostField()}, "RelayState": {"state of theirs"}})
+		}
+		must(u.t, err)
+		body, err := io.ReadAll(resp.Body)
+		must(u.t, err)
+		_ = resp.Body.Close()
+		r.cpu = u.cpu() - before
+		switch m := codePattern.FindSubmatch(body); {
+		case m != nil && resp.StatusCode >= 400:
+			r.got = string(m[1])
+		case !bytes.Contains(body, []byte("SAMLResponse")) && !strings.Contains(resp.Header.Get("Location"), "SAMLResponse"):
+			r.got = fmt.Sprintf("%d without a logout response", resp.StatusCode)
+		}
+		if r.got != r.want {
+			u.t.Errorf("logout/%s: answered %q, want %q", k.Name, r.got, r.want)
+		}
+		results = append(results, r)
+	}
+	return results
+}
+
+// notAsked stands where STS has nothing to say.
+const notAsked = "-"
 
 // onTheWire is the code that answers a case: some are refused before any SAML
 // is read.
@@ -124,6 +184,8 @@ func onTheWire(k forge.Case) string {
 		return "saml.form"
 	case k.Check == "saml.size":
 		return tooLarge
+	case k.Name == "answers no request":
+		return "saml.unsolicited" // which is off
 	}
 	return k.Check
 }

@@ -41,7 +41,9 @@ func (k *keycloak) log() string           { return k.program.log.String() }
 func (k *keycloak) start(*carnet) string {
 	return k.base + "/realms/carnet/protocol/saml/clients/carnet"
 }
-func (k *keycloak) leave(c *carnet) string { return "" }
+func (k *keycloak) leave(*carnet) string {
+	return k.base + "/realms/carnet/protocol/openid-connect/logout"
+}
 func (k *keycloak) metadata(tb testing.TB) []byte {
 	return k.program.await(tb, k.base+"/realms/carnet/protocol/saml/descriptor", 10*time.Second)
 }

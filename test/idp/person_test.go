@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"html"
 	"io"
 	"net/http"
 	"os"
@@ -99,18 +100,27 @@ func (w *plain) open(ctx context.Context, address string) (err error) {
 // who one is.
 func (w *plain) fill(ctx context.Context, user, password string) error {
 	for range 12 {
-		form, set, ok := w.next(user, password)
-		if !ok {
+		if os.Getenv("CARNET_TRACE") != "" {
+			fmt.Fprintf(os.Stderr, "at %s: %d, %.60000s\n", w.page.URL, w.page.Status, w.page.Body)
+		}
+		page, err := w.page, error(nil)
+		if form, set, ok := w.next(user, password); ok {
+			page, err = w.browser.Submit(ctx, w.page, form, set)
+		} else if to := onward.FindStringSubmatch(w.page.Body); to != nil && w.page.Status < 400 {
+			page, err = w.browser.Open(ctx, html.UnescapeString(to[1]))
+		} else {
 			return nil
 		}
-		page, err := w.browser.Submit(ctx, w.page, form, set)
 		if err != nil {
 			return err
 		}
 		w.page = page
 	}
-	return errors.New("the sign-in does not come to an end")
+	return fmt.Errorf("it does not come to an end: %s\n%s", w.page.URL, w.page.Body)
 }
+
+// onward is the link of a page that leads on by redirect binding.
+var onward = regexp.MustCompile(`<a class="button" href="([^"]+[?&;]SAML(?:Request|Response)=[^"]+)"`)
 
 func (w *plain) next(user, password string) (visitor.Form, map[string]string, bool) {
 	if w.page.Status >= 400 {
@@ -118,11 +128,11 @@ func (w *plain) next(user, password string) (visitor.Form, map[string]string, bo
 	}
 	for _, form := range w.page.Forms {
 		switch {
-		case form.Fields.Has("password") && form.Fields.Has("username"):
+		case form.Fields.Has("password") && form.Fields.Has("username") && user != "":
 			return form, map[string]string{"username": user, "password": password}, true
 		case form.Fields.Has("SAMLResponse"), form.Fields.Has("SAMLRequest"):
 			return form, map[string]string{}, true
-		case form.Method == http.MethodPost && strings.HasSuffix(form.Action.Path, "/sign-in/continue"):
+		case form.Method == http.MethodPost && (strings.HasSuffix(form.Action.Path, "/sign-in/continue") || strings.HasSuffix(form.Action.Path, "/logout-confirm")):
 			return form, map[string]string{}, true
 		}
 	}

@@ -98,5 +98,8 @@ func orTaken(code string) string {
 	if code == "" {
 		return "taken"
 	}
+	if code == notAsked {
+		return ""
+	}
 	return "`" + code + "`"
 }

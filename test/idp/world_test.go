@@ -145,8 +145,8 @@ type carnet struct {
 	base                   string // of the pages
 	aws                    string // of STS and S3
 	url                    string // the SAML URL
-	idp                    string // id of the identity provider
 	server                 *program
+	admin                  *administrator
 }
 
 const configuration = `base_url: http://127.0.0.1:%[1]d

@@ -69,6 +69,7 @@ function signOn(req, res, next) {
     encryptionCert: s.sp.cipher ? s.sp.encryption_pem : undefined,
     encryptionPublicKey: s.sp.cipher ? s.sp.encryption_public_pem : undefined,
     encryptionAlgorithm: s.sp.cipher || undefined,
+    disallowEncryptionWithInsecureAlgorithm: !/cbc$/.test(s.sp.cipher),
     authnContextClassRef: 'urn:oasis:names:tc:SAML:2.0:ac:classes:PasswordProtectedTransport',
     getUserFromRequest: () => person,
     profileMapper: Mapper,
@@ -96,7 +97,7 @@ app.post('/login', (req, res, next) => {
 
 // What samlp asks about the login sessions that are to end, and where it keeps
 // the state of a logout that is under way.
-const participants = (s) => {
+const participants = (s, here) => {
   const of = ([id, login]) => ({
     id, serviceProviderId: s.sp.url, sessionIndex: login.sessionIndex, nameId: login.user,
     nameIdFormat: 'urn:oasis:names:tc:SAML:1.1:nameid-format:unspecified',
@@ -105,9 +106,10 @@ const participants = (s) => {
   });
   const find = (indexes, nameId) => [...signedIn].map(of).find((p) => p.nameId === nameId && (indexes || []).includes(p.sessionIndex));
   return {
-    hasElements: () => signedIn.size > 0,
+    // Only this browser's: there is one service provider.
+    hasElements: () => Boolean(here && signedIn.has(here.id)),
     get: (_issuer, indexes, nameId, callback) => callback(null, find(indexes, nameId)),
-    getFirst: (callback) => callback(null, [...signedIn].map(of)[0]),
+    getFirst: (callback) => callback(null, of([here.id, here])),
     remove: (_issuer, index, nameId, callback) => {
       const gone = find([index], nameId);
       if (gone) signedIn.delete(gone.id);
@@ -136,9 +138,9 @@ function signOff(req, res, next) {
     protocolBinding: 'urn:oasis:names:tc:SAML:2.0:bindings:HTTP-POST',
     signatureAlgorithm: 'rsa-sha256',
     digestAlgorithm: 'sha256',
-    sessionParticipants: participants(s),
+    sessionParticipants: participants(s, req.login),
     store,
-    clearIdPSession: (callback) => { signedIn.clear(); callback(); },
+    clearIdPSession: (callback) => { if (req.login) signedIn.delete(req.login.id); callback(); },
   })(req, res, next);
 }
 

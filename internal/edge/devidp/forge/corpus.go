@@ -105,6 +105,8 @@ func otherwiseAtSTS(class, name string) bool {
 	case "protocol":
 		return strings.HasPrefix(name, "audience ") || strings.HasPrefix(name, "destination ") || name == "two audience restrictions, we are in one" ||
 			name == "answers another request" || name == "answers no request"
+	case "encryption":
+		return name == "audience of another service provider inside"
 	case "subject":
 		return name == "confirmation answers another request"
 	}

@@ -220,7 +220,7 @@ func (l *logoutMaker) queries() {
 	l.sent("signature of another request", "saml.signature", strings.Join(parts[:3], "&")+"&"+strings.Split(other, "&")[3])
 	l.sent("not deflated", "saml.encoding", l.signQuery("SAMLRequest="+url.QueryEscape(Encode([]byte("<x/>")))))
 	l.sent("not base64", "saml.encoding", l.signQuery("SAMLRequest=%25"))
-	l.sent("a deflate bomb of 60 MB", "saml.size", l.bomb())
+	l.sent("a deflate bomb of 12 MB", "saml.size", l.bomb())
 	l.sent("signed inside as well", "saml.signature-place", func() string {
 		q, err := l.idp.RedirectQuery("SAMLRequest", l.post(), "")
 		l.fatal(err)
@@ -239,9 +239,9 @@ func (l *logoutMaker) signQuery(query string) string {
 	return signed
 }
 
-// bomb deflates 60 MB of spaces to less than what a query may hold.
+// bomb deflates 12 MB of spaces to what a query may hold.
 func (l *logoutMaker) bomb() string {
-	query, err := l.idp.RedirectQuery("SAMLRequest", []byte("<x>"+strings.Repeat(" ", 60<<20)), "")
+	query, err := l.idp.RedirectQuery("SAMLRequest", []byte("<x>"+strings.Repeat(" ", 12<<20)), "")
 	l.fatal(err)
 	return query
 }

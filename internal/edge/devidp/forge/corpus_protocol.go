@@ -76,7 +76,7 @@ func (m *maker) builtProtocol() {
 	add("response of version 3", "saml.version", func(r, _ *etree.Element) { r.CreateAttr("Version", "3.0") })
 	add("response without version", "saml.version", func(r, _ *etree.Element) { r.RemoveAttr("Version") })
 	add("ID that is no XML name", "saml.id", func(r, _ *etree.Element) { r.CreateAttr("ID", "1 2") })
-	add("not a response", "saml.shape", func(r, _ *etree.Element) { r.Tag = "LogoutResponse" })
+	add("not a response", "saml.shape", func(r, _ *etree.Element) { r.Tag = "ArtifactResponse" })
 	add("response of another namespace", "saml.shape", func(r, _ *etree.Element) { another(r, "urn:oasis:names:tc:SAML:1.0:protocol") })
 	add("text beside the assertion", "saml.shape", func(r, _ *etree.Element) { r.CreateText("x") })
 	add("no authentication statement", "saml.authn-statement", func(_, as *etree.Element) { remove(m.find(as, "./AuthnStatement")) })
