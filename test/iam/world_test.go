@@ -11,9 +11,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -251,12 +249,4 @@ func (w *world) metadata(dir string) string {
 		w.t.Fatal(err)
 	}
 	return path
-}
-
-func port(address string) string {
-	_, p, err := net.SplitHostPort(strings.TrimPrefix(strings.TrimPrefix(address, "http://"), "https://"))
-	if err != nil {
-		panic(fmt.Sprintf("%s: %v", address, err))
-	}
-	return p
 }
