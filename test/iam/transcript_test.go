@@ -92,7 +92,7 @@ type shell struct {
 }
 
 // as runs a command with the keys that an STS answer in a file holds.
-const as = `as() { local f=$1; shift; env $(python3 -c 'import json,sys; c=json.load(open(sys.argv[1])); c=c.get("Credentials",c); print("AWS_ACCESS_KEY_ID="+c["AccessKeyId"],"AWS_SECRET_ACCESS_KEY="+c["SecretAccessKey"],"AWS_SESSION_TOKEN="+c["SessionToken"])' "$f") "$@"; }` + "\n"
+const as = `as() { local k f=$1; shift; k=$(python3 -c 'import json,sys; c=json.load(open(sys.argv[1])); c=c.get("Credentials",c); print("AWS_ACCESS_KEY_ID="+c["AccessKeyId"],"AWS_SECRET_ACCESS_KEY="+c["SecretAccessKey"],"AWS_SESSION_TOKEN="+c["SessionToken"])' "$f" 2>/dev/null) && env $k "$@"; }` + "\n"
 
 func (w *world) shell(dir string, env map[string]string) *shell {
 	w.t.Helper()
@@ -124,7 +124,7 @@ func (s *shell) say(command string) string {
 	const mark = "=== end of command"
 	timer := time.AfterFunc(2*time.Minute, func() { _ = s.cmd.Process.Kill() })
 	defer timer.Stop()
-	if _, err := fmt.Fprintf(s.in, "{ %s\n} </dev/null; echo; echo '%s' $?\n", strings.TrimSpace(command), mark); err != nil {
+	if _, err := fmt.Fprintf(s.in, "{ %s\n} </dev/null; code=$?; echo; echo '%s' $code\n", strings.TrimSpace(command), mark); err != nil {
 		s.w.t.Fatal(err)
 	}
 	var out bytes.Buffer
