@@ -1,10 +1,7 @@
 package iamapi
 
 import (
-	"fmt"
-
 	"carnet.dev/carnet/internal/core/fault"
-	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/core/secret"
 	"carnet.dev/carnet/internal/protocol/awsquery"
 	"carnet.dev/carnet/internal/service/iam"
@@ -17,37 +14,26 @@ func accessKeyOperations() map[string]operation {
 	}
 }
 
-const mostAccessKeys = 2
-
-// createAccessKey answers the secret once. It is stored sealed, for the
-// signatures that it has to verify.
+// createAccessKey answers the secret once.
 func createAccessKey(c *call) ([]awsquery.Field, error) {
 	name := c.ownOr("UserName")
-	k := iam.AccessKeyRecord{ID: identity.NewIAMID("AKIA"), Account: c.caller.Account, Active: true}
-	key := secret.New(secret.Random(30).Reveal()[:40])
-	var owner string
+	var made iam.AccessKeyRecord
+	var key secret.Text
 	err := change(c, c.user(name), func(d *iam.Draft, u iam.UserRecord) (err error) {
 		if !c.face.config.StaticKeys {
 			return fault.Coded(fault.Denied, "AccessDenied", "Long-lived access keys are not issued here: the setting static_keys of this server is not allow.").
 				WithMend("use the temporary keys of a role; where old software can't, an administrator writes static_keys: allow into carnet.yaml")
 		}
-		if len(d.AccessKeys(u.Account, u.ID)) >= mostAccessKeys {
-			return quota(fmt.Sprintf("Cannot exceed quota for AccessKeysPerUser: %d", mostAccessKeys))
-		}
-		if k.Sealed, err = d.Seal(iam.SealAccessKey, k.ID, key); err != nil {
-			return err
-		}
-		k.User, k.Created, owner = u.ID, d.Now(), u.Name
+		made, key, err = d.CreateAccessKey(c.caller.Account, name)
 		detail := c.detail()
-		detail["AccessKeyId"] = k.ID
+		detail["AccessKeyId"] = made.ID
 		d.Concerns(c.arn("user", u.Path, u.Name), detail)
-		d.Put(&k)
-		return nil
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return []awsquery.Field{group("AccessKey", append(keyFields(owner, k), text("SecretAccessKey", key.Reveal()))...)}, nil
+	return []awsquery.Field{group("AccessKey", append(keyFields(name, made), text("SecretAccessKey", key.Reveal()))...)}, nil
 }
 
 func keyFields(owner string, k iam.AccessKeyRecord) []awsquery.Field {
@@ -68,38 +54,16 @@ func listAccessKeys(c *call) ([]awsquery.Field, error) {
 		func(k iam.AccessKeyRecord) []awsquery.Field { return keyFields(u.Name, k) }), nil
 }
 
-// keyOf finds an access key of a user.
-func keyOf(v *iam.View, u iam.UserRecord, id string) (iam.AccessKeyRecord, error) {
-	k, ok := v.AccessKey(id)
-	if !ok || k.Account != u.Account || k.User != u.ID {
-		return k, noSuch("The Access Key with id %s cannot be found.", id)
-	}
-	return k, nil
-}
-
 func updateAccessKey(c *call) ([]awsquery.Field, error) {
 	name, id, status := c.ownOr("UserName"), c.in.text("AccessKeyId", keyID), c.in.text("Status", keyStatus)
-	return nil, change(c, c.user(name), func(d *iam.Draft, u iam.UserRecord) error {
-		k, err := keyOf(&d.View, u, id)
-		if err != nil {
-			return err
-		}
-		k.Active = status == "Active"
-		d.Put(&k)
-		return nil
+	return nil, change(c, c.user(name), func(d *iam.Draft, _ iam.UserRecord) error {
+		return d.SetAccessKey(c.caller.Account, name, id, status == "Active")
 	})
 }
 
 func deleteAccessKey(c *call) ([]awsquery.Field, error) {
 	name, id := c.ownOr("UserName"), c.in.text("AccessKeyId", keyID)
-	return nil, change(c, c.user(name), func(d *iam.Draft, u iam.UserRecord) error {
-		k, err := keyOf(&d.View, u, id)
-		if err != nil {
-			return err
-		}
-		d.Delete(k.Ref())
-		return nil
-	})
+	return nil, change(c, c.user(name), func(d *iam.Draft, _ iam.UserRecord) error { return d.DeleteAccessKey(c.caller.Account, name, id) })
 }
 
 // accessKeyLastUsed says whose a key is. When it was used last is not kept with

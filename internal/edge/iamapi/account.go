@@ -3,7 +3,6 @@ package iamapi
 import (
 	"strconv"
 
-	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/protocol/awsquery"
 	"carnet.dev/carnet/internal/service/iam"
 )
@@ -27,26 +26,12 @@ func (c *call) account() finder[iam.AliasRecord] {
 // createAlias gives the account its alias, in place of the one that it has.
 func createAlias(c *call) ([]awsquery.Field, error) {
 	alias := c.in.text("AccountAlias", aliasText)
-	return nil, change(c, c.account(), func(d *iam.Draft, _ iam.AliasRecord) error {
-		for _, a := range c.face.config.IAM.Accounts {
-			if other, ok := d.Alias(a.ID); ok && other.Alias == alias {
-				return exists("The account alias " + alias + " already exists.")
-			}
-		}
-		d.Put(&iam.AliasRecord{Account: c.caller.Account, Alias: alias, Created: d.Now()})
-		return nil
-	})
+	return nil, change(c, c.account(), func(d *iam.Draft, _ iam.AliasRecord) error { return d.CreateAlias(c.caller.Account, alias) })
 }
 
 func deleteAlias(c *call) ([]awsquery.Field, error) {
 	alias := c.in.text("AccountAlias", aliasText)
-	return nil, change(c, c.account(), func(d *iam.Draft, r iam.AliasRecord) error {
-		if r.Alias != alias {
-			return fault.Coded(fault.NotFound, "NoSuchEntity", "The account alias "+alias+" cannot be found.")
-		}
-		d.Delete(r.Ref())
-		return nil
-	})
+	return nil, change(c, c.account(), func(d *iam.Draft, _ iam.AliasRecord) error { return d.DeleteAlias(c.caller.Account, alias) })
 }
 
 func listAliases(c *call) ([]awsquery.Field, error) {
@@ -62,14 +47,14 @@ func listAliases(c *call) ([]awsquery.Field, error) {
 	return partOfTexts("AccountAliases", p, all), nil
 }
 
-// accountSummary counts what is there. Of AWS's quotas it names those that are
-// held here.
+// accountSummary counts what is there, beside the quotas that are held here.
 func accountSummary(c *call) ([]awsquery.Field, error) {
 	_, v, err := see(c, c.account())
 	if err != nil {
 		return nil, err
 	}
 	account := c.caller.Account
+	most := c.face.config.IAM.Quotas.Most
 	versions := 0
 	for _, p := range v.ManagedPolicies(account) {
 		versions += len(p.Versions)
@@ -84,10 +69,12 @@ func accountSummary(c *call) ([]awsquery.Field, error) {
 		{"InstanceProfiles", len(v.InstanceProfiles(account))}, {"Providers", len(v.Providers(account)) + len(v.OIDCProviders(account))},
 		{"ServerCertificates", 0}, {"MFADevices", 0}, {"MFADevicesInUse", 0}, {"AccountMFAEnabled", 0},
 		{"AccountAccessKeysPresent", 0}, {"AccountPasswordPresent", 0}, {"AccountSigningCertificatesPresent", 0},
-		{"AccessKeysPerUserQuota", mostAccessKeys}, {"VersionsPerPolicyQuota", mostVersions},
+		{"AccessKeysPerUserQuota", iam.MostAccessKeys}, {"VersionsPerPolicyQuota", iam.MostVersions},
 		{"UserPolicySizeQuota", 2048}, {"GroupPolicySizeQuota", 5120}, {"RolePolicySizeQuota", 10240}, {"PolicySizeQuota", 6144},
 		{"AssumeRolePolicySizeQuota", 4096}, {"GroupsPerUserQuota", 10},
 		{"AttachedPoliciesPerUserQuota", 10}, {"AttachedPoliciesPerGroupQuota", 10}, {"AttachedPoliciesPerRoleQuota", 10},
+		{"UsersQuota", most(iam.KindUser)}, {"GroupsQuota", most(iam.KindGroup)}, {"RolesQuota", most(iam.KindRole)},
+		{"PoliciesQuota", most(iam.KindManagedPolicy)}, {"InstanceProfilesQuota", most(iam.KindInstanceProfile)},
 		{"GlobalEndpointTokenVersion", 2},
 	} {
 		entries = append(entries, [2]string{e.name, strconv.Itoa(e.n)})

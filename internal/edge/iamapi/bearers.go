@@ -1,28 +1,26 @@
 package iamapi
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
-	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/protocol/awsquery"
 	"carnet.dev/carnet/internal/service/iam"
 )
 
 // bearerKind is one of the three kinds that policies are put on.
 type bearerKind struct {
-	word      string // user, as in ARNs and texts
-	title     string // User, as in operations and parameters
-	nameRule  rule
-	quotaName string
+	kind     iam.Kind
+	word     string // user, as in ARNs and texts
+	title    string // User, as in operations and parameters
+	nameRule rule
 }
 
 func bearerKinds() []bearerKind {
 	return []bearerKind{
-		{"user", "User", anyUserName, "PoliciesPerUser"},
-		{"group", "Group", groupName, "PoliciesPerGroup"},
-		{"role", "Role", roleName, "PoliciesPerRole"},
+		{iam.KindUser, "user", "User", anyUserName},
+		{iam.KindGroup, "group", "Group", groupName},
+		{iam.KindRole, "role", "Role", roleName},
 	}
 }
 
@@ -37,8 +35,6 @@ type bearer struct {
 	boundary *iam.Policy
 	inline   []iam.Policy
 	attached []string
-	// store puts the record with these policies into a draft.
-	store func(d *iam.Draft, inline []iam.Policy, attached []string)
 }
 
 // bearerOf finds a user, group or role by name; not ok where there is none.
@@ -61,20 +57,12 @@ func (c *call) userBearer(k bearerKind, r iam.UserRecord) bearer {
 	return bearer{
 		kind: k, name: r.Name, id: string(r.ID), path: r.Path, arn: c.arn("user", r.Path, r.Name), tags: r.Tags, boundary: r.Boundary,
 		inline: r.Policies, attached: r.Attached,
-		store: func(d *iam.Draft, inline []iam.Policy, attached []string) {
-			r.Policies, r.Attached = inline, attached
-			d.Put(&r)
-		},
 	}
 }
 
 func (c *call) groupBearer(k bearerKind, r iam.GroupRecord) bearer {
 	return bearer{
 		kind: k, name: r.Name, id: r.ID, path: r.Path, arn: c.arn("group", r.Path, r.Name), inline: r.Policies, attached: r.Attached,
-		store: func(d *iam.Draft, inline []iam.Policy, attached []string) {
-			r.Policies, r.Attached = inline, attached
-			d.Put(&r)
-		},
 	}
 }
 
@@ -82,10 +70,6 @@ func (c *call) roleBearer(k bearerKind, r iam.RoleRecord) bearer {
 	return bearer{
 		kind: k, name: r.Name, id: string(r.ID), path: r.Path, arn: c.arn("role", r.Path, r.Name), tags: r.Tags, boundary: r.Boundary,
 		inline: r.Policies, attached: r.Attached,
-		store: func(d *iam.Draft, inline []iam.Policy, attached []string) {
-			r.Policies, r.Attached = inline, attached
-			d.Put(&r)
-		},
 	}
 }
 
@@ -145,20 +129,7 @@ func (k bearerKind) read(c *call) string { return c.in.text(k.title+"Name", k.na
 
 func (k bearerKind) put(c *call) ([]awsquery.Field, error) {
 	name, p := k.read(c), iam.Policy{Name: c.in.text("PolicyName", policyName), Document: c.in.text("PolicyDocument", documentText)}
-	return nil, change(c, c.bearer(k, name), func(d *iam.Draft, b bearer) error {
-		if i := b.at(p.Name); i >= 0 {
-			b.inline[i] = p
-		} else {
-			b.inline = append(b.inline, p)
-			slices.SortFunc(b.inline, func(x, y iam.Policy) int { return strings.Compare(x.Name, y.Name) })
-		}
-		b.store(d, b.inline, b.attached)
-		return nil
-	})
-}
-
-func (b bearer) at(policy string) int {
-	return slices.IndexFunc(b.inline, func(p iam.Policy) bool { return p.Name == policy })
+	return nil, change(c, c.bearer(k, name), func(d *iam.Draft, _ bearer) error { return d.PutPolicy(k.kind, c.caller.Account, name, p) })
 }
 
 func (k bearerKind) get(c *call) ([]awsquery.Field, error) {
@@ -167,7 +138,7 @@ func (k bearerKind) get(c *call) ([]awsquery.Field, error) {
 	if err != nil {
 		return nil, err
 	}
-	i := b.at(policy)
+	i := slices.IndexFunc(b.inline, func(p iam.Policy) bool { return p.Name == policy })
 	if i < 0 {
 		return nil, noSuch("The %s policy with name %s cannot be found.", k.word, policy)
 	}
@@ -178,14 +149,7 @@ func (k bearerKind) get(c *call) ([]awsquery.Field, error) {
 
 func (k bearerKind) remove(c *call) ([]awsquery.Field, error) {
 	name, policy := k.read(c), c.in.text("PolicyName", policyName)
-	return nil, change(c, c.bearer(k, name), func(d *iam.Draft, b bearer) error {
-		i := b.at(policy)
-		if i < 0 {
-			return noSuch("The %s policy with name %s cannot be found.", k.word, policy)
-		}
-		b.store(d, slices.Delete(b.inline, i, i+1), b.attached)
-		return nil
-	})
+	return nil, change(c, c.bearer(k, name), func(d *iam.Draft, _ bearer) error { return d.DeletePolicy(k.kind, c.caller.Account, name, policy) })
 }
 
 func (k bearerKind) list(c *call) ([]awsquery.Field, error) {
@@ -203,45 +167,15 @@ func (k bearerKind) list(c *call) ([]awsquery.Field, error) {
 
 func (k bearerKind) attach(c *call) ([]awsquery.Field, error) {
 	name, policy := k.read(c), c.in.text("PolicyArn", arnText)
-	return nil, change(c, c.bearer(k, name, policyARN(policy)), func(d *iam.Draft, b bearer) error {
-		if err := c.attachable(&d.View, policy); err != nil {
-			return err
-		}
-		if slices.Contains(b.attached, policy) {
-			return nil
-		}
-		const most = 10
-		if len(b.attached) >= most {
-			return quota(fmt.Sprintf("Cannot exceed quota for %s: %d", k.quotaName, most))
-		}
-		b.store(d, b.inline, append(b.attached, policy))
-		return nil
+	return nil, change(c, c.bearer(k, name, policyARN(policy)), func(d *iam.Draft, _ bearer) error {
+		return d.AttachPolicy(k.kind, c.caller.Account, name, policy)
 	})
-}
-
-// attachable holds the ARN of a policy to be attached, or to be a boundary.
-func (c *call) attachable(v *iam.View, arn string) error {
-	if err := checkPolicyARN(arn); err != nil {
-		return err
-	}
-	if _, ok := c.managedOf(v, arn); !ok {
-		return noSuch("Policy %s does not exist or is not attachable.", arn)
-	}
-	return nil
 }
 
 func (k bearerKind) detach(c *call) ([]awsquery.Field, error) {
 	name, policy := k.read(c), c.in.text("PolicyArn", arnText)
-	return nil, change(c, c.bearer(k, name, policyARN(policy)), func(d *iam.Draft, b bearer) error {
-		if err := checkPolicyARN(policy); err != nil {
-			return err
-		}
-		i := slices.Index(b.attached, policy)
-		if i < 0 {
-			return noSuch("Policy %s was not found.", policy)
-		}
-		b.store(d, b.inline, slices.Delete(b.attached, i, i+1))
-		return nil
+	return nil, change(c, c.bearer(k, name, policyARN(policy)), func(d *iam.Draft, _ bearer) error {
+		return d.DetachPolicy(k.kind, c.caller.Account, name, policy)
 	})
 }
 
@@ -267,11 +201,4 @@ func (c *call) attachedTo(v *iam.View, b bearer, prefix string) []managed {
 		}
 	}
 	return out
-}
-
-func checkPolicyARN(arn string) error {
-	if fields := strings.SplitN(arn, ":", 6); len(fields) != 6 || fields[0] != "arn" || fields[2] != "iam" || !strings.HasPrefix(fields[5], "policy/") {
-		return fault.Coded(fault.Invalid, "InvalidInput", "ARN "+clip(arn)+" is not valid.")
-	}
-	return nil
 }

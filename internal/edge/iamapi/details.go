@@ -35,9 +35,9 @@ func authorizationDetails(c *call) ([]awsquery.Field, error) {
 			all = append(all, detail{b.kind.title + "DetailList", b.kind.word + "/" + b.name, func() []awsquery.Field { return c.bearerDetail(v, b) }})
 		}
 	}
-	u := c.usage(v)
+	u := v.PolicyUsage(c.caller.Account)
 	for _, m := range c.allPolicies(v, "All") {
-		if m.aws && (!wanted("AWSManagedPolicy") || u.attached[m.arn]+u.boundaries[m.arn] == 0) || !m.aws && !wanted("LocalManagedPolicy") {
+		if m.aws && (!wanted("AWSManagedPolicy") || u[m.arn] == (iam.Usage{})) || !m.aws && !wanted("LocalManagedPolicy") {
 			continue
 		}
 		all = append(all, detail{"Policies", "policy/" + m.arn, func() []awsquery.Field { return policyDetail(m, u) }})
@@ -61,7 +61,7 @@ func (c *call) bearerDetail(v *iam.View, b bearer) []awsquery.Field {
 	case "user":
 		u, _ := v.User(c.caller.Account, b.name)
 		var groups []string
-		for _, g := range groupsOf(v, u) {
+		for _, g := range v.GroupsOf(u) {
 			groups = append(groups, g.Name)
 		}
 		more := []awsquery.Field{inline, awsquery.Texts("GroupList", groups), attached, tagFields(u.Tags)}

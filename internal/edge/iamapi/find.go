@@ -1,7 +1,6 @@
 package iamapi
 
 import (
-	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/service/iam"
 )
 
@@ -64,13 +63,3 @@ func (c *call) detail() map[string]string {
 	}
 	return out
 }
-
-func exists(text string) error { return fault.Coded(fault.Conflict, "EntityAlreadyExists", text) }
-
-func deleteConflict(text string) error {
-	return fault.Coded(fault.Conflict, "DeleteConflict", "Cannot delete entity, must "+text)
-}
-
-func invalidInput(text string) error { return fault.Coded(fault.Invalid, "InvalidInput", text) }
-
-func quota(text string) error { return fault.Coded(fault.TooLarge, "LimitExceeded", text) }

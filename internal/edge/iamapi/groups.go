@@ -1,10 +1,6 @@
 package iamapi
 
 import (
-	"fmt"
-	"slices"
-
-	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/protocol/awsquery"
 	"carnet.dev/carnet/internal/service/iam"
 )
@@ -40,22 +36,16 @@ func (c *call) groupFields(g iam.GroupRecord) []awsquery.Field {
 }
 
 func createGroup(c *call) ([]awsquery.Field, error) {
-	g := iam.GroupRecord{
-		ID: identity.NewIAMID("AGPA"), Account: c.caller.Account, Path: c.in.or("Path", pathText, "/"), Name: c.in.text("GroupName", groupName),
-	}
-	arn := c.arn("group", g.Path, g.Name)
-	err := change(c, func(v *iam.View) (struct{}, string, error) { return struct{}{}, arn, c.may(arn) }, func(d *iam.Draft, _ struct{}) error {
-		if d.Taken(g.Ref()) {
-			return exists("Group with name " + g.Name + " already exists.")
-		}
-		g.Created = d.Now()
-		d.Put(&g)
-		return nil
+	g := iam.GroupRecord{Account: c.caller.Account, Path: c.in.or("Path", pathText, "/"), Name: c.in.text("GroupName", groupName)}
+	var made iam.GroupRecord
+	err := change(c, c.created(c.arn("group", g.Path, g.Name), "", nil), func(d *iam.Draft, _ struct{}) (err error) {
+		made, err = d.CreateGroup(g)
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return []awsquery.Field{group("Group", c.groupFields(g)...)}, nil
+	return []awsquery.Field{group("Group", c.groupFields(made)...)}, nil
 }
 
 func getGroup(c *call) ([]awsquery.Field, error) {
@@ -64,12 +54,8 @@ func getGroup(c *call) ([]awsquery.Field, error) {
 	if err != nil {
 		return nil, err
 	}
-	users := part("Users", p, membersOf(v, g), func(u iam.UserRecord) string { return u.Name }, c.userFields)
+	users := part("Users", p, v.Members(g), func(u iam.UserRecord) string { return u.Name }, c.userFields)
 	return append([]awsquery.Field{group("Group", c.groupFields(g)...)}, users...), nil
-}
-
-func membersOf(v *iam.View, g iam.GroupRecord) []iam.UserRecord {
-	return slices.DeleteFunc(v.Users(g.Account), func(u iam.UserRecord) bool { return !slices.Contains(u.Groups, g.ID) })
 }
 
 func listGroups(c *call) ([]awsquery.Field, error) {
@@ -92,71 +78,28 @@ func updateGroup(c *call) ([]awsquery.Field, error) {
 			err = c.may(c.arn("group", or(newPath, g.Path), or(newName, g.Name)))
 		}
 		return g, arn, err
-	}, func(d *iam.Draft, g iam.GroupRecord) error {
-		old := g.Ref()
-		g.Name, g.Path = or(newName, g.Name), or(newPath, g.Path)
-		if old != g.Ref() {
-			if d.Taken(g.Ref()) {
-				return exists("Group with name " + g.Name + " already exists.")
-			}
-			d.Delete(old)
-		}
-		d.Put(&g)
-		return nil
+	}, func(d *iam.Draft, _ iam.GroupRecord) error {
+		return d.UpdateGroup(c.caller.Account, name, newName, newPath)
 	})
 }
 
 func deleteGroup(c *call) ([]awsquery.Field, error) {
 	name := c.in.text("GroupName", groupName)
-	return nil, change(c, c.userGroup(name), func(d *iam.Draft, g iam.GroupRecord) error {
-		switch {
-		case len(membersOf(&d.View, g)) > 0:
-			return deleteConflict("remove users from group first.")
-		case len(g.Policies) > 0:
-			return deleteConflict("delete policies first.")
-		case len(g.Attached) > 0:
-			return deleteConflict("detach all policies first.")
-		}
-		d.Delete(g.Ref())
-		return nil
-	})
+	return nil, change(c, c.userGroup(name), func(d *iam.Draft, _ iam.GroupRecord) error { return d.DeleteGroup(c.caller.Account, name) })
 }
 
 // addUserToGroup and removeUserFromGroup are asked on the group alone, as AWS
 // does (Service Authorization Reference).
 func addUserToGroup(c *call) ([]awsquery.Field, error) {
 	name, member := c.in.text("GroupName", groupName), c.in.text("UserName", anyUserName)
-	return nil, change(c, c.userGroup(name), func(d *iam.Draft, g iam.GroupRecord) error {
-		u, ok := d.User(g.Account, member)
-		if !ok {
-			return missing("user", member)
-		}
-		if slices.Contains(u.Groups, g.ID) {
-			return nil
-		}
-		const most = 10
-		if len(u.Groups) >= most {
-			return quota(fmt.Sprintf("Cannot exceed quota for GroupsPerUser: %d", most))
-		}
-		u.Groups = append(u.Groups, g.ID)
-		d.Put(&u)
-		return nil
+	return nil, change(c, c.userGroup(name), func(d *iam.Draft, _ iam.GroupRecord) error {
+		return d.AddUserToGroup(c.caller.Account, name, member)
 	})
 }
 
 func removeUserFromGroup(c *call) ([]awsquery.Field, error) {
 	name, member := c.in.text("GroupName", groupName), c.in.text("UserName", anyUserName)
-	return nil, change(c, c.userGroup(name), func(d *iam.Draft, g iam.GroupRecord) error {
-		u, ok := d.User(g.Account, member)
-		if !ok {
-			return missing("user", member)
-		}
-		i := slices.Index(u.Groups, g.ID)
-		if i < 0 {
-			return noSuch("The user with name %s is not in group %s.", member, g.Name)
-		}
-		u.Groups = slices.Delete(u.Groups, i, i+1)
-		d.Put(&u)
-		return nil
+	return nil, change(c, c.userGroup(name), func(d *iam.Draft, _ iam.GroupRecord) error {
+		return d.RemoveUserFromGroup(c.caller.Account, name, member)
 	})
 }

@@ -23,7 +23,7 @@ type managed struct {
 func (c *call) ownPolicy(r iam.ManagedPolicyRecord) managed {
 	return managed{
 		arn: c.arn("policy", r.Path, r.Name), id: r.ID, path: r.Path, name: r.Name, description: r.Description,
-		versions: r.Versions, inForce: r.Default, tags: r.Tags, created: r.Created, updated: r.Updated, record: r,
+		versions: r.Versions, inForce: r.Default, tags: r.Tags, created: r.Created, updated: r.Updated,
 	}
 }
 
@@ -65,28 +65,14 @@ func (m managed) version(id string) (iam.PolicyVersion, bool) {
 	return m.versions[i], true
 }
 
-// usage counts by ARN how many users, groups and roles have a managed policy
-// attached, and how many have it as their boundary.
-type usage struct{ attached, boundaries map[string]int }
-
-func (c *call) usage(v *iam.View) usage {
-	u := usage{map[string]int{}, map[string]int{}}
-	for _, b := range c.bearers(v) {
-		for _, arn := range b.attached {
-			u.attached[arn]++
-		}
-		if b.boundary != nil {
-			u.boundaries[b.boundary.ARN]++
-		}
-	}
-	return u
-}
+// usage counts by ARN who has a managed policy.
+type usage = map[string]iam.Usage
 
 // fields writes a policy without its description and tags, as lists do.
 func (m managed) fields(u usage) []awsquery.Field {
 	return []awsquery.Field{
 		text("PolicyName", m.name), text("PolicyId", m.id), text("Arn", m.arn), text("Path", m.path), text("DefaultVersionId", m.inForce),
-		count("AttachmentCount", u.attached[m.arn]), count("PermissionsBoundaryUsageCount", u.boundaries[m.arn]),
+		count("AttachmentCount", u[m.arn].Attached), count("PermissionsBoundaryUsageCount", u[m.arn].Boundaries),
 		truth("IsAttachable", true), when("CreateDate", m.created), when("UpdateDate", m.updated),
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"carnet.dev/carnet/internal/core/fault"
-	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/protocol/awsquery"
 	"carnet.dev/carnet/internal/service/iam"
 )
@@ -24,7 +23,7 @@ func policyOperations() map[string]operation {
 // policy gives the finder of a managed policy by ARN, the account's or AWS's.
 func (c *call) policy(arn string, keys ...[]key) finder[managed] {
 	return func(v *iam.View) (managed, string, error) {
-		if err := checkPolicyARN(arn); err != nil {
+		if err := iam.CheckPolicyARN(arn); err != nil {
 			return managed{}, arn, err
 		}
 		m, ok := c.managedOf(v, arn)
@@ -49,26 +48,19 @@ func (c *call) ownedPolicy(arn string, keys ...[]key) finder[managed] {
 
 func createPolicy(c *call) ([]awsquery.Field, error) {
 	r := iam.ManagedPolicyRecord{
-		ID: identity.NewIAMID("ANPA"), Account: c.caller.Account, Path: c.in.or("Path", policyPath, "/"), Name: c.in.text("PolicyName", policyName),
-		Description: c.in.or("Description", description, ""), Tags: c.in.tags("Tags"), Default: "v1", Next: 2,
+		Account: c.caller.Account, Path: c.in.or("Path", policyPath, "/"), Name: c.in.text("PolicyName", policyName),
+		Description: c.in.or("Description", description, ""), Tags: c.in.tags("Tags"),
 	}
-	text := c.in.text("PolicyDocument", documentText)
-	arn := c.arn("policy", r.Path, r.Name)
-	err := change(c, func(v *iam.View) (struct{}, string, error) {
-		return struct{}{}, arn, c.may(arn, requestTags(r.Tags))
-	}, func(d *iam.Draft, _ struct{}) error {
-		if d.Taken(r.Ref()) {
-			return exists("A policy called " + r.Name + " already exists. Duplicate names are not allowed.")
-		}
-		r.Created, r.Updated = d.Now(), d.Now()
-		r.Versions = []iam.PolicyVersion{{ID: "v1", Document: text, Created: d.Now()}}
-		d.Put(&r)
-		return nil
+	document := c.in.text("PolicyDocument", documentText)
+	var made iam.ManagedPolicyRecord
+	err := change(c, c.created(c.arn("policy", r.Path, r.Name), "iam:TagPolicy", r.Tags), func(d *iam.Draft, _ struct{}) (err error) {
+		made, err = d.CreatePolicy(r, document)
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return []awsquery.Field{c.ownPolicy(r).whole(usage{})}, nil
+	return []awsquery.Field{c.ownPolicy(made).whole(usage{})}, nil
 }
 
 func getPolicy(c *call) ([]awsquery.Field, error) {
@@ -77,7 +69,7 @@ func getPolicy(c *call) ([]awsquery.Field, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []awsquery.Field{m.whole(c.usage(v))}, nil
+	return []awsquery.Field{m.whole(v.PolicyUsage(c.caller.Account))}, nil
 }
 
 func listPolicies(c *call) ([]awsquery.Field, error) {
@@ -95,9 +87,9 @@ func listPolicies(c *call) ([]awsquery.Field, error) {
 	if err != nil {
 		return nil, err
 	}
-	u := c.usage(v)
+	u := v.PolicyUsage(c.caller.Account)
 	keep := func(m managed) bool {
-		permissions, boundaries := u.attached[m.arn], u.boundaries[m.arn]
+		permissions, boundaries := u[m.arn].Attached, u[m.arn].Boundaries
 		return strings.HasPrefix(m.path, prefix) &&
 			(!attached || permissions+boundaries > 0) &&
 			(!usedGiven || used == "PermissionsPolicy" && permissions > 0 || used == "PermissionsBoundary" && boundaries > 0)
@@ -122,50 +114,22 @@ func (c *call) allPolicies(v *iam.View, scope string) []managed {
 
 func deletePolicy(c *call) ([]awsquery.Field, error) {
 	arn := c.in.text("PolicyArn", arnText)
-	return nil, change(c, c.ownedPolicy(arn), func(d *iam.Draft, m managed) error {
-		u := c.usage(&d.View)
-		switch {
-		case u.attached[arn]+u.boundaries[arn] > 0:
-			return fault.Coded(fault.Conflict, "DeleteConflict", "Cannot delete a policy attached to entities.")
-		case len(m.versions) > 1:
-			return fault.Coded(fault.Conflict, "DeleteConflict",
-				"This policy has more than one version. Before you delete a policy, you must delete the policy's versions. The default version is deleted with the policy.")
-		}
-		d.Delete(m.record.Ref())
-		return nil
-	})
+	return nil, change(c, c.ownedPolicy(arn), func(d *iam.Draft, _ managed) error { return d.DeleteManagedPolicy(c.caller.Account, arn) })
 }
-
-const mostVersions = 5
 
 func createVersion(c *call) ([]awsquery.Field, error) {
 	arn, document := c.in.text("PolicyArn", arnText), c.in.text("PolicyDocument", documentText)
 	inForce, _ := c.in.flag("SetAsDefault")
 	var made managed
-	err := change(c, c.ownedPolicy(arn), func(d *iam.Draft, m managed) error {
-		r := m.record
-		if len(r.Versions) >= mostVersions {
-			return quota(fmt.Sprintf("A managed policy can have up to %d versions. Before you create a new version, you must delete an existing version.", mostVersions))
-		}
-		id := fmt.Sprintf("v%d", r.Next)
-		r.Next++
-		r.Versions = append(r.Versions, iam.PolicyVersion{ID: id, Document: document, Created: d.Now()})
-		r.Updated = d.Now()
-		if inForce {
-			r.Default = id
-		}
-		d.Put(&r)
+	err := change(c, c.ownedPolicy(arn), func(d *iam.Draft, _ managed) error {
+		r, err := d.CreatePolicyVersion(c.caller.Account, arn, document, inForce)
 		made = c.ownPolicy(r)
-		return nil
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	return []awsquery.Field{group("PolicyVersion", made.versionFields(made.versions[len(made.versions)-1])...)}, nil
-}
-
-func noVersion(arn, id string) error {
-	return noSuch("Policy %s version %s does not exist or is not attachable.", arn, id)
 }
 
 func getVersion(c *call) ([]awsquery.Field, error) {
@@ -176,7 +140,7 @@ func getVersion(c *call) ([]awsquery.Field, error) {
 	}
 	version, ok := m.version(id)
 	if !ok {
-		return nil, noVersion(arn, id)
+		return nil, iam.NoVersion(arn, id)
 	}
 	return []awsquery.Field{group("PolicyVersion", append(m.versionFields(version), document("Document", version.Document))...)}, nil
 }
@@ -196,32 +160,12 @@ func listVersions(c *call) ([]awsquery.Field, error) {
 
 func deleteVersion(c *call) ([]awsquery.Field, error) {
 	arn, id := c.in.text("PolicyArn", arnText), c.in.text("VersionId", versionID)
-	return nil, change(c, c.ownedPolicy(arn), func(d *iam.Draft, m managed) error {
-		r := m.record
-		if _, ok := m.version(id); !ok {
-			return noVersion(arn, id)
-		}
-		if r.Default == id {
-			return fault.Coded(fault.Conflict, "DeleteConflict", "Cannot delete the default version of a policy.")
-		}
-		r.Versions = slices.DeleteFunc(slices.Clone(r.Versions), func(v iam.PolicyVersion) bool { return v.ID == id })
-		r.Updated = d.Now()
-		d.Put(&r)
-		return nil
-	})
+	return nil, change(c, c.ownedPolicy(arn), func(d *iam.Draft, _ managed) error { return d.DeletePolicyVersion(c.caller.Account, arn, id) })
 }
 
 func setDefaultVersion(c *call) ([]awsquery.Field, error) {
 	arn, id := c.in.text("PolicyArn", arnText), c.in.text("VersionId", versionID)
-	return nil, change(c, c.ownedPolicy(arn), func(d *iam.Draft, m managed) error {
-		if _, ok := m.version(id); !ok {
-			return noVersion(arn, id)
-		}
-		r := m.record
-		r.Default, r.Updated = id, d.Now()
-		d.Put(&r)
-		return nil
-	})
+	return nil, change(c, c.ownedPolicy(arn), func(d *iam.Draft, _ managed) error { return d.SetDefaultPolicyVersion(c.caller.Account, arn, id) })
 }
 
 // listEntities lists who has a policy, over users, groups and roles in one
@@ -259,21 +203,15 @@ func listEntities(c *call) ([]awsquery.Field, error) {
 
 func tagPolicy(c *call) ([]awsquery.Field, error) {
 	arn, tags := c.in.text("PolicyArn", arnText), c.in.tags("Tags")
-	return nil, change(c, c.ownedPolicy(arn, requestTags(tags)), func(d *iam.Draft, m managed) (err error) {
-		r := m.record
-		r.Tags, err = tagged(r.Tags, tags, "TagsPerPolicy")
-		d.Put(&r)
-		return err
+	return nil, change(c, c.ownedPolicy(arn, requestTags(tags)), func(d *iam.Draft, _ managed) error {
+		return d.TagPolicy(c.caller.Account, arn, tags)
 	})
 }
 
 func untagPolicy(c *call) ([]awsquery.Field, error) {
 	arn, names := c.in.text("PolicyArn", arnText), c.in.texts("TagKeys", tagKey, 0, 50)
-	return nil, change(c, c.ownedPolicy(arn, tagKeys(names)), func(d *iam.Draft, m managed) error {
-		r := m.record
-		r.Tags = untagged(r.Tags, names)
-		d.Put(&r)
-		return nil
+	return nil, change(c, c.ownedPolicy(arn, tagKeys(names)), func(d *iam.Draft, _ managed) error {
+		return d.UntagPolicy(c.caller.Account, arn, names)
 	})
 }
 

@@ -221,7 +221,7 @@ func putRolePolicy(c *call) ([]awsquery.Field, error) {
 	if err := c.in.err(); err != nil {
 		return nil, err
 	}
-	return nil, c.editRolePolicies(name, func(d *iam.Draft) error { return d.PutRolePolicy(c.caller.Account, name, p) })
+	return nil, c.editRolePolicies(name, func(d *iam.Draft) error { return d.PutPolicy(iam.KindRole, c.caller.Account, name, p) })
 }
 
 func getRolePolicy(c *call) ([]awsquery.Field, error) {
@@ -267,7 +267,7 @@ func deleteRolePolicy(c *call) ([]awsquery.Field, error) {
 	if err := c.in.err(); err != nil {
 		return nil, err
 	}
-	return nil, c.editRolePolicies(name, func(d *iam.Draft) error { return d.DeleteRolePolicy(c.caller.Account, name, unwanted) })
+	return nil, c.editRolePolicies(name, func(d *iam.Draft) error { return d.DeletePolicy(iam.KindRole, c.caller.Account, name, unwanted) })
 }
 
 func tagRole(c *call) ([]awsquery.Field, error) {

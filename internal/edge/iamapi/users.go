@@ -1,12 +1,10 @@
 package iamapi
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
 	"carnet.dev/carnet/internal/core/fault"
-	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/protocol/awsquery"
 	"carnet.dev/carnet/internal/service/access"
 	"carnet.dev/carnet/internal/service/iam"
@@ -64,34 +62,33 @@ func (c *call) wholeUser(u iam.UserRecord) awsquery.Field {
 }
 
 func createUser(c *call) ([]awsquery.Field, error) {
-	u := iam.UserRecord{
-		ID: identity.NewUserID(), Account: c.caller.Account, Path: c.in.or("Path", pathText, "/"), Name: c.in.text("UserName", userName),
-		Tags: c.in.tags("Tags"),
-	}
+	u := iam.UserRecord{Account: c.caller.Account, Path: c.in.or("Path", pathText, "/"), Name: c.in.text("UserName", userName), Tags: c.in.tags("Tags")}
 	boundary, bounded := c.in.maybe("PermissionsBoundary", arnText)
 	if bounded {
-		u.Boundary = boundaryPolicy(boundary)
+		u.Boundary = iam.BoundaryOf(boundary)
 	}
-	arn := c.arn("user", u.Path, u.Name)
-	err := change(c, func(v *iam.View) (struct{}, string, error) {
-		return struct{}{}, arn, c.may(arn, requestTags(u.Tags), boundaryOf(boundary))
-	}, func(d *iam.Draft, _ struct{}) error {
-		if d.Taken(u.Ref()) {
-			return exists("User with name " + u.Name + " already exists.")
-		}
-		if bounded {
-			if err := c.attachable(&d.View, boundary); err != nil {
-				return err
-			}
-		}
-		u.Created = d.Now()
-		d.Put(&u)
-		return nil
+	find := c.created(c.arn("user", u.Path, u.Name), "iam:TagUser", u.Tags, boundaryOf(boundary))
+	var made iam.UserRecord
+	err := change(c, find, func(d *iam.Draft, _ struct{}) (err error) {
+		made, err = d.CreateUser(u)
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return []awsquery.Field{c.wholeUser(u)}, nil
+	return []awsquery.Field{c.wholeUser(made)}, nil
+}
+
+// created gives the finder of what a call makes: whoever tags it must be
+// allowed to tag, too (IAM User Guide, "Tags for IAM resources").
+func (c *call) created(arn, tagging string, tags map[string]string, keys ...[]key) finder[struct{}] {
+	return func(*iam.View) (none struct{}, _ string, err error) {
+		all := append([][]key{requestTags(tags)}, keys...)
+		if err = c.may(arn, all...); err == nil && len(tags) > 0 {
+			err = c.mayDo(tagging, arn, all...)
+		}
+		return none, arn, err
+	}
 }
 
 func getUser(c *call) ([]awsquery.Field, error) {
@@ -142,17 +139,8 @@ func updateUser(c *call) ([]awsquery.Field, error) {
 			err = c.may(c.arn("user", or(newPath, u.Path), or(newName, u.Name)), resourceTags(u.Tags))
 		}
 		return u, arn, err
-	}, func(d *iam.Draft, u iam.UserRecord) error {
-		old := u.Ref()
-		u.Name, u.Path = or(newName, u.Name), or(newPath, u.Path)
-		if old != u.Ref() {
-			if d.Taken(u.Ref()) {
-				return exists("User with name " + u.Name + " already exists.")
-			}
-			d.Delete(old)
-		}
-		d.Put(&u)
-		return nil
+	}, func(d *iam.Draft, _ iam.UserRecord) error {
+		return d.UpdateUser(c.caller.Account, name, newName, newPath)
 	})
 }
 
@@ -165,71 +153,20 @@ func or(given, otherwise string) string {
 
 func deleteUser(c *call) ([]awsquery.Field, error) {
 	name := c.in.text("UserName", anyUserName)
-	return nil, change(c, c.user(name), func(d *iam.Draft, u iam.UserRecord) error {
-		switch {
-		case len(d.AccessKeys(u.Account, u.ID)) > 0:
-			return deleteConflict("delete access keys first.")
-		case len(u.Groups) > 0:
-			return deleteConflict("remove users from group first.")
-		case len(u.Policies) > 0:
-			return deleteConflict("delete policies first.")
-		case len(u.Attached) > 0:
-			return deleteConflict("detach all policies first.")
-		}
-		d.Delete(u.Ref())
-		return nil
-	})
+	return nil, change(c, c.user(name), func(d *iam.Draft, _ iam.UserRecord) error { return d.DeleteUser(c.caller.Account, name) })
 }
 
 func tagUser(c *call) ([]awsquery.Field, error) {
 	name, tags := c.in.text("UserName", anyUserName), c.in.tags("Tags")
-	return nil, change(c, c.user(name, requestTags(tags)), func(d *iam.Draft, u iam.UserRecord) (err error) {
-		u.Tags, err = tagged(u.Tags, tags, "TagsPerUser")
-		d.Put(&u)
-		return err
+	return nil, change(c, c.user(name, requestTags(tags)), func(d *iam.Draft, _ iam.UserRecord) error {
+		return d.TagUser(c.caller.Account, name, tags)
 	})
-}
-
-// tagged gives tags with others set. Keys are told apart with letter case
-// folded: a tag replaces the one that differs in case alone.
-func tagged(old, set map[string]string, quotaName string) (map[string]string, error) {
-	out := map[string]string{}
-	for k, v := range old {
-		replaced := false
-		for n := range set {
-			replaced = replaced || strings.EqualFold(k, n)
-		}
-		if !replaced {
-			out[k] = v
-		}
-	}
-	for k, v := range set {
-		out[k] = v
-	}
-	const most = 50
-	if len(out) > most {
-		return nil, quota(fmt.Sprintf("Cannot exceed quota for %s: %d", quotaName, most))
-	}
-	return out, nil
-}
-
-// untagged gives tags without those of the named keys.
-func untagged(old map[string]string, keys []string) map[string]string {
-	out := map[string]string{}
-	for k, v := range old {
-		if !slices.ContainsFunc(keys, func(n string) bool { return strings.EqualFold(k, n) }) {
-			out[k] = v
-		}
-	}
-	return out
 }
 
 func untagUser(c *call) ([]awsquery.Field, error) {
 	name, names := c.in.text("UserName", anyUserName), c.in.texts("TagKeys", tagKey, 0, 50)
-	return nil, change(c, c.user(name, tagKeys(names)), func(d *iam.Draft, u iam.UserRecord) error {
-		u.Tags = untagged(u.Tags, names)
-		d.Put(&u)
-		return nil
+	return nil, change(c, c.user(name, tagKeys(names)), func(d *iam.Draft, _ iam.UserRecord) error {
+		return d.UntagUser(c.caller.Account, name, names)
 	})
 }
 
@@ -244,26 +181,14 @@ func listUserTags(c *call) ([]awsquery.Field, error) {
 
 func putUserBoundary(c *call) ([]awsquery.Field, error) {
 	name, boundary := c.in.text("UserName", anyUserName), c.in.text("PermissionsBoundary", arnText)
-	return nil, change(c, c.user(name, boundaryOf(boundary)), func(d *iam.Draft, u iam.UserRecord) error {
-		if err := c.attachable(&d.View, boundary); err != nil {
-			return err
-		}
-		u.Boundary = boundaryPolicy(boundary)
-		d.Put(&u)
-		return nil
+	return nil, change(c, c.user(name, boundaryOf(boundary)), func(d *iam.Draft, _ iam.UserRecord) error {
+		return d.SetUserBoundary(c.caller.Account, name, boundary)
 	})
 }
 
 func deleteUserBoundary(c *call) ([]awsquery.Field, error) {
 	name := c.in.text("UserName", anyUserName)
-	return nil, change(c, c.user(name), func(d *iam.Draft, u iam.UserRecord) error {
-		if u.Boundary == nil {
-			return noSuch("The user with name %s has no permissions boundary.", u.Name)
-		}
-		u.Boundary = nil
-		d.Put(&u)
-		return nil
-	})
+	return nil, change(c, c.user(name), func(d *iam.Draft, _ iam.UserRecord) error { return d.SetUserBoundary(c.caller.Account, name, "") })
 }
 
 func listGroupsForUser(c *call) ([]awsquery.Field, error) {
@@ -272,20 +197,5 @@ func listGroupsForUser(c *call) ([]awsquery.Field, error) {
 	if err != nil {
 		return nil, err
 	}
-	return part("Groups", p, groupsOf(v, u), func(g iam.GroupRecord) string { return g.Name }, c.groupFields), nil
-}
-
-func groupsOf(v *iam.View, u iam.UserRecord) []iam.GroupRecord {
-	var out []iam.GroupRecord
-	for _, id := range u.Groups {
-		if g, ok := v.GroupByID(u.Account, id); ok {
-			out = append(out, g)
-		}
-	}
-	return out
-}
-
-// boundaryPolicy is a managed policy as a permissions boundary.
-func boundaryPolicy(arn string) *iam.Policy {
-	return &iam.Policy{Name: arn[strings.LastIndexByte(arn, '/')+1:], ARN: arn}
+	return part("Groups", p, v.GroupsOf(u), func(g iam.GroupRecord) string { return g.Name }, c.groupFields), nil
 }

@@ -32,6 +32,7 @@ func (s *Service) EnsureAdministratorRoles(ctx context.Context) error {
 			if administers(&d.View, a.ID) { // another server was quicker
 				return nil
 			}
+			d.own = true
 			d.Put(&RoleRecord{
 				ID: identity.NewRoleID(), Account: a.ID, Path: "/", Name: AdministratorRole,
 				Description: "Administers this account's IAM. Carnet makes it and issues its keys to administrators.",

@@ -19,6 +19,8 @@ type Draft struct {
 	detail map[string]string
 	// was holds what each touched Ref was in the store: nil for nothing.
 	was map[Ref]Record
+	// own lets AdministratorRole be changed: by Carnet itself.
+	own bool
 }
 
 func (s *Service) draft(v *View) *Draft {

@@ -43,6 +43,9 @@ func (s *Service) Edit(ctx context.Context, e event.Event, fn func(*Draft) error
 		if err := fn(d); err != nil {
 			return err
 		}
+		if err := d.leavesAdministrator(); err != nil {
+			return err
+		}
 		done := d.describe(e)
 		err := s.commit(ctx, d.change(), func(ctx context.Context) error { return s.record(ctx, done) })
 		if !errors.Is(err, errChanged) {

@@ -90,14 +90,30 @@ func (d *Draft) changeRole(account, name string, change func(*RoleRecord) error)
 		return r, noRole(name)
 	}
 	if r.Name == AdministratorRole {
-		return r, fault.Coded(fault.Denied, "UnmodifiableEntity",
-			"Cannot perform the operation on the protected role '"+r.Name+"' - this role is only modifiable by Carnet")
+		return r, protected()
 	}
 	if err := change(&r); err != nil {
 		return r, err
 	}
 	d.Put(&r)
 	return r, nil
+}
+
+// protected is the answer to a change of AdministratorRole.
+func protected() error {
+	return fault.Coded(fault.Denied, "UnmodifiableEntity",
+		"Cannot perform the operation on the protected role '"+AdministratorRole+"' - this role is only modifiable by Carnet")
+}
+
+// leavesAdministrator refuses an edit that touched AdministratorRole, whichever
+// way it went.
+func (d *Draft) leavesAdministrator() error {
+	for ref := range d.over {
+		if !d.own && ref.Kind == KindRole && ref.Key == AdministratorRole {
+			return protected()
+		}
+	}
+	return nil
 }
 
 func noRole(name string) error { return gone("The role with name %s cannot be found.", name) }
@@ -123,16 +139,6 @@ func (d *Draft) UpdateAssumeRolePolicy(account, name, document string) error {
 	return err
 }
 
-// PutRolePolicy writes an inline policy. Errors: MalformedPolicyDocument,
-// LimitExceeded.
-func (d *Draft) PutRolePolicy(account, name string, p Policy) error {
-	_, err := d.changeRole(account, name, func(r *RoleRecord) error {
-		r.Policies = putPolicy(r.Policies, p)
-		return nil
-	})
-	return err
-}
-
 // putPolicy writes a policy into a list that is kept in the order of names.
 func putPolicy(list []Policy, p Policy) []Policy {
 	i, found := slices.BinarySearchFunc(list, p.Name, func(have Policy, name string) int { return strings.Compare(have.Name, name) })
@@ -141,19 +147,6 @@ func putPolicy(list []Policy, p Policy) []Policy {
 		return list
 	}
 	return slices.Insert(list, i, p)
-}
-
-// DeleteRolePolicy takes an inline policy off. Errors: NoSuchEntity.
-func (d *Draft) DeleteRolePolicy(account, name, policyName string) error {
-	_, err := d.changeRole(account, name, func(r *RoleRecord) error {
-		i := slices.IndexFunc(r.Policies, func(p Policy) bool { return p.Name == policyName })
-		if i < 0 {
-			return gone("The role policy with name %s cannot be found.", policyName)
-		}
-		r.Policies = slices.Delete(r.Policies, i, i+1)
-		return nil
-	})
-	return err
 }
 
 // TagRole sets tags. Errors: LimitExceeded.
