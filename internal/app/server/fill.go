@@ -15,9 +15,9 @@ import (
 	"carnet.dev/carnet/internal/service/iam"
 )
 
-// ReplaceIdP makes p the only identity provider of its name: for development,
-// where its address changes with the ports. One that says the same stays, and
-// with it its people.
+// ReplaceIdP enters p, or gives the one of its name p's metadata: for
+// development, where its address changes with the ports. People and settings
+// stay.
 func (srv *Server) ReplaceIdP(ctx context.Context, p federation.IdP) error {
 	for _, old := range srv.federation.List() {
 		if old.Name != p.Name {
@@ -26,9 +26,9 @@ func (srv *Server) ReplaceIdP(ctx context.Context, p federation.IdP) error {
 		if bytes.Equal(old.Metadata, p.Metadata) {
 			return nil
 		}
-		if err := srv.federation.Remove(ctx, old.ID); err != nil {
-			return err
-		}
+		old.Metadata = p.Metadata
+		_, err := srv.federation.Update(ctx, old)
+		return err
 	}
 	_, err := srv.federation.Add(ctx, p)
 	return err

@@ -13,7 +13,7 @@ import (
 // identityMetadata reads an identity provider's metadata from a file or, by the
 // guarded client, from an address that an administrator has typed.
 func identityMetadata(ctx context.Context, c *config.Config, place string) ([]byte, error) {
-	if !strings.HasPrefix(place, "https://") && !strings.HasPrefix(place, "http://") {
+	if !isAddress(place) {
 		xml, err := os.ReadFile(place)
 		if err != nil {
 			return nil, fault.Wrap(err, fault.Invalid, "cannot read the metadata file "+place).WithMend("name a file or an https address with --metadata")
@@ -39,4 +39,9 @@ func guarded(c *config.Config, more ...string) (*egress.Client, error) {
 		return nil, err
 	}
 	return egress.New(egress.Config{Allow: allow}), nil
+}
+
+// isAddress reports whether a text names a place on the web, not a file.
+func isAddress(text string) bool {
+	return strings.HasPrefix(text, "https://") || strings.HasPrefix(text, "http://")
 }

@@ -116,8 +116,12 @@ func (s *state) open(ctx context.Context, development bool, id string) error {
 	}
 	s.once = onceonly.New(sqlonceonly.Store{DB: s.db}, mostOnceIDs, s.now)
 	s.directory = sqldirectory.On(s.db, s.now)
+	client, err := guarded(s.config)
+	if err != nil {
+		return err
+	}
 	s.federation, err = federation.New(ctx, federation.Config{
-		Store: sqlfederation.Store{DB: s.db}, Installations: sqlfederation.Store{DB: s.db}, Accounts: federationAccounts(s.config), Ends: ends{s},
+		Store: sqlfederation.Store{DB: s.db}, Installations: sqlfederation.Store{DB: s.db}, Accounts: federationAccounts(s.config), Ends: ends{s}, Fetch: client,
 		State: s.db, Trail: s.trail, Now: s.now, Logger: s.log,
 	})
 	if err != nil {
@@ -222,6 +226,7 @@ func (s *state) run(ctx context.Context, tasks *sync.WaitGroup) error {
 	tasks.Go(func() { s.ring.Run(ctx, keys) })
 	tasks.Go(func() { s.feed.Run(ctx, revoked) })
 	tasks.Go(func() { s.trail.Run(ctx) })
+	tasks.Go(func() { s.federation.Run(ctx) })
 	tasks.Go(func() { s.once.Run(ctx, s.log) })
 	return nil
 }

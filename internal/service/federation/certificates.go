@@ -5,8 +5,6 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"strings"
-
-	"carnet.dev/carnet/internal/protocol/saml"
 )
 
 // Fingerprint gives the SHA-256 digest of a certificate in hex, as pins, pages
@@ -16,10 +14,10 @@ func Fingerprint(c *x509.Certificate) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// fingerprints gives those of the signing certificates of a metadata document;
-// none where it can't be read.
-func fingerprints(metadata []byte) []string {
-	m, err := saml.ParseMetadata(metadata)
+// fingerprints gives those of the signing certificates; none where the metadata
+// can't be read.
+func fingerprints(p IdP) []string {
+	m, err := parse(p.Metadata, p.EntityID)
 	if err != nil {
 		return nil
 	}

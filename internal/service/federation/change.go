@@ -27,6 +27,9 @@ func (s *Service) Update(ctx context.Context, p IdP) (IdP, error) {
 	if len(p.Metadata) == 0 {
 		p.Metadata = old.Metadata
 	}
+	if p.Revision != old.Revision {
+		return IdP{}, changedMeanwhile(old)
+	}
 	if p, err = s.check(p); err != nil {
 		return IdP{}, err
 	}
@@ -58,13 +61,12 @@ func (s *Service) SetEnabled(ctx context.Context, id identity.IdPID, on bool) (I
 func (s *Service) replace(ctx context.Context, old, p IdP, action string) (IdP, error) {
 	e := event.Event{Action: action, Outcome: event.Done, IdP: p.ID, Target: p.EntityID, Detail: changes(old, p)}
 	err := s.recorded(ctx, e, func(ctx context.Context) error {
-		stood, err := s.store.Update(ctx, p)
+		stood, err := s.store.Update(ctx, p, p.Revision+1)
 		if err != nil {
 			return err
 		}
 		if !stood {
-			return fault.Coded(fault.Conflict, "federation.changed", "identity provider "+old.Name+" was changed by somebody else meanwhile").
-				WithMend("look at it again, then change it")
+			return changedMeanwhile(old)
 		}
 		if old.Enabled && !p.Enabled {
 			return s.end(ctx, p.ID)
@@ -112,7 +114,7 @@ func described(p IdP) map[string]string {
 	out := map[string]string{"name": p.Name, "entity_id": p.EntityID, "enabled": fmt.Sprint(p.Enabled),
 		"accounts": join(p.Accounts), "role_patterns": join(p.RolePatterns), "user_name_domains": join(p.UserNameDomains),
 		"administrator_groups": join(p.AdministratorGroups), "groups_attribute": p.GroupsAttribute,
-		"allow_auto_create": fmt.Sprint(p.AllowAutoCreate), "signing_certificates": join(fingerprints(p.Metadata))}
+		"allow_auto_create": fmt.Sprint(p.AllowAutoCreate), "signing_certificates": join(fingerprints(p))}
 	var fields map[string]any
 	text, err := json.Marshal(p.Settings)
 	if err == nil {

@@ -33,7 +33,7 @@ func open(t *testing.T) *federation.Service {
 
 func entered(t *testing.T) federation.IdP {
 	t.Helper()
-	return federation.IdP{Name: "Example", Metadata: forge.New(t, time.Now()).Metadata(), Enabled: true,
+	return federation.IdP{Name: "Example", Metadata: forge.NewECDSA(t, time.Now()).Metadata(), Enabled: true,
 		Accounts: []string{account}, RolePatterns: []string{"arn:aws:iam::*:role/data-*"}, UserNameDomains: []string{"@Example.COM"}}
 }
 
@@ -75,7 +75,7 @@ func TestAddListRemove(t *testing.T) {
 
 func TestAddRefuses(t *testing.T) {
 	t.Parallel()
-	s, honest, certificate := open(t), entered(t), forge.New(t, time.Now()).Certificate
+	s, honest, certificate := open(t), entered(t), forge.NewECDSA(t, time.Now()).Certificate
 	for name, tt := range map[string]struct {
 		change func(*federation.IdP)
 		want   string
@@ -167,7 +167,7 @@ func eventually(t *testing.T, holds func() bool) {
 // TestUnreadableListSilencesAll: a change that can't be read may have been a
 // removal, so nobody's word counts until it is read.
 func TestUnreadableListSilencesAll(t *testing.T) {
-	meta := forge.New(t, time.Now()).Metadata()
+	meta := forge.NewECDSA(t, time.Now()).Metadata()
 	synctest.Test(t, func(t *testing.T) {
 		store := &failing{all: []federation.IdP{{ID: "idp_a", Name: "A", Metadata: meta, Enabled: true}}}
 		ctx, cancel := context.WithCancel(t.Context())
@@ -224,7 +224,7 @@ func (f *failing) Watch(_ context.Context, changed func()) error {
 
 func TestDamagedMetadataLeavesTheOthers(t *testing.T) {
 	t.Parallel()
-	good := forge.New(t, time.Now()).Metadata()
+	good := forge.NewECDSA(t, time.Now()).Metadata()
 	store := &failing{all: []federation.IdP{{ID: "idp_a", Name: "A", Metadata: []byte("<"), Enabled: true}, {ID: "idp_b", Name: "B", Metadata: good, Enabled: true}}}
 	s, err := federation.New(t.Context(), federation.Config{Store: store, Now: time.Now})
 	if err != nil {

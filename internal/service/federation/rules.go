@@ -36,10 +36,6 @@ func (s *Service) check(p IdP) (IdP, error) {
 		return IdP{}, fault.New(fault.Invalid, "the name of an identity provider is 1 to 64 printable characters").
 			WithMend("give it a name that people recognise, such as the company's")
 	}
-	if len(p.Metadata) == 0 || len(p.Metadata) > maxMetadata {
-		return IdP{}, fault.New(fault.Invalid, fmt.Sprintf("the metadata has %d bytes: want 1 to %d", len(p.Metadata), maxMetadata)).
-			WithMend("download the SAML metadata from the identity provider and enter it unchanged")
-	}
 	for _, l := range []struct {
 		list *[]string
 		what string
@@ -70,19 +66,32 @@ func (s *Service) check(p IdP) (IdP, error) {
 // that the settings choose, and takes its entity id.
 func (s *Service) checkMetadata(p IdP) (IdP, error) {
 	p.Metadata = bytes.Clone(p.Metadata)
-	meta, err := saml.ParseMetadata(p.Metadata)
+	meta, err := s.readMetadata(p)
 	if err != nil {
 		return IdP{}, err
 	}
-	if err := signOnPlace(meta, p.RequestBinding); err != nil {
-		return IdP{}, err
-	}
-	if !meta.ValidUntil.IsZero() && !s.now().Before(meta.ValidUntil) {
-		return IdP{}, fault.New(fault.Invalid, "the metadata was valid until "+meta.ValidUntil.UTC().Format(time.RFC3339)).
-			WithMend("download it anew from the identity provider")
-	}
 	p.EntityID = meta.EntityID
 	return p, nil
+}
+
+// readMetadata reads the metadata of p, which has to be of use now.
+func (s *Service) readMetadata(p IdP) (*saml.Metadata, error) {
+	if len(p.Metadata) == 0 || len(p.Metadata) > maxMetadata {
+		return nil, fault.New(fault.Invalid, fmt.Sprintf("the metadata has %d bytes: want 1 to %d", len(p.Metadata), maxMetadata)).
+			WithMend("download the SAML metadata from the identity provider and enter it unchanged")
+	}
+	meta, err := parse(p.Metadata, p.EntityID)
+	if err != nil {
+		return nil, err
+	}
+	if err := signOnPlace(meta, p.RequestBinding); err != nil {
+		return nil, err
+	}
+	if !meta.ValidUntil.IsZero() && !s.now().Before(meta.ValidUntil) {
+		return nil, fault.New(fault.Invalid, "the metadata was valid until "+meta.ValidUntil.UTC().Format(time.RFC3339)).
+			WithMend("download it anew from the identity provider")
+	}
+	return meta, nil
 }
 
 func mendList(what string) string {

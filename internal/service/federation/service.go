@@ -13,7 +13,6 @@ import (
 	"carnet.dev/carnet/internal/core/event"
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
-	"carnet.dev/carnet/internal/protocol/saml"
 )
 
 // Store keeps identity providers. Each method is one transaction.
@@ -22,9 +21,9 @@ type Store interface {
 	// entity id is taken.
 	Add(ctx context.Context, p IdP) error
 	// Update replaces all of p but its id, where p.Revision is the stored one,
-	// and raises that by one; false when it is another, or p is gone. Conflict
+	// and makes that revision; false when it is another, or p is gone. Conflict
 	// as for Add.
-	Update(ctx context.Context, p IdP) (bool, error)
+	Update(ctx context.Context, p IdP, revision int64) (bool, error)
 	// Remove deletes; false when there was none.
 	Remove(ctx context.Context, id identity.IdPID) (bool, error)
 	All(ctx context.Context) ([]IdP, error)
@@ -56,6 +55,8 @@ type Config struct {
 	// Ends ends login sessions of an identity provider that is switched off or
 	// removed; nil: they stand, for tests and tools.
 	Ends Ends
+	// Fetch gets metadata from addresses; nil: none is fetched.
+	Fetch Fetcher
 	// Accounts are the configured accounts: an identity provider can be given
 	// no other. Empty admits every account number.
 	Accounts []Account
@@ -83,6 +84,7 @@ type Service struct {
 	store    Store
 	places   Installations
 	ends     Ends
+	fetcher  Fetcher
 	state    Atomic
 	trail    Trail
 	accounts []Account
@@ -104,7 +106,7 @@ type roll struct {
 
 // New loads the identity providers and follows changes until ctx ends.
 func New(ctx context.Context, c Config) (*Service, error) {
-	s := &Service{store: c.Store, places: c.Installations, ends: c.Ends, state: c.State, trail: c.Trail, accounts: slices.Clone(c.Accounts), now: c.Now, log: c.Logger}
+	s := &Service{store: c.Store, places: c.Installations, ends: c.Ends, fetcher: c.Fetch, state: c.State, trail: c.Trail, accounts: slices.Clone(c.Accounts), now: c.Now, log: c.Logger}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -145,7 +147,7 @@ func (s *Service) load(ctx context.Context) error {
 		return err
 	}
 	for _, p := range all {
-		meta, err := saml.ParseMetadata(p.Metadata)
+		meta, err := parse(p.Metadata, p.EntityID)
 		if err != nil {
 			// Stored by a release that read more, or damaged: this one is out,
 			// the others stay.
@@ -173,9 +175,24 @@ func (s *Service) roll() (*roll, error) {
 }
 
 // Add checks and stores a new identity provider; its id, entity id and time
-// of entry are set here. Errors: Invalid with what to mend; Conflict.
-func (s *Service) Add(ctx context.Context, p IdP) (IdP, error) {
-	p, err := s.check(p)
+// of entry are set here. Without Metadata it is fetched from MetadataURL. An
+// EntityID chooses where the metadata describes several. Errors: Invalid with
+// what to mend; Conflict; those of fetching.
+func (s *Service) Add(ctx context.Context, p IdP) (_ IdP, err error) {
+	if p.MetadataURL != "" && len(p.Metadata) == 0 {
+		if err := metadataURL(p.MetadataURL); err != nil {
+			return IdP{}, err
+		}
+		if p.Metadata, err = s.fetch(ctx, p.MetadataURL); err != nil {
+			return IdP{}, err
+		}
+	}
+	wanted := p.EntityID
+	p, err = s.check(p)
+	if err == nil && wanted != "" && wanted != p.EntityID {
+		err = fault.New(fault.Invalid, "the metadata is of "+quote(p.EntityID)+", not of "+quote(wanted)).
+			WithMend("enter the metadata of the identity provider that was named")
+	}
 	if err != nil {
 		return IdP{}, err
 	}

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"carnet.dev/carnet/internal/core/fault"
-	"carnet.dev/carnet/internal/protocol/saml"
 )
 
 // The values of the settings that choose. The empty value is the default, and
@@ -220,7 +219,7 @@ func Warnings(p IdP, accounts []Account) []string {
 	warn(p.AllowUnsolicited, "Sign-ins that nobody asked for here are accepted. Each asks “continue as …?” first.")
 	warn(p.MapSessionName, "The RoleSessionName need not be the user name: the trail at AWS then shows what the identity provider chose.")
 	warn(slices.Contains(p.UserNameDomains, Any), "The user names of every domain are accepted.")
-	if m, err := saml.ParseMetadata(p.Metadata); err == nil {
+	if m, err := parse(p.Metadata, p.EntityID); err == nil {
 		warn(m.WantAuthnRequestsSigned && !p.SignRequests, "The metadata asks for signed requests, and requests are not signed.")
 	}
 	return out

@@ -69,10 +69,10 @@ func taken(p federation.IdP) error {
 		WithMend("remove that one first, or give this one another name")
 }
 
-// Update replaces an identity provider whose stored revision is p's, and raises
-// the revision; false when it is another or p is gone. Conflict when its name or
+// Update replaces an identity provider whose stored revision is p's, which
+// becomes revision; false when it is another or p is gone. Conflict when its name or
 // entity id is another's.
-func (s Store) Update(ctx context.Context, p federation.IdP) (stood bool, err error) {
+func (s Store) Update(ctx context.Context, p federation.IdP, revision int64) (stood bool, err error) {
 	values, err := values(p)
 	if err != nil {
 		return false, err
@@ -88,8 +88,8 @@ func (s Store) Update(ctx context.Context, p federation.IdP) (stood bool, err er
 			return taken(p)
 		}
 		n, err := t.Exec(`UPDATE identity_provider SET (`+columns+`, revision) =
-			($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $16 + 1) WHERE id = $15 AND revision = $16`,
-			append(values, string(p.ID), p.Revision)...)
+			($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $17) WHERE id = $15 AND revision = $16`,
+			append(values, string(p.ID), p.Revision, revision)...)
 		stood = n == 1
 		if stood {
 			t.Changed(Topic)

@@ -89,7 +89,7 @@ func TestUpdate(t *testing.T) {
 		changed := a
 		changed.Name, changed.Enabled, changed.Settings = "A2", false, federation.Settings{Signed: "response"}
 		for _, want := range []bool{true, false} {
-			if stood, err := s.Update(t.Context(), changed); err != nil || stood != want {
+			if stood, err := s.Update(t.Context(), changed, 2); err != nil || stood != want {
 				t.Errorf("Update = %v, %v; want %v", stood, err, want)
 			}
 		}
@@ -102,11 +102,11 @@ func TestUpdate(t *testing.T) {
 			t.Errorf("after the change (-want +got):\n%s", diff)
 		}
 		for _, p := range []federation.IdP{{ID: a.ID, Name: "B", EntityID: "https://x", Revision: 2}, {ID: a.ID, Name: "x", EntityID: "https://b", Revision: 2}} {
-			if _, err := s.Update(t.Context(), p); !errors.Is(err, fault.New(fault.Conflict, "")) {
+			if _, err := s.Update(t.Context(), p, 3); !errors.Is(err, fault.New(fault.Conflict, "")) {
 				t.Errorf("another's name or entity id: %v", err)
 			}
 		}
-		if stood, err := s.Update(t.Context(), full("gone", "https://gone")); stood || err != nil {
+		if stood, err := s.Update(t.Context(), full("gone", "https://gone"), 2); stood || err != nil {
 			t.Errorf("an update of nothing: %v, %v", stood, err)
 		}
 	})
