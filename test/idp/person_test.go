@@ -100,9 +100,6 @@ func (w *plain) open(ctx context.Context, address string) (err error) {
 // who one is.
 func (w *plain) fill(ctx context.Context, user, password string) error {
 	for range 12 {
-		if os.Getenv("CARNET_TRACE") != "" {
-			fmt.Fprintf(os.Stderr, "at %s: %d, %.60000s\n", w.page.URL, w.page.Status, w.page.Body)
-		}
 		page, err := w.page, error(nil)
 		if form, set, ok := w.next(user, password); ok {
 			page, err = w.browser.Submit(ctx, w.page, form, set)
