@@ -97,22 +97,35 @@ func (p *post) rewrite(t *testing.T, change func(string) string) {
 
 // began is a sign-in under way in one browser.
 type began struct {
-	browser          *visitor.Visitor
-	requestID, relay string
+	browser   *visitor.Visitor
+	requestID string
 }
 
 // begin opens the sign-in page and reads what goes to the identity provider.
 func (p *post) begin(t *testing.T) began {
 	t.Helper()
+	return p.beginAt(t, p.base+"/sign-in")
+}
+
+func (p *post) beginAt(t *testing.T, address string) began {
+	t.Helper()
 	b := began{browser: visitor.New(nil)}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.base+"/sign-in", nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)
 	must(t, err)
 	resp, err := b.browser.Do(req)
 	must(t, err)
 	_ = resp.Body.Close()
-	to, err := resp.Location()
-	if err != nil || !strings.HasPrefix(to.String(), forge.SSOURL+"?") {
-		t.Fatalf("/sign-in answers %d, to %v", resp.StatusCode, to)
+	b.requestID = requestOf(t, resp.Header.Get("Location"))
+	return b
+}
+
+// requestOf gives the ID of the request that an address takes to the identity
+// provider. Nothing else goes with it.
+func requestOf(t *testing.T, address string) string {
+	t.Helper()
+	to, err := url.Parse(address)
+	if err != nil || !strings.HasPrefix(address, forge.SSOURL+"?") || to.Query().Has("RelayState") {
+		t.Fatalf("the sign-in leads to %q", address)
 	}
 	deflated, err := base64.StdEncoding.DecodeString(to.Query().Get("SAMLRequest"))
 	must(t, err)
@@ -122,8 +135,7 @@ func (p *post) begin(t *testing.T) began {
 	if id == nil {
 		t.Fatalf("the request is %s", asks)
 	}
-	b.requestID, b.relay = string(id[1]), to.Query().Get("RelayState")
-	return b
+	return string(id[1])
 }
 
 // answer is the honest answer to a request, changed as a test likes.
@@ -174,7 +186,7 @@ func refusedResponses(t *testing.T, p *post) {
 		t.Fatalf("the rows are counted in another database: %v", before)
 	}
 	changed := func(f func(*devidp.Answer)) func(*testing.T, began) ([]byte, string) {
-		return func(t *testing.T, b began) ([]byte, string) { return p.answer(t, b, f), b.relay }
+		return func(t *testing.T, b began) ([]byte, string) { return p.answer(t, b, f), "" }
 	}
 	edited := func(old, with string) func(*testing.T, began) ([]byte, string) {
 		return func(t *testing.T, b began) ([]byte, string) {
@@ -182,7 +194,7 @@ func refusedResponses(t *testing.T, p *post) {
 			if !bytes.Contains(raw, []byte(old)) {
 				t.Fatalf("the response does not hold %q", old)
 			}
-			return bytes.Replace(raw, []byte(old), []byte(with), 1), b.relay
+			return bytes.Replace(raw, []byte(old), []byte(with), 1), ""
 		}
 	}
 	late := func(a *devidp.Answer) {
@@ -206,14 +218,14 @@ func refusedResponses(t *testing.T, p *post) {
 		"other request":       {changed(func(a *devidp.Answer) { a.InResponseTo = "_another" }), 401, "saml.in-response-to", "another"},
 		"other issuer":        {changed(func(a *devidp.Answer) { a.Issuer = "https://evil.example" }), 401, "saml.issuer", "evil.example"},
 		"over the size limit": {edited("<saml:Subject>", "<saml:Subject>"+strings.Repeat(" ", 600<<10)), 413, "saml.size", "only the groups and roles"},
-		"no response at all":  {func(_ *testing.T, b began) ([]byte, string) { return nil, b.relay }, 400, "saml.form", "SAMLResponse"},
-		"not XML":             {func(_ *testing.T, b began) ([]byte, string) { return []byte("hello, I am alice"), b.relay }, 400, "saml.xml", "XML"},
+		"no response at all":  {func(_ *testing.T, b began) ([]byte, string) { return nil, "" }, 400, "saml.form", "SAMLResponse"},
+		"not XML":             {func(_ *testing.T, b began) ([]byte, string) { return []byte("hello, I am alice"), "" }, 400, "saml.xml", "XML"},
 		"with a DTD":          {edited("<samlp:Response ", `<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]><samlp:Response `), 400, "saml.dtd", "document type"},
 		"another's key": {func(t *testing.T, b began) ([]byte, string) {
 			own := p.idp
 			p.idp = evil
 			defer func() { p.idp = own }()
-			return p.answer(t, b), b.relay
+			return p.answer(t, b), ""
 		}, 401, "saml.signature", "signature"},
 		"asked by nobody":    {changed(func(a *devidp.Answer) { a.InResponseTo = "" }), 403, "saml.unsolicited", "no sign-in"},
 		"made-up request":    {changed(func(a *devidp.Answer) { a.InResponseTo = a.InResponseTo[:100] + strings.Repeat("A", 27) }), 401, "saml.in-response-to", "another request"},
@@ -237,7 +249,7 @@ func refusedResponses(t *testing.T, p *post) {
 		p.mustRefuse(t, resp, body, 413, "request.body", "larger")
 	})
 	t.Run("not base64", func(t *testing.T) {
-		resp, body := p.send(t, "this is * not base64", p.begin(t).relay)
+		resp, body := p.send(t, "this is * not base64", "")
 		p.mustRefuse(t, resp, body, 400, "saml.encoding", "base64")
 	})
 	if after := rows(t, db); !equal(before, after) {
@@ -246,14 +258,14 @@ func refusedResponses(t *testing.T, p *post) {
 	t.Run("replayed", func(t *testing.T) {
 		b := p.begin(t)
 		response := forge.Encode(p.answer(t, b))
-		if resp, body := p.send(t, response, b.relay); resp.StatusCode != http.StatusSeeOther || resp.Header.Get("Set-Cookie") != "" || resp.Header.Values(passThrough) != nil {
+		if resp, body := p.send(t, response, ""); resp.StatusCode != http.StatusSeeOther || resp.Header.Get("Set-Cookie") != "" || resp.Header.Values(passThrough) != nil {
 			t.Fatalf("the first post answers %d %v\n%s", resp.StatusCode, resp.Header, body)
 		}
 		once := rows(t, db)
 		if once["login_session"] != 1 || once["login_ticket"] != 1 || once["role_session"] != 1 || once["person"] != 1 {
 			t.Errorf("after the first post: %v", once)
 		}
-		resp, body := p.send(t, response, b.relay)
+		resp, body := p.send(t, response, "")
 		p.mustRefuse(t, resp, body, 403, "saml.replayed", "used before")
 		if after := rows(t, db); !equal(once, after) {
 			t.Errorf("the replay left something behind: before %v, after %v", once, after)
@@ -318,7 +330,7 @@ type signedIn struct {
 func (p *post) take(t *testing.T, change func(*devidp.Answer)) signedIn {
 	t.Helper()
 	b := p.begin(t)
-	resp, body := p.send(t, forge.Encode(p.answer(t, b, change)), b.relay)
+	resp, body := p.send(t, forge.Encode(p.answer(t, b, change)), "")
 	if resp.StatusCode != http.StatusSeeOther {
 		t.Fatalf("the post answers %d\n%s", resp.StatusCode, body)
 	}
