@@ -182,7 +182,7 @@ func refusedResponses(t *testing.T, p *post) {
 	must(t, err)
 	defer func() { must(t, db.Close()) }()
 	before := rows(t, db)
-	if before["identity_provider"] != 1 || before["iam_role"] != 2 {
+	if before["identity_provider"] != 1 || before["iam_role"] < 2 {
 		t.Fatalf("the rows are counted in another database: %v", before)
 	}
 	changed := func(f func(*devidp.Answer)) func(*testing.T, began) ([]byte, string) {
