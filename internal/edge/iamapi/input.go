@@ -139,7 +139,8 @@ func (in *input) members(name string, least, most int, fields ...string) []awsqu
 	for i, m := range all {
 		for _, given := range m.Names() {
 			top, _, nested := strings.Cut(given, ".member")
-			if !slices.Contains(fields, given) && !(nested && slices.Contains(fields, top+".")) {
+			value, _ := m.Get(given)
+			if !slices.Contains(fields, given) && !((nested || value == "") && slices.Contains(fields, top+".")) {
 				in.fails(unknown(fmt.Sprintf("%s.member.%d.%s", name, i+1, given)))
 			}
 		}

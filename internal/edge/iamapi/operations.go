@@ -11,7 +11,7 @@ func operations() map[string]operation {
 	table := map[string]operation{}
 	for _, part := range []map[string]operation{
 		userOperations(), groupOperations(), bearerOperations(), policyOperations(), accessKeyOperations(), accountOperations(),
-		absentOperations(),
+		simulateOperations(), absentOperations(),
 		samlOperations(), oidcOperations(), roleOperations(), profileOperations(),
 	} {
 		maps.Copy(table, part)
