@@ -234,6 +234,10 @@ func TestRoleErrors(t *testing.T) {
 			_, err := c.PutRolePolicy(ctx, &awsiam.PutRolePolicyInput{RoleName: aws.String("carnet-admin"), PolicyName: ghost, PolicyDocument: aws.String(readsS3)})
 			return err
 		}, "UnmodifiableEntity", "Cannot perform the operation on the protected role 'carnet-admin' - this role is only modifiable by Carnet"},
+		"a policy attached to it": {func() error {
+			_, err := c.AttachRolePolicy(ctx, &awsiam.AttachRolePolicyInput{RoleName: aws.String("carnet-admin"), PolicyArn: aws.String("arn:aws:iam::aws:policy/IAMFullAccess")})
+			return err
+		}, "UnmodifiableEntity", ""},
 		"a name in other letters": {func() error {
 			_, err := c.GetRole(ctx, &awsiam.GetRoleInput{RoleName: aws.String("R")})
 			return err

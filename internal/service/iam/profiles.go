@@ -47,12 +47,15 @@ func (d *Draft) changeProfile(account, name string, change func(*InstanceProfile
 func noProfile(name string) error { return gone("Instance Profile %s cannot be found.", name) }
 
 // AddRoleToProfile puts a role into an instance profile, which holds one at
-// most. Errors: NoSuchEntity, LimitExceeded.
+// most. Errors: NoSuchEntity, LimitExceeded, UnmodifiableEntity.
 func (d *Draft) AddRoleToProfile(account, name, roleName string) error {
 	return d.changeProfile(account, name, func(r *InstanceProfileRecord) error {
 		role, ok := d.Role(account, roleName)
 		if !ok {
 			return noRole(roleName)
+		}
+		if role.Name == AdministratorRole {
+			return protected()
 		}
 		if _, holds := d.RoleByID(account, r.Role); holds {
 			return limited("Cannot exceed quota for InstanceSessionsPerInstanceProfile: 1")
