@@ -147,7 +147,9 @@ func TestRoleErrors(t *testing.T) {
 	c, ctx := w.admin(t), t.Context()
 	name, ghost := aws.String("r"), aws.String("ghost")
 	must[*awsiam.CreateRoleOutput](t)(c.CreateRole(ctx, &awsiam.CreateRoleInput{RoleName: name, AssumeRolePolicyDocument: aws.String(trustsAll)}))
-	w.role(t, account, "carnet-admin", anything)
+	if err := w.iam.EnsureAdministratorRoles(ctx); err != nil {
+		t.Fatal(err)
+	}
 	create := func(change func(*awsiam.CreateRoleInput)) error {
 		in := &awsiam.CreateRoleInput{RoleName: aws.String("new"), AssumeRolePolicyDocument: aws.String(trustsAll)}
 		change(in)
