@@ -161,7 +161,7 @@ var masks = []struct {
 	pattern *regexp.Regexp
 	by      string
 }{
-	{regexp.MustCompile(`"(SecretAccessKey|SessionToken|SAMLMetadataDocument|NameQualifier)": "[^"]*"`), `"$1": "(masked)"`},
+	{regexp.MustCompile(`"(SecretAccessKey|SessionToken|SAMLMetadataDocument|NameQualifier|SAMLProviderUUID)": "[^"\\]*(?:\\.[^"\\]*)*"`), `"$1": "(masked)"`},
 	{regexp.MustCompile(`\b(AROA|AIDA|AGPA|ANPA|AIPA|ASIA|AKIA)[A-Z0-9]{12,}`), `$1(masked)`},
 	{regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)`), `(time)`},
 	{regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`), `(time)`},
