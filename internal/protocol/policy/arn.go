@@ -77,19 +77,6 @@ func (r *resourcePattern) match(t *target, c *Context) bool {
 	return r.last.match(t.last, c)
 }
 
-// indexKey is the key under which all targets that r can match are found, or
-// "" where there is no single one.
-func (r *resourcePattern) indexKey() string {
-	if r.any || r.literalHead == "" || len(r.last) == 0 || r.last[0].kind != literal {
-		return ""
-	}
-	first, _, whole := strings.Cut(r.last[0].text, "/")
-	if !whole && len(r.last) > 1 {
-		return "" // the segment goes on with a wildcard or variable
-	}
-	return r.literalHead + first
-}
-
 // arnPattern is a value of the Arn operators: six fields, each with wildcards.
 // A lone "*" and a lone variable stand for a whole ARN.
 type arnPattern struct {

@@ -1,9 +1,6 @@
 package policy
 
-import (
-	"bytes"
-	"strings"
-)
+import "bytes"
 
 // Request is one question.
 type Request struct {
@@ -70,59 +67,6 @@ type index struct {
 
 // longestAction is the longest action that has an index entry of its own.
 const longestAction = 64
-
-func (d *Document) buildIndex() {
-	for i := range d.statements {
-		s := &d.statements[i]
-		x := &d.allows
-		if s.deny {
-			x = &d.denies
-		}
-		x.add(int32(i), s)
-	}
-}
-
-func (x *index) add(i int32, s *statement) {
-	put := func(m *map[string][]int32, keys map[string]bool) {
-		if *m == nil {
-			*m = map[string][]int32{}
-		}
-		for k := range keys {
-			(*m)[k] = append((*m)[k], i)
-		}
-	}
-	resources, actions := map[string]bool{}, map[string]bool{}
-	for j := range s.resources {
-		resources[s.resources[j].indexKey()] = true
-	}
-	for _, p := range s.actions {
-		actions[p.actionKey()] = true
-	}
-	switch {
-	case !s.noResource && !s.notResource && !resources[""]:
-		put(&x.byKey, resources)
-	case !s.notAction && !actions[""]:
-		put(&x.byAction, actions)
-	default:
-		x.rest = append(x.rest, i)
-	}
-}
-
-// actionKey is the key under which all actions that p can match are found, or
-// "" where there is none.
-func (p pattern) actionKey() string {
-	if len(p) == 0 || p[0].kind != literal {
-		return ""
-	}
-	colon := strings.IndexByte(p[0].text, ':')
-	switch {
-	case len(p) == 1 && len(p[0].text) <= longestAction:
-		return p[0].text
-	case colon < 0 || colon >= longestAction:
-		return ""
-	}
-	return p[0].text[:colon+1]
-}
 
 // walk yields the statements that may match, in their order, each once.
 type walk [4][]int32
@@ -311,8 +255,8 @@ func (s *Set) combine(r *Request, resource, identity outcome, granting *Document
 	}
 	verdict := Verdict{Allow: true, By: ByIdentity, Document: granting, Statement: identity.statement}
 	switch {
-	case !same && resource.grant == notNamed:
-		return Verdict{By: ByResource}
+	case resource.grant == notNamed && (!same || s.Resource != nil && s.Resource.kind == Trust):
+		return Verdict{By: ByResource} // a role is assumed by nobody whom it does not trust
 	case identity.grant == notNamed && (!same || resource.grant < asPrincipal):
 		return Verdict{By: ByIdentity}
 	case identity.grant == notNamed:

@@ -76,6 +76,30 @@ func TestTrustsRefusesOtherKinds(t *testing.T) {
 	}
 }
 
+// TestOwnPolicyIsNoTrust: identity policies of the same account never replace
+// the trust of a role, unlike any other resource policy.
+func TestOwnPolicyIsNoTrust(t *testing.T) {
+	t.Parallel()
+	all := mustParse(t, policy.Identity, "p", []byte(`{"Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}`))
+	for trust, want := range map[string][2]bool{ // with the identity policy, without
+		`"Principal":{"AWS":"111122223333"},"Condition":{"StringEquals":{"sts:ExternalId":"x"}}`: {false, false},
+		`"Principal":{"AWS":"444455556666"}`:                                                     {false, false},
+		`"Principal":{"AWS":"111122223333"}`:                                                     {true, false},
+		`"Principal":{"AWS":"arn:aws:iam::111122223333:role/data/analyst"}`:                      {true, true},
+		`"Principal":{"Service":"ec2.amazonaws.com"}`:                                            {false, false},
+	} {
+		set := policy.Set{Resource: mustParse(t, policy.Trust, "t", []byte(`{"Statement":{"Effect":"Allow","Action":"sts:AssumeRole",`+trust+`}}`))}
+		r := defaultRequest()
+		r.Action, r.Resource = "sts:AssumeRole", "arn:aws:iam::111122223333:role/job"
+		without := set.Decide(&r)
+		set.Identity = []*policy.Document{all}
+		with := set.Decide(&r)
+		if with.Allow != want[0] || without.Allow != want[1] {
+			t.Errorf("%s: %v with an identity policy, %v without", trust, with.Allow, without.Allow)
+		}
+	}
+}
+
 func TestReasonReadsAsAWS(t *testing.T) {
 	t.Parallel()
 	allow := mustParse(t, policy.Identity, "p", []byte(`{"Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}`))
