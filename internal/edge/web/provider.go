@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"strconv"
 
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
@@ -24,6 +25,7 @@ type providerPage struct {
 	Refused  *fault.Fault // why the form was not taken
 	Warnings []string     // to be looked at before the form is taken
 	Known    []string     // warnings of what is stored
+	Remarks  []string     // on its metadata
 	Done     string
 }
 
@@ -50,7 +52,8 @@ func (web *Web) addProvider(w http.ResponseWriter, r *http.Request) error {
 	}
 	p, err := form.fill(federation.IdP{Enabled: form.Enabled})
 	if err == nil {
-		p.Metadata, err = form.document(r.Context(), web.Fetch)
+		p.EntityID = form.EntityID
+		p.Metadata, err = form.document()
 	}
 	page := providerPage{New: true, Form: form}
 	if err == nil {
@@ -79,7 +82,12 @@ func (web *Web) provider(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (web *Web) providerPage(p federation.IdP, form ssoForm, done string) providerPage {
-	return providerPage{ID: p.ID, Card: web.card(p), Pending: web.certificates(p.Kept.Pending), Form: form, Known: web.ProviderCare.Warnings(p), Done: done}
+	page := providerPage{ID: p.ID, Card: web.card(p), Form: form, Done: done, Known: web.ProviderCare.Warnings(p)}
+	page.Remarks = page.Card.State.Remarks
+	if next := page.Card.State.Pending; next != nil {
+		page.Pending = web.certificates(next.Certificates)
+	}
+	return page
 }
 
 // changeProvider saves the settings; refusals and warnings as for addProvider.
@@ -94,15 +102,12 @@ func (web *Web) changeProvider(w http.ResponseWriter, r *http.Request) error {
 	}
 	p, err := form.fill(old)
 	p.Revision = form.Revision
-	if address := form.MetadataURL; err == nil {
-		if address == old.MetadataURL {
-			form.MetadataURL = "" // it is fetched by its own button
-		}
+	moved := p.MetadataURL != "" && p.MetadataURL != old.MetadataURL
+	if err == nil {
 		var document []byte
-		if document, err = form.document(r.Context(), web.Fetch); len(document) > 0 {
-			p.Metadata = document
+		if document, err = form.document(); len(document) > 0 {
+			p.Metadata, moved = document, false
 		}
-		form.MetadataURL = address
 	}
 	page := web.providerPage(old, form, "")
 	if err == nil {
@@ -110,6 +115,9 @@ func (web *Web) changeProvider(w http.ResponseWriter, r *http.Request) error {
 			return web.showProvider(w, r, http.StatusOK, page)
 		}
 		_, err = web.Providers.Update(r.Context(), p)
+	}
+	if err == nil && moved {
+		_, _ = web.Metadata.Refresh(r.Context(), p.ID) // why it fails is kept, and shown
 	}
 	if err == nil {
 		return seeOther(w, "/admin/sso/providers/"+url.PathEscape(string(p.ID))+"?done=saved")
@@ -127,6 +135,10 @@ func (web *Web) actOnProvider(w http.ResponseWriter, r *http.Request) error {
 		return formFault(err)
 	}
 	id := identity.IdPID(r.PathValue("id"))
+	revision, _ := strconv.ParseInt(r.PostForm.Get("revision"), 10, 64) // as the page showed it
+	if act := r.PostForm.Get("act"); revision == 0 && (act == "accept" || act == "refuse") {
+		return badForm()
+	}
 	here := "/admin/sso/providers/" + url.PathEscape(string(id))
 	set := func(on bool) func(context.Context) error {
 		return func(ctx context.Context) error { _, err := web.ProviderCare.SetEnabled(ctx, id, on); return err }
@@ -137,6 +149,15 @@ func (web *Web) actOnProvider(w http.ResponseWriter, r *http.Request) error {
 	}{
 		{"enable", "enabled", here, set(true)},
 		{"disable", "disabled", here, set(false)},
+		{"refresh", "refreshed", here, func(ctx context.Context) error { _, err := web.Metadata.Refresh(ctx, id); return err }},
+		{"accept", "accepted", here, func(ctx context.Context) error {
+			_, err := web.Metadata.AcceptPending(ctx, id, revision)
+			return err
+		}},
+		{"refuse", "refused", here, func(ctx context.Context) error {
+			_, err := web.Metadata.RefusePending(ctx, id, revision)
+			return err
+		}},
 		{"remove", "removed", "/admin/sso", func(ctx context.Context) error {
 			if r.PostForm.Get("sure") == "" {
 				return fault.Coded(fault.Invalid, "request.form", "Removing an identity provider wants the box ticked").WithMend("go back and tick it")

@@ -1,16 +1,13 @@
 package web
 
 import (
-	"cmp"
 	"context"
-	"crypto/x509"
 	"net/http"
 	"slices"
 	"time"
 
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/edge/httpd"
-	"carnet.dev/carnet/internal/protocol/saml"
 	"carnet.dev/carnet/internal/service/federation"
 	"carnet.dev/carnet/internal/service/spkeys"
 )
@@ -30,10 +27,11 @@ type ssoPage struct {
 // providerCard is one identity provider in short.
 type providerCard struct {
 	federation.IdP
+	State        federation.MetadataState
 	Certificates []certificate
-	Metadata     source
-	// Trouble is the worst that is known of its certificates.
-	Trouble string
+	Fetched      clock
+	// Trouble is said of the certificates when not one holds for long.
+	Trouble certificate
 }
 
 // certificate is a signing certificate as pages show it.
@@ -42,15 +40,7 @@ type certificate struct {
 	Until           clock
 	State           string // "ready", "expired" (soon) or "failed" (over), as badges have it
 	Text            string
-}
-
-// source says where metadata comes from, and how that goes.
-type source struct {
-	URL     string
-	Fetched clock
-	Error   string
-	Pending bool
-	Why     string
+	New             bool // of metadata that waits
 }
 
 // keyRow is one of our own keys.
@@ -62,9 +52,6 @@ type keyRow struct {
 
 // keyOffer is the next step of a change of keys.
 type keyOffer struct{ Purpose, Act, Text string }
-
-// soon is how long before its end a certificate is shown in another colour.
-const soon = 30 * 24 * time.Hour
 
 func (web *Web) sso(w http.ResponseWriter, r *http.Request) error {
 	installation, err := web.Installation.Installation()
@@ -104,58 +91,44 @@ var doneWords = map[string]string{
 	"key-remove":  "The key is removed.",
 }
 
+// card shows one identity provider. What is known of its metadata may be away
+// for a moment, while the list is read again.
 func (web *Web) card(p federation.IdP) providerCard {
-	c := providerCard{IdP: p, Metadata: web.source(p), Certificates: web.certificates(p.Metadata)}
-	var worst certificate
-	for _, cert := range c.Certificates {
-		if worst.Text == "" || rank(cert.State) < rank(worst.State) {
-			worst = cert // one that holds for longer is enough
-		}
+	c := providerCard{IdP: p}
+	state, err := web.Metadata.State(p.ID)
+	if err != nil {
+		return c
 	}
-	if worst.State != "ready" {
-		c.Trouble = worst.Text
+	c.State, c.Certificates = state, web.certificates(state.Certificates)
+	if !state.Fetched.IsZero() {
+		c.Fetched = clock{state.Fetched, ago(web.Now().Sub(state.Fetched))}
+	}
+	for _, cert := range c.Certificates {
+		if c.Trouble.Text == "" || rank(cert.State) < rank(c.Trouble.State) {
+			c.Trouble = cert // one that holds for longer is enough
+		}
 	}
 	return c
 }
 
 func rank(state string) int { return slices.Index([]string{"ready", "expired", "failed"}, state) }
 
-func (web *Web) source(p federation.IdP) source {
-	s := source{URL: p.MetadataURL, Error: p.Kept.Error, Pending: len(p.Kept.Pending) > 0, Why: p.Kept.Why}
-	if at := cmp.Or(p.Kept.Fetched, p.Created); !at.IsZero() {
-		s.Fetched = clock{at, ago(web.Now().Sub(at))}
-	}
-	return s
-}
-
-// certificates reads those of a metadata document; none where it can't be read.
-func (web *Web) certificates(metadata []byte) []certificate {
-	m, err := saml.ParseMetadata(metadata)
-	if err != nil {
-		return nil
-	}
+func (web *Web) certificates(known []federation.Certificate) []certificate {
 	var all []certificate
-	for _, c := range m.Certificates {
-		all = append(all, web.certificate(c))
+	for _, c := range known {
+		rest := c.NotAfter.Sub(web.Now())
+		out := certificate{Subject: c.Subject, SHA256: c.SHA256, Until: clock{c.NotAfter, left(rest)}, New: c.New, State: "ready", Text: "Certificate valid"}
+		switch {
+		case c.Expired:
+			out.State, out.Text = "failed", "Certificate past its end"
+		case web.Now().Before(c.NotBefore):
+			out.State, out.Text = "failed", "Certificate not valid yet"
+		case c.ExpiresSoon:
+			out.State, out.Text = "expired", "Certificate ends in "+left(rest)
+		}
+		all = append(all, out)
 	}
 	return all
-}
-
-func (web *Web) certificate(c *x509.Certificate) certificate {
-	out := certificate{Subject: c.Subject.String(), SHA256: federation.Fingerprint(c), State: "ready"}
-	rest := c.NotAfter.Sub(web.Now())
-	out.Until = clock{c.NotAfter, left(rest)}
-	switch {
-	case rest <= 0:
-		out.State, out.Text = "failed", "Certificate past its end"
-	case web.Now().Before(c.NotBefore):
-		out.State, out.Text = "failed", "Certificate not valid yet"
-	case rest < soon:
-		out.State, out.Text = "expired", "Certificate ends in "+left(rest)
-	default:
-		out.Text = "Certificate valid"
-	}
-	return out
 }
 
 // keys lists our own keys and the next step for each purpose.

@@ -1,17 +1,14 @@
 package web
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 
 	"carnet.dev/carnet/internal/core/fault"
-	"carnet.dev/carnet/internal/protocol/saml"
 	"carnet.dev/carnet/internal/service/federation"
 )
 
@@ -128,30 +125,19 @@ func readUpload(r *http.Request) (string, error) {
 	return string(b), nil
 }
 
-// document gives the metadata that the form brings: pasted or uploaded, made of
-// the fields by hand, or from its address; none where it brings none of them.
-func (f ssoForm) document(ctx context.Context, fetch func(context.Context, string) ([]byte, error)) ([]byte, error) {
-	byHand := f.EntityID != "" || f.SignOnURL != "" || f.LogoutURL != "" || strings.TrimSpace(f.SignCertificates) != ""
+// document gives the metadata that the form brings: pasted or uploaded, or made
+// of the fields by hand; none where it brings neither.
+func (f ssoForm) document() ([]byte, error) {
+	byHand := f.SignOnURL != "" || f.LogoutURL != "" || strings.TrimSpace(f.SignCertificates) != ""
 	pasted := strings.TrimSpace(f.Metadata)
 	switch {
 	case pasted != "" && byHand:
 		return nil, fault.Coded(fault.Invalid, "federation.metadata", "There is a metadata document, and there are fields by hand").
 			WithMend("give one of the two")
-	case pasted != "":
-		return []byte(pasted), nil
 	case byHand:
-		certificates, err := saml.ParseCertificates([]byte(f.SignCertificates))
-		if err != nil {
-			return nil, err
-		}
-		return saml.BuildMetadata(f.EntityID, f.SignOnURL, f.LogoutURL, certificates)
-	case f.MetadataURL != "":
-		if u, err := url.Parse(f.MetadataURL); err != nil || u.Host == "" {
-			return nil, fault.Coded(fault.Invalid, "federation.metadata", "The metadata address is not a URL").WithMend("give an https address")
-		}
-		return fetch(ctx, f.MetadataURL)
+		return federation.Fields{SignOnURL: f.SignOnURL, EntityID: f.EntityID, Certificates: f.SignCertificates, LogoutURL: f.LogoutURL}.Metadata()
 	}
-	return nil, nil
+	return []byte(pasted), nil
 }
 
 // news are the warnings that the administrator has not seen yet.

@@ -75,6 +75,14 @@ type ProviderCare interface {
 	Warnings(idp federation.IdP) []string
 }
 
+// ProviderMetadata is the metadata of identity providers.
+type ProviderMetadata interface {
+	State(id identity.IdPID) (federation.MetadataState, error)
+	Refresh(ctx context.Context, id identity.IdPID) (federation.IdP, error)
+	AcceptPending(ctx context.Context, id identity.IdPID, revision int64) (federation.IdP, error)
+	RefusePending(ctx context.Context, id identity.IdPID, revision int64) (federation.IdP, error)
+}
+
 // Installation holds what is set for all identity providers at once.
 type Installation interface {
 	Installation() (federation.Installation, error)
@@ -106,12 +114,10 @@ type Config struct {
 	LoginSessions LoginSessions
 	Providers     Providers
 	ProviderCare  ProviderCare
+	Metadata      ProviderMetadata
 	Installation  Installation
 	Keys          Keys
-	// Fetch gets metadata from an address that an administrator typed, through
-	// the guarded client.
-	Fetch   func(ctx context.Context, address string) ([]byte, error)
-	BaseURL *url.URL
+	BaseURL       *url.URL
 	// SAMLURL is ACS URL, entity ID, audience and recipient at once.
 	SAMLURL string
 	// SAMLMetadata gives this service provider's metadata document.

@@ -25,15 +25,16 @@ import (
 
 // The services are what the pages ask for.
 var (
-	_ web.Login         = (*login.Service)(nil)
-	_ web.Arrivals      = (*login.Service)(nil)
-	_ web.Logouts       = (*login.Service)(nil)
-	_ web.LoginSessions = (*login.Service)(nil)
-	_ httpd.Sessions    = (*login.Service)(nil)
-	_ web.Providers     = (*federation.Service)(nil)
-	_ web.ProviderCare  = (*federation.Service)(nil)
-	_ web.Installation  = (*federation.Service)(nil)
-	_ web.Keys          = (*spkeys.Service)(nil)
+	_ web.Login            = (*login.Service)(nil)
+	_ web.Arrivals         = (*login.Service)(nil)
+	_ web.Logouts          = (*login.Service)(nil)
+	_ web.LoginSessions    = (*login.Service)(nil)
+	_ httpd.Sessions       = (*login.Service)(nil)
+	_ web.Providers        = (*federation.Service)(nil)
+	_ web.ProviderCare     = (*federation.Service)(nil)
+	_ web.ProviderMetadata = (*federation.Service)(nil)
+	_ web.Installation     = (*federation.Service)(nil)
+	_ web.Keys             = (*spkeys.Service)(nil)
 )
 
 func contains(t *testing.T, p page, want ...string) {

@@ -54,6 +54,7 @@ type world struct {
 	post      bool         // requests go by POST
 	errand    login.Errand // after a sign-out
 	prepared  map[string]login.Report
+	refuse    *fault.Fault // every response
 	switches  federation.Switches
 	nextKey   bool
 }
@@ -114,6 +115,9 @@ func (w *world) Consume(_ context.Context, response, relayState string, source n
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.consumed = append(w.consumed, relayState)
+	if w.refuse != nil {
+		return login.Consumed{}, w.refuse
+	}
 	pre, returnTo, ok := strings.Cut(relayState, "|")
 	if !ok || !source.IsLoopback() {
 		return login.Consumed{}, fault.Coded(fault.Denied, "saml.unsolicited", "The response answers no request of this server").WithMend("start from the sign-in page")
@@ -289,7 +293,7 @@ func (w *world) List() []federation.IdP {
 func (w *world) Add(_ context.Context, p federation.IdP) (federation.IdP, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !bytes.HasPrefix(p.Metadata, []byte("<")) {
+	if !bytes.HasPrefix(bytes.TrimSpace(p.Metadata), []byte("<")) {
 		return federation.IdP{}, fault.Coded(fault.Invalid, "metadata.xml", "The metadata is not an XML document").WithMend("download it from the identity provider again")
 	}
 	p.ID, p.EntityID = identity.NewIdPID(), "https://idp.example.com/metadata"
@@ -337,6 +341,59 @@ func (w *world) SetEnabled(ctx context.Context, id identity.IdPID, on bool) (fed
 	}
 	p.Enabled = on
 	return w.Update(ctx, p)
+}
+
+// listed reads the certificates of a metadata document.
+func listed(metadata []byte, fresh bool) (all []federation.Certificate) {
+	m, err := saml.ParseMetadata(metadata)
+	if err != nil {
+		return nil
+	}
+	for _, c := range m.Certificates {
+		all = append(all, federation.Certificate{Subject: c.Subject.String(), SHA256: federation.Fingerprint(c), NotBefore: c.NotBefore, NotAfter: c.NotAfter,
+			ExpiresSoon: time.Now().After(c.NotAfter.Add(-federation.Soon)), New: fresh})
+	}
+	return all
+}
+
+func (w *world) State(id identity.IdPID) (federation.MetadataState, error) {
+	p, err := w.Get(context.Background(), id)
+	st := federation.MetadataState{URL: p.MetadataURL, Fetched: p.Kept.Fetched, Error: p.Kept.Error, SignOnURL: w.idp + "/sso", Certificates: listed(p.Metadata, false)}
+	if len(p.Kept.Pending) > 0 {
+		st.Pending = &federation.PendingMetadata{Since: p.Kept.PendingSince, Why: p.Kept.Why, EntityID: p.EntityID, SignOnURL: w.idp + "/sso", Certificates: listed(p.Kept.Pending, true)}
+		st.Remarks = []string{"The signing certificate 97e13bcba8819458… of sts.corp.example.com ends on 27 November 2026."}
+	}
+	return st, err
+}
+
+func (w *world) Refresh(ctx context.Context, id identity.IdPID) (federation.IdP, error) {
+	p, err := w.Get(ctx, id)
+	if err == nil {
+		p.Kept.Fetched = time.Now()
+		return w.Update(ctx, p)
+	}
+	return p, err
+}
+
+// settle ends what waits, as an administrator says.
+func (w *world) settle(ctx context.Context, id identity.IdPID, revision int64, accept bool) (federation.IdP, error) {
+	p, err := w.Get(ctx, id)
+	if err != nil {
+		return p, err
+	}
+	if accept {
+		p.Metadata = p.Kept.Pending
+	}
+	p.Kept.Pending, p.Revision = nil, revision
+	return w.Update(ctx, p)
+}
+
+func (w *world) AcceptPending(ctx context.Context, id identity.IdPID, revision int64) (federation.IdP, error) {
+	return w.settle(ctx, id, revision, true)
+}
+
+func (w *world) RefusePending(ctx context.Context, id identity.IdPID, revision int64) (federation.IdP, error) {
+	return w.settle(ctx, id, revision, false)
 }
 
 func (w *world) Warnings(p federation.IdP) []string { return federation.Warnings(p, nil) }
@@ -445,12 +502,9 @@ func newWorld(t *testing.T, change func(*world)) *world {
 		t.Fatal(err)
 	}
 	pages, err := web.New(web.Config{
-		Login: w, Arrivals: w, Logouts: w, LoginSessions: w, Providers: w, ProviderCare: w, Installation: w, Keys: ours{w},
+		Login: w, Arrivals: w, Logouts: w, LoginSessions: w, Providers: w, ProviderCare: w, Metadata: w, Installation: w, Keys: ours{w},
 		BaseURL: base, SAMLURL: w.base + "/saml/consume", Now: time.Now,
 		SAMLMetadata: func() ([]byte, error) { return []byte("<EntityDescriptor/>"), nil },
-		Fetch: func(_ context.Context, address string) ([]byte, error) {
-			return nil, fault.New(fault.Unavailable, "nothing answers at "+address)
-		},
 		Accounts: []web.Account{
 			{ID: "111122223333", Name: "analytics", S3: "http://127.0.0.1:8481", Region: "us-east-1"},
 			{ID: "444455556666", Name: "engineering", S3: "http://127.0.0.1:8481", Region: "us-east-1"},

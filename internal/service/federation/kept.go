@@ -19,6 +19,9 @@ type Kept struct {
 	Pending      []byte    `json:"pending,omitempty"`
 	PendingSince time.Time `json:"pending_since,omitzero"`
 	Why          string    `json:"why,omitempty"`
+	// Refused is the digest (SHA-256, hex) of the metadata that an administrator
+	// refused last: it does not wait again.
+	Refused string `json:"refused,omitempty"`
 	// Warned lists what was warned of: it is done once.
 	Warned []string `json:"warned,omitempty"`
 }

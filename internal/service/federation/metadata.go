@@ -281,7 +281,7 @@ func (s *Service) adopt(ctx context.Context, sp *Speaker, next *saml.Metadata, d
 	why := sp.judge(next)
 	p.Kept.Fetched, p.Kept.Tried, p.Kept.Error, p.Kept.Failed = now, now, "", 0
 	switch {
-	case why != "" && bytes.Equal(document, p.Kept.Pending):
+	case why != "" && (bytes.Equal(document, p.Kept.Pending) || digest(document) == p.Kept.Refused):
 	case why != "":
 		p.Kept.Pending, p.Kept.PendingSince, p.Kept.Why = document, now, why
 		return s.keep(ctx, sp.IdP, p, event.Event{Action: "identity-provider.metadata-pending", Outcome: event.Denied,
