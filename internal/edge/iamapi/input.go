@@ -17,12 +17,13 @@ import (
 type input struct {
 	parameters awsquery.Parameters
 	read       map[string]bool
+	lists      map[string]bool
 	broken     []string
 	first      error // of another kind than a broken rule
 }
 
 func newInput(p awsquery.Parameters) *input {
-	return &input{parameters: p, read: map[string]bool{"Action": true, "Version": true}}
+	return &input{parameters: p, read: map[string]bool{"Action": true, "Version": true}, lists: map[string]bool{}}
 }
 
 // text reads a parameter that must be there.
@@ -123,7 +124,7 @@ func (in *input) tags(name string) map[string]string {
 
 // members reads a list whose members have the named fields; "" is a plain text.
 func (in *input) members(name string, least, most int, fields ...string) []awsquery.Parameters {
-	in.read[name] = true
+	in.lists[name] = true
 	all, err := in.parameters.Members(name)
 	if err != nil {
 		in.fails(err)
@@ -189,7 +190,7 @@ func (in *input) err() error {
 	}
 	for _, name := range in.parameters.Names() {
 		top, _, _ := strings.Cut(name, ".")
-		if !in.read[name] && !(in.read[top] && top != name) && !strings.HasPrefix(name, "X-Amz-") {
+		if !in.read[name] && !in.lists[top] && !strings.HasPrefix(name, "X-Amz-") {
 			return unknown(name)
 		}
 	}

@@ -120,7 +120,7 @@ func newWorld(t testing.TB, change func(*iamapi.Config)) *world {
 		t.Fatal(err)
 	}
 	c := iamapi.Config{
-		Authority: access.New(access.Config{Authority: w.iam, Keys: ring{}, Revocations: w, Region: "eu-west-1", Now: time.Now,
+		Authority: access.New(access.Config{Authority: w.iam, Keys: ring{}, Revocations: w, Region: "eu-west-1", StaticKeys: true, Now: time.Now,
 			Rule: func(string) (string, string, bool) { return "", "", false }}),
 		IAM: w.iam, Region: "eu-west-1", StaticKeys: true, Now: time.Now, Logger: logger,
 	}
@@ -206,4 +206,22 @@ func must[T any](t testing.TB) func(T, error) T {
 		}
 		return v
 	}
+}
+
+// userKeys gives temporary keys that a user made, as STS would.
+func (w *world) userKeys(t testing.TB, kind sessiontoken.Kind, name, id string) aws.CredentialsProvider {
+	t.Helper()
+	key := identity.NewAccessKeyID()
+	claims := sessiontoken.Claims{
+		Kind: kind, User: arn.User{Partition: "aws", Account: account, Path: "/", Name: name}, UserID: identity.UserID(id), SecretKey: secret.Random(32),
+		IssuedAt: time.Now().Truncate(time.Second), Expires: time.Now().Add(time.Hour).Truncate(time.Second), Epoch: 1,
+	}
+	if kind == sessiontoken.FederatedUser {
+		claims.FederatedName = "job"
+	}
+	token, err := sessiontoken.Seal(ring{}, key, claims)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return credentials.NewStaticCredentialsProvider(key, claims.SecretKey.Reveal(), token.Reveal())
 }
