@@ -68,6 +68,7 @@ var checkWords = map[string]string{
 	saml.CheckConditions: "Its conditions are ones that we know", saml.CheckNotBefore: "It is valid already (NotBefore)",
 	saml.CheckExpired: "It is still valid (NotOnOrAfter)", saml.CheckIssueInstant: "Its time of issue is stated and not in the future",
 	saml.CheckAudience: "It was made for this service (Audience)", saml.CheckAuthnStatement: "It says how the person signed in (AuthnStatement)",
+	saml.CheckAuthnContext: "The person signed in by a way that is required (AuthnContext)", saml.CheckAuthnInstant: "The person signed in anew (ForceAuthn)",
 	saml.CheckLoginSessionEnded: "The sign-in there has not ended (SessionNotOnOrAfter)", saml.CheckAttribute: "Its attributes can be read",
 	"login.subject": "The name is one that this identity provider may sign in", "saml.nameid-transient": "The name is the same at each sign-in",
 	"saml.nameid": "The user name is 1 to 256 printable characters", "saml.user-name": "The user name is among the attributes",

@@ -91,6 +91,7 @@ type STSExpect struct {
 	Decrypt *Decrypter
 	// RequireEncrypted refuses an assertion in the clear.
 	RequireEncrypted bool
+	AuthnContexts    []string // as for Expect
 }
 
 // Assertion holds the facts of one verified assertion. Each of them was read

@@ -63,7 +63,7 @@ type CheckResult struct {
 func VerifyForSTS(raw []byte, idp *Metadata, want STSExpect, now time.Time) (*Assertion, error) {
 	return (&verifier{idp: idp, now: now, want: Expect{
 		Skew: want.Skew, MaxBytes: want.MaxBytes, AcceptExpiredCertificate: want.AcceptExpiredCertificate, AllowSHA1: want.AllowSHA1,
-		Decrypt: want.Decrypt, RequireEncrypted: want.RequireEncrypted,
+		Decrypt: want.Decrypt, RequireEncrypted: want.RequireEncrypted, AuthnContexts: want.AuthnContexts,
 	}}).verify(raw)
 }
 

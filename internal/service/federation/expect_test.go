@@ -32,6 +32,9 @@ func TestExpect(t *testing.T) {
 	if loose.Decrypt == nil || len(loose.Decrypt.Keys) != 1 || !loose.Decrypt.AllowCBC || ours.AllowCBC {
 		t.Errorf("decrypter %+v", loose.Decrypt)
 	}
+	if len(loose.AuthnContexts) != 0 || !loose.AuthnSince.IsZero() {
+		t.Errorf("a way or time of sign-in is required that was not set: %+v", loose)
+	}
 	base.RequestID = ""
 	if !expect(all, base).AllowUnsolicited {
 		t.Error("a response that nobody asked for is refused though it is allowed")

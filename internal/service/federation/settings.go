@@ -38,9 +38,11 @@ type Settings struct {
 	// SignRequests signs AuthnRequests with our current signing key. Logout
 	// messages are always signed.
 	SignRequests bool `json:"sign_requests,omitempty"`
-	// ForceAuthn asks for a fresh sign-in at the identity provider.
+	// ForceAuthn asks for a fresh sign-in at the identity provider, and refuses
+	// one from before it was asked for.
 	ForceAuthn bool `json:"force_authn,omitempty"`
-	// AuthnContexts are class references, any of which is asked for.
+	// AuthnContexts are class references, any of which is asked for: a person
+	// who signed in by another way is refused, whoever changed the request.
 	AuthnContexts []string `json:"authn_contexts,omitempty"`
 	// AllowUnsolicited admits responses that answer no request of ours.
 	AllowUnsolicited bool `json:"allow_unsolicited,omitempty"`

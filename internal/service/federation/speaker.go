@@ -3,6 +3,7 @@ package federation
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"carnet.dev/carnet/internal/core/arn"
 	"carnet.dev/carnet/internal/core/ascii"
@@ -73,8 +74,9 @@ func clip(s string) string {
 }
 
 // Expect gives base with what is set for this identity provider: what has to
-// be signed or encrypted, and what is admitted beyond the standard. base.Decrypt
-// holds our keys; it is taken away where encryption is off.
+// be signed or encrypted, how and when the person has to have signed in, and
+// what is admitted beyond the standard. base.Decrypt holds our keys; it is taken
+// away where encryption is off. base.AuthnSince counts with ForceAuthn alone.
 func (s *Speaker) Expect(base saml.Expect) saml.Expect {
 	p := s.IdP.Settings
 	base.AllowSHA1 = p.AllowSHA1
@@ -82,6 +84,10 @@ func (s *Speaker) Expect(base saml.Expect) saml.Expect {
 	base.RequireEncrypted = p.Encryption == EncryptionRequired
 	base.AllowUnsolicited = p.AllowUnsolicited && base.RequestID == ""
 	base.AcceptExpiredCertificate = p.CertificateDates == DatesIgnore
+	base.AuthnContexts = p.AuthnContexts
+	if !p.ForceAuthn {
+		base.AuthnSince = time.Time{}
+	}
 	switch p.Signed {
 	case SignedResponse:
 		base.Signed = saml.SignedResponse
@@ -103,6 +109,7 @@ func (s *Speaker) ExpectAtSTS(base saml.STSExpect, ours *saml.Decrypter) saml.ST
 	base.AllowSHA1 = base.AllowSHA1 || p.AllowSHA1
 	base.AcceptExpiredCertificate = base.AcceptExpiredCertificate || p.CertificateDates == DatesIgnore
 	base.RequireEncrypted = base.RequireEncrypted || p.Encryption == EncryptionRequired
+	base.AuthnContexts = p.AuthnContexts
 	if ours = s.decrypter(ours); ours != nil {
 		if base.Decrypt != nil {
 			ours.Keys = slices.Concat(base.Decrypt.Keys, ours.Keys)

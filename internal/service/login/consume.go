@@ -114,7 +114,7 @@ func (s *Service) verify(ctx context.Context, p *posted) error {
 	if err != nil {
 		return err
 	}
-	want := s.expect(p.sp, id)
+	want := s.expect(p, id)
 	if p.began.Purpose == toTest {
 		p.assertion, p.checks, err = saml.Examine(raw, p.sp.SAML, want, p.now)
 		if err != nil {
@@ -131,10 +131,16 @@ func (s *Service) verify(ctx context.Context, p *posted) error {
 	return nil
 }
 
-// expect is what we wait for: the answer to one request, or to none.
-func (s *Service) expect(sp *federation.Speaker, requestID string) saml.Expect {
-	return sp.Expect(saml.Expect{ACS: s.SAMLURL, Audience: s.SAMLURL, RequestID: requestID, Skew: saml.DefaultSkew,
-		Decrypt: s.Keys.Decrypter(sp.IdP.AllowCBC)})
+// expect is what we wait for: the answer to one request, or to none. Where a
+// fresh sign-in is wanted it has to be later than the request; where there is
+// none, from within the time that a request has.
+func (s *Service) expect(p *posted, requestID string) saml.Expect {
+	since := p.began.Began
+	if p.unsolicited() {
+		since = p.now.Add(-PreLoginLifetime)
+	}
+	return p.sp.Expect(saml.Expect{ACS: s.SAMLURL, Audience: s.SAMLURL, RequestID: requestID, Skew: saml.DefaultSkew,
+		AuthnSince: since, Decrypt: s.Keys.Decrypter(p.sp.IdP.AllowCBC)})
 }
 
 // asked opens the request that a response answers, and gives the identity
