@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"os"
+	"slices"
 
 	"carnet.dev/carnet/internal/app/config"
 	"carnet.dev/carnet/internal/core/fault"
@@ -132,9 +133,14 @@ func (s subjects) Subject(ctx context.Context, c sts.Claim) (identity.PersonID, 
 	if err != nil || !known {
 		return "", err
 	}
-	list := federation.Speaker{IdP: idp}
-	if !idp.Enabled {
-		return "", fault.New(fault.Denied, "identity provider "+idp.Name+" is switched off")
+	list, err := s.federation.Speaker(idp.ID)
+	if err != nil {
+		return "", refused(err)
+	}
+	// IAM holds metadata of its own, which whoever administers the account
+	// enters: by a key that is not the identity provider's it speaks of nobody.
+	if c.Assertion.Certificate == nil || !slices.ContainsFunc(list.SAML.Certificates, c.Assertion.Certificate.Equal) {
+		return "", fault.New(fault.Denied, "the assertion is signed with a key that is not one of identity provider "+idp.Name)
 	}
 	userName, err := list.UserName(c.Assertion)
 	if err != nil {
@@ -149,7 +155,17 @@ func (s subjects) Subject(ctx context.Context, c sts.Claim) (identity.PersonID, 
 		return "", fault.New(fault.Denied, "the RoleSessionName is not the person's own")
 	}
 	person, err := s.directory.Subject(ctx, idp.ID, c.NameID, userName, idp.AllowAutoCreate)
-	return person.ID, err
+	return person.ID, refused(err)
+}
+
+// refused makes a refusal of what stands against a person or an identity
+// provider; what is away stays away.
+func refused(err error) error {
+	switch fault.KindOf(err) {
+	case fault.Conflict, fault.Misconfigured, fault.NotFound:
+		return fault.Wrap(err, fault.Denied, fault.Of(err).Public)
+	}
+	return err
 }
 
 // Pairs gives what role templates derive from an assertion for local accounts.

@@ -210,8 +210,9 @@ func (d *Directory) EnsurePerson(ctx context.Context, idp identity.IdPID, nameID
 }
 
 // Subject gives the person that an identity provider's NameID proves, without
-// a sign-in: their names stay as they are. One who was never seen is made as
-// Arrive would, under userName. Faults as for EnsurePerson.
+// a sign-in: their names stay as they are, but for a user name that the
+// identity provider has changed, which has to be free. One who was never seen
+// is made as Arrive would, under userName. Faults as for EnsurePerson.
 func (d *Directory) Subject(ctx context.Context, idp identity.IdPID, nameID, userName string, mayCreate bool) (Person, error) {
 	p, err := d.Identities.BySubject(ctx, idp, nameID)
 	if errors.Is(err, fault.New(fault.NotFound, "")) {
@@ -224,7 +225,10 @@ func (d *Directory) Subject(ctx context.Context, idp identity.IdPID, nameID, use
 	if !p.Active {
 		return Person{}, inactive(p)
 	}
-	return p, nil
+	if p.IdP == idp && Fold(p.UserName) != Fold(userName) {
+		p, _, err = d.Arrive(ctx, Arrival{IdP: idp, Subject: nameID, UserName: userName, DisplayName: p.DisplayName, Mail: p.Mail})
+	}
+	return p, err
 }
 
 // KnownPerson is EnsurePerson where people are not made by signing in: an
