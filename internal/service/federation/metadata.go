@@ -220,18 +220,27 @@ func (sp *Speaker) judge(next *saml.Metadata) string {
 			return "it has a signing certificate that is not known, " + Fingerprint(c)
 		}
 	}
-	if old, now := host(signOn(sp.SAML, sp.IdP.RequestBinding)), host(signOn(next, sp.IdP.RequestBinding)); old != now {
-		return "people would sign in at another host, " + quote(now)
+	agreed := sites(sp.SAML)
+	for _, at := range sites(next) {
+		if !slices.Contains(agreed, at) {
+			return "it sends people to a place at another host, " + quote(at)
+		}
 	}
 	return ""
 }
 
-func host(raw string) string {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return ""
+// sites lists scheme and host of every place that browsers may be sent to, for
+// sign-in and logout and by either binding: what is not in use today may be
+// tomorrow.
+func sites(m *saml.Metadata) (all []string) {
+	for _, e := range slices.Concat(m.SSO, m.SLO) {
+		for _, at := range []string{e.Location, cmp.Or(e.ResponseLocation, e.Location)} {
+			if u, err := url.Parse(at); err == nil { // it was read before
+				all = append(all, u.Scheme+"://"+u.Host)
+			}
+		}
 	}
-	return u.Host
+	return all
 }
 
 // Refresh fetches the metadata from its address. What an administrator has not

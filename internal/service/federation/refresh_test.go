@@ -25,6 +25,7 @@ import (
 	"carnet.dev/carnet/internal/edge/sql"
 	sqlfederation "carnet.dev/carnet/internal/edge/sql/federation"
 	"carnet.dev/carnet/internal/edge/sql/sqltest"
+	"carnet.dev/carnet/internal/protocol/saml"
 	"carnet.dev/carnet/internal/service/federation"
 )
 
@@ -131,6 +132,13 @@ func (w *watched) state(t *testing.T, p federation.IdP) federation.MetadataState
 	return st
 }
 
+// withLogout adds a place for logout to a metadata document.
+func withLogout(document []byte, at string) []byte {
+	const end = "</md:IDPSSODescriptor>"
+	slo := `<md:SingleLogoutService xmlns:md="urn:oasis:names:tc:SAML:2.0:metadata" Binding="` + saml.BindingRedirect + `" Location="` + at + `"/>`
+	return bytes.Replace(document, []byte(end), []byte(slo+end), 1)
+}
+
 // TestRefreshKeepsThePin: metadata with a certificate, identity provider or
 // host that no administrator has agreed to is not used until one accepts it.
 func TestRefreshKeepsThePin(t *testing.T) {
@@ -147,6 +155,8 @@ func TestRefreshKeepsThePin(t *testing.T) {
 		"a certificate more":   {nil, document(forge.EntityID, forge.SSOURL, one.Certificate, two.Certificate), "a signing certificate that is not known"},
 		"another certificate":  {nil, document(forge.EntityID, forge.SSOURL, two.Certificate), "a signing certificate that is not known"},
 		"another entity id":    {nil, document("https://evil.example", forge.SSOURL, one.Certificate), "of another identity provider"},
+		"another logout host":  {nil, withLogout(document(forge.EntityID, forge.SSOURL, one.Certificate), "https://evil.example/slo"), "at another host"},
+		"another scheme":       {nil, withLogout(document(forge.EntityID, forge.SSOURL, one.Certificate), "https://localhost:8482/slo"), "at another host"},
 		"another host":         {nil, document(forge.EntityID, "https://evil.example/sso", one.Certificate), "at another host"},
 		"a pinned certificate": {func(p *federation.IdP) { p.MetadataPin = []string{federation.Fingerprint(two.Certificate)} }, document(forge.EntityID, forge.SSOURL, two.Certificate), ""},
 		"a pin of something else": {func(p *federation.IdP) { p.MetadataPin = []string{strings.Repeat("ab", 32)} },

@@ -198,7 +198,7 @@ func (s *Service) Add(ctx context.Context, p IdP) (_ IdP, err error) {
 	}
 	p.ID, p.Created, p.Revision = identity.NewIdPID(), s.millis(), 1
 	p.Kept = Kept{Fetched: p.Created}
-	e := event.Event{Action: "identity-provider.add", Outcome: event.Done, IdP: p.ID, Target: p.EntityID}
+	e := event.Event{Action: "identity-provider.add", Outcome: event.Done, IdP: p.ID, Target: p.EntityID, Detail: changes(IdP{}, p)}
 	if err := s.recorded(ctx, e, func(ctx context.Context) error { return s.store.Add(ctx, p) }); err != nil {
 		return IdP{}, err
 	}
@@ -232,6 +232,9 @@ func (s *Service) reload(ctx context.Context) {
 func (s *Service) Remove(ctx context.Context, id identity.IdPID) error {
 	var found bool
 	e := event.Event{Action: "identity-provider.remove", Outcome: event.Done, IdP: id}
+	if sp, err := s.find(id); err == nil {
+		e.Target, e.Detail = sp.IdP.EntityID, map[string]string{"name": sp.IdP.Name}
+	}
 	err := s.recorded(ctx, e, func(ctx context.Context) (err error) {
 		if found, err = s.store.Remove(ctx, id); err != nil || !found {
 			return err

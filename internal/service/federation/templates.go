@@ -208,9 +208,25 @@ func compile(all []RoleTemplate) []compiled {
 	return out
 }
 
+// mayFit is a cheap look that most names fail: the literal parts have to stand
+// in the name in their order.
+func (t compiled) mayFit(name string) bool {
+	for i, p := range t.group {
+		at := strings.Index(name, p.literal) // 0 for a capture
+		if at < 0 || i == 0 && at > 0 {
+			return false
+		}
+		name = name[at+len(p.literal):]
+	}
+	return true
+}
+
 // match gives what the captures hold when the whole name fits in exactly one
 // way; ways is 2 where there are more.
 func (t compiled) match(name string) (captured map[string]string, ways int) {
+	if !t.mayFit(name) {
+		return nil, 0
+	}
 	// fits[i][at] counts, up to 2, the ways in which the parts from i on fit
 	// the name from at on.
 	n := len(t.group)
@@ -221,7 +237,8 @@ func (t compiled) match(name string) (captured map[string]string, ways int) {
 	fits[n][len(name)] = 1
 	for i := n - 1; i >= 0; i-- {
 		for at := range len(name) {
-			for _, size := range t.sizes(t.group[i], name[at:]) {
+			least, most := t.sizes(t.group[i], name[at:])
+			for size := least; size <= most && fits[i][at] < 2; size++ {
 				fits[i][at] = min(2, fits[i][at]+fits[i+1][at+size])
 			}
 		}
@@ -232,7 +249,8 @@ func (t compiled) match(name string) (captured map[string]string, ways int) {
 	captured = map[string]string{}
 	at := 0
 	for i, p := range t.group {
-		for _, size := range t.sizes(p, name[at:]) {
+		least, most := t.sizes(p, name[at:])
+		for size := least; size <= most; size++ {
 			if fits[i+1][at+size] == 1 {
 				if p.capture != "" {
 					captured[p.capture] = name[at : at+size]
@@ -245,25 +263,25 @@ func (t compiled) match(name string) (captured map[string]string, ways int) {
 	return captured, 1
 }
 
-// sizes gives the lengths that a part can take at the front of rest.
-func (t compiled) sizes(p part, rest string) []int {
-	if p.capture == "" {
+// sizes gives the least and the most that a part can take at the front of rest,
+// and all between; most is 0 where it can't stand there.
+func (t compiled) sizes(p part, rest string) (least, most int) {
+	switch {
+	case p.capture == "":
 		if strings.HasPrefix(rest, p.literal) {
-			return []int{len(p.literal)}
+			return len(p.literal), len(p.literal)
 		}
-		return nil
-	}
-	if p.capture == t.account { // an account number has one length
+		return 1, 0
+	case p.capture == t.account: // an account number has one length
 		if len(rest) >= 12 && arn.IsAccount(rest[:12]) {
-			return []int{12}
+			return 12, 12
 		}
-		return nil
+		return 1, 0
 	}
-	var out []int
-	for n := 0; n < len(rest) && n < 64 && nameByte(rest[n]); n++ {
-		out = append(out, n+1)
+	for most < min(len(rest), 64) && nameByte(rest[most]) {
+		most++
 	}
-	return out
+	return 1, most
 }
 
 // nameByte holds what the name of a role may have (IAM User Guide, "IAM name

@@ -144,3 +144,20 @@ func FuzzDerive(f *testing.F) {
 		}
 	})
 }
+
+// TestManyGroupsCostLittle: a person of very many groups, none of which fits,
+// must not keep a server busy, at sign-in and again at STS for each role.
+func TestManyGroupsCostLittle(t *testing.T) {
+	var templates []federation.RoleTemplate
+	for i := range 100 {
+		templates = append(templates, federation.RoleTemplate{Group: fmt.Sprintf("aws%d-{account}-{role}", i), Account: "{account}", Role: "{role}", Provider: "okta"})
+	}
+	sp := &federation.Speaker{IdP: federation.IdP{Settings: federation.Settings{RoleTemplates: templates}}}
+	var groups []string
+	for i := range 2000 {
+		groups = append(groups, fmt.Sprintf("department-%d-%s", i, strings.Repeat("x-", 20)))
+	}
+	if n := testing.AllocsPerRun(1, func() { sp.Derive(groups, inAWS) }); n > 5000 {
+		t.Errorf("%v allocations for %d groups and %d templates, though no group begins like one", n, len(groups), len(templates))
+	}
+}
