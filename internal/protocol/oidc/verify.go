@@ -114,27 +114,22 @@ func (t *Token) read() (*Claims, error) {
 		}
 	}
 	c := &Claims{all: t.claims, KeyID: t.keyID, Algorithm: t.algorithm}
+	var ok bool
 	for name, to := range map[string]*string{"iss": &c.Issuer, "sub": &c.Subject, "jti": &c.ID, "azp": &c.Audience} {
-		var ok bool
-		if _, there := t.claims[name]; !there {
-			continue
-		}
-		if *to, ok = t.claims.text(name); !ok {
+		if *to, ok = t.claims.text(name); !ok && t.claims[name] != nil {
 			return nil, refuse(CheckClaims, "the claim %s is not a text", name)
 		}
 	}
-	if len(c.Subject) > maxSubject {
-		return nil, refuse(CheckClaims, "the claim sub has more than %d characters", maxSubject)
+	if c.Issuer == "" || c.Subject == "" || len(c.Subject) > maxSubject {
+		return nil, refuse(CheckClaims, "the claims iss and sub must have a value, the latter of at most %d characters", maxSubject)
 	}
 	for name, to := range map[string]*time.Time{"iat": &c.IssuedAt, "exp": &c.Expires, "nbf": &c.NotBefore} {
-		var ok bool
 		if v, there := t.claims[name]; there {
 			if *to, ok = seconds(v); !ok {
 				return nil, refuse(CheckClaims, "the claim %s is not a whole number of seconds", name)
 			}
 		}
 	}
-	var ok bool
 	if c.Audiences, ok = Texts(t.claims["aud"]); !ok || len(c.Audiences) == 0 {
 		return nil, refuse(CheckClaims, "the claim aud is not a text or a list of texts")
 	}
