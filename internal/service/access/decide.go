@@ -29,13 +29,6 @@ func (a *Access) Authorize(_ context.Context, c Caller, q Question) Decision {
 	p.common(&r.Context, c, &q.Environment)
 	setGiven(&r.Context, "aws:ResourceAccount", q.ResourceAccount)
 	verdict := set.Decide(&r)
-	if verdict.Allow && q.ResourcePolicy != nil && q.ResourcePolicy.Kind() == policy.Trust {
-		// A role is entered only where its trust policy says so itself, in the
-		// same account too.
-		if trusts := q.ResourcePolicy.Trusts(&r); !trusts.Allow {
-			verdict = trusts
-		}
-	}
 	d := Decision{Allow: verdict.Allow, Explicit: verdict.Explicit}
 	if cite := verdict.Cites(); cite != "" {
 		d.Statements = []string{cite}
