@@ -87,6 +87,9 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case f.STS != nil && s3.HostBucket(r.Host, f.Domains) == "" && unsignedFederation(r):
 		service = "sts"
 	}
+	if presented == nil && f.IAM != nil && f.STS == nil && f.S3 == nil {
+		service = "iam" // a listener of its own: its refusals are in its words
+	}
 	switch {
 	case service == "s3" && f.S3 != nil:
 		f.S3.ServeHTTP(w, r)
