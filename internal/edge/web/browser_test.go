@@ -235,7 +235,7 @@ func said(w *world, there login.There) string {
 func look(t *testing.T, ctx context.Context, address, wait string, width int64, name string) {
 	t.Helper()
 	run(t, ctx, chromedp.EmulateViewport(width, 900), chromedp.Navigate(address), chromedp.WaitVisible(wait))
-	see(t, ctx, chromedp.Evaluate[string](`document.querySelector("details")?.setAttribute("open", ""); ""`))
+	see(t, ctx, chromedp.Evaluate[string](`document.querySelectorAll("details").forEach(d => d.setAttribute("open", "")); ""`))
 	if over := see(t, ctx, chromedp.Evaluate[string](overflow)); over != "" {
 		t.Errorf("%s: runs over the side: %s", name, over)
 	}
