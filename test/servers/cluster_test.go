@@ -30,6 +30,7 @@ import (
 	"carnet.dev/carnet/internal/app/visitor"
 	"carnet.dev/carnet/internal/core/secret"
 	"carnet.dev/carnet/internal/edge/api"
+	"carnet.dev/carnet/internal/edge/api/ssodoc"
 	"carnet.dev/carnet/internal/edge/sql/sqltest"
 )
 
@@ -336,7 +337,7 @@ func (m *member) setUp(t *testing.T, printed string) (admin *browser) {
 	if _, err := admin.Submit(t.Context(), page, form, nil); err != nil {
 		t.Fatal(err)
 	}
-	in := api.NewIdentityProvider{Name: "Corp", Metadata: string(m.metadata), Accounts: []string{account}, RolePatterns: []string{"*"},
+	in := ssodoc.NewIdentityProvider{Name: "Corp", Metadata: string(m.metadata), Accounts: []string{account}, RolePatterns: []string{"*"},
 		UserNameDomains: []string{"example.com"}, AdministratorGroups: []string{"carnet-admins"}, AllowAutoCreate: true}
 	if status := admin.ask(t, m, http.MethodPost, "/api/v1/identity-providers", in, nil); status != http.StatusCreated && status != http.StatusOK {
 		t.Fatalf("the identity provider is answered with %d\n%s", status, &m.log)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"carnet.dev/carnet/internal/edge/api"
+	"carnet.dev/carnet/internal/edge/api/ssodoc"
 )
 
 // TestServersAreEqual runs three servers on one PostgreSQL.
@@ -273,7 +274,7 @@ func (c *cluster) revocation(t *testing.T) {
 // the choice.
 func (c *cluster) secondIdP(t *testing.T, admin *browser) {
 	second := newPlace(t, c.base)
-	in := api.NewIdentityProvider{Name: "Second", Metadata: string(second.metadata), Accounts: []string{account}, RolePatterns: []string{"*"},
+	in := ssodoc.NewIdentityProvider{Name: "Second", Metadata: string(second.metadata), Accounts: []string{account}, RolePatterns: []string{"*"},
 		UserNameDomains: []string{"example.org"}, AllowAutoCreate: true}
 	if status := admin.ask(t, c.members[2], http.MethodPost, "/api/v1/identity-providers", in, nil); status >= 300 {
 		t.Fatalf("the second identity provider is answered with %d", status)

@@ -21,7 +21,6 @@ import (
 	"carnet.dev/carnet/internal/edge/api"
 	"carnet.dev/carnet/internal/edge/httpd"
 	"carnet.dev/carnet/internal/service/administrator"
-	"carnet.dev/carnet/internal/service/federation"
 	"carnet.dev/carnet/internal/service/login"
 )
 
@@ -137,12 +136,6 @@ func (w *world) Credentials(_ context.Context, s login.LoginSession, wanted stri
 		WithMend("choose one of them, or ask for the role at your identity provider and sign in again")
 }
 
-func (w *world) List() []federation.IdP { return nil }
-
-func (w *world) Add(context.Context, federation.IdP) (federation.IdP, error) {
-	return federation.IdP{}, fault.New(fault.Denied, "not here")
-}
-
 // authorize is the browser's page with the person's answer given already.
 func (w *world) authorize(rw http.ResponseWriter, r *http.Request) error {
 	w.mu.Lock()
@@ -172,7 +165,7 @@ func (w *world) start(secure bool) (*httptest.Server, error) {
 	}
 	base := &url.URL{Scheme: scheme, Host: srv.Listener.Addr().String()}
 	rows := append(api.Routes(api.Config{
-		Login: w, Providers: w, Cookies: httpd.NewCookies(base), Web: base.String(),
+		Login: w, Cookies: httpd.NewCookies(base), Web: base.String(),
 		Home:           api.Place{Region: "us-east-1", S3: "http://127.0.0.1:8481", STS: "http://127.0.0.1:8481", IAM: "http://127.0.0.1:8482"},
 		Administration: administration{},
 		Elsewhere:      map[string]api.Place{"777788889999": {Region: "eu-west-1"}},

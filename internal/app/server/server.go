@@ -113,7 +113,8 @@ func (srv *Server) wireSite(o Options) error {
 	srv.site, err = httpd.New(httpd.Config{
 		BaseURL: base, AlsoHosts: o.AlsoHosts, Sessions: srv.login, Page: pages.ErrorPage, Logger: srv.log, Now: o.Now,
 	}, pages.Routes(), api.Routes(api.Config{
-		Login: srv.login, Providers: srv.federation, Cookies: httpd.NewCookies(base), Web: c.BaseURL, Home: home, Elsewhere: elsewhere,
+		Login: srv.login, Providers: srv.federation, Metadata: srv.federation, Installation: srv.federation, Keys: srv.spkeys, SAMLURL: c.SAMLURL(),
+		Cookies: httpd.NewCookies(base), Web: c.BaseURL, Home: home, Elsewhere: elsewhere,
 		Administration: srv.newAdministrator(),
 	}))
 	return err

@@ -35,7 +35,7 @@ type AdministratorCredentialsRequest struct {
 	DurationSeconds int `json:"duration_seconds"`
 }
 
-func (a api) administratorRoutes(row func(method, pattern string, access httpd.Access, body int64, h httpd.Handler) httpd.Route) []httpd.Route {
+func (a api) administratorRoutes(row rowMaker) []httpd.Route {
 	return []httpd.Route{
 		row(http.MethodGet, "administrator-roles", httpd.Administrator, 0, a.administratorRoles),
 		row(http.MethodPost, "accounts/{account}/administrator-credentials", httpd.Administrator, maxSmall, a.administratorCredentials),

@@ -16,13 +16,13 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 
 	"carnet.dev/carnet/internal/core/credential"
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/core/secret"
 	"carnet.dev/carnet/internal/edge/httpd"
-	"carnet.dev/carnet/internal/service/federation"
 	"carnet.dev/carnet/internal/service/login"
 )
 
@@ -36,12 +36,6 @@ type Login interface {
 	Credentials(ctx context.Context, s login.LoginSession, role string) (credential.RoleSession, error)
 }
 
-// Providers is what the API asks about identity providers.
-type Providers interface {
-	List() []federation.IdP
-	Add(ctx context.Context, idp federation.IdP) (federation.IdP, error)
-}
-
 // Place says where the keys of an account are used.
 type Place struct {
 	Region string
@@ -52,8 +46,13 @@ type Place struct {
 
 // Config is what the API is made of.
 type Config struct {
-	Login     Login
-	Providers Providers
+	Login Login
+	// What single sign-on asks: one service, in the parts that are used.
+	Providers    Providers
+	Metadata     ProviderMetadata
+	Installation Installation
+	Keys         SAMLKeys
+	SAMLURL      string // what identity providers are given
 	// Administration issues keys of carnet-admin.
 	Administration Administration
 	Cookies        httpd.Cookies
@@ -87,16 +86,14 @@ func Routes(c Config) []httpd.Route {
 	}
 	redeem := row(http.MethodPost, "cli/tokens", httpd.Public, maxSmall, a.redeemCode)
 	redeem.Rate = httpd.RateSecret
-	return append(a.administratorRoutes(row), []httpd.Route{
+	return slices.Concat(a.administratorRoutes(row), a.ssoRoutes(row), []httpd.Route{
 		row(http.MethodGet, "openapi.json", httpd.Open, 0, a.document),
 		redeem,
 		row(http.MethodGet, "session", httpd.Person, 0, a.session),
 		row(http.MethodDelete, "session", httpd.Person, maxSmall, a.signOut),
 		row(http.MethodGet, "roles", httpd.Person, 0, a.roles),
 		row(http.MethodPost, "roles/credentials", httpd.Person, maxSmall, a.credentials),
-		row(http.MethodGet, "identity-providers", httpd.Administrator, 0, a.providers),
-		row(http.MethodPost, "identity-providers", httpd.Administrator, maxMetadata, a.addProvider),
-	}...)
+	})
 }
 
 func (a api) document(w http.ResponseWriter, _ *http.Request) error {
@@ -166,26 +163,6 @@ func (a api) redeemCode(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return answer(w, http.StatusOK, CLIToken{Token: t.Token.Reveal(), Expires: seconds(t.Expires), UserName: t.UserName})
-}
-
-func (a api) providers(w http.ResponseWriter, _ *http.Request) error {
-	out := IdentityProviders{Providers: []IdentityProvider{}}
-	for _, p := range a.Providers.List() {
-		out.Providers = append(out.Providers, providerDocument(p))
-	}
-	return answer(w, http.StatusOK, out)
-}
-
-func (a api) addProvider(w http.ResponseWriter, r *http.Request) error {
-	var in NewIdentityProvider
-	if err := read(r, &in); err != nil {
-		return err
-	}
-	p, err := a.Providers.Add(r.Context(), in.provider())
-	if err != nil {
-		return err
-	}
-	return answer(w, http.StatusCreated, providerDocument(p))
 }
 
 // read takes exactly one JSON document. A member that we don't know is

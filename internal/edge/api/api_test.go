@@ -23,12 +23,12 @@ import (
 	"carnet.dev/carnet/internal/service/administrator"
 	"carnet.dev/carnet/internal/service/federation"
 	"carnet.dev/carnet/internal/service/login"
+	"carnet.dev/carnet/internal/service/spkeys"
 )
 
 // The services are what the API asks for.
 var (
-	_ api.Login     = (*login.Service)(nil)
-	_ api.Providers = (*federation.Service)(nil)
+	_ api.Login = (*login.Service)(nil)
 )
 
 var (
@@ -38,11 +38,12 @@ var (
 	broken  = arn.Role{Partition: "aws", Account: "444455556666", Path: "/", Name: "pipeline"}
 )
 
-// world stands for the services below the API: bob's login session, one CLI
-// code, a list of identity providers.
+// world stands for the sign-in below the API: bob's login session and one CLI
+// code. What single sign-on asks is the real thing.
 type world struct {
 	signedOut []string
-	idps      []federation.IdP
+	sso       *federation.Service
+	keys      *spkeys.Service
 }
 
 func (w *world) person(admin bool) login.LoginSession {
@@ -109,21 +110,11 @@ func (w *world) Credentials(_ context.Context, s login.LoginSession, role string
 	return rs, nil
 }
 
-func (w *world) List() []federation.IdP { return w.idps }
-
-func (w *world) Add(_ context.Context, p federation.IdP) (federation.IdP, error) {
-	if !strings.HasPrefix(string(p.Metadata), "<") {
-		return federation.IdP{}, fault.Coded(fault.Invalid, "metadata.xml", "The metadata is not XML")
-	}
-	p.ID, p.EntityID = "idp_1", "https://idp.example/metadata"
-	w.idps = append(w.idps, p)
-	return p, nil
-}
-
 // serve starts the real table over loopback.
 func serve(t *testing.T) (*world, string, []httpd.Route) {
 	t.Helper()
 	w := &world{}
+	w.open(t)
 	srv := httptest.NewUnstartedServer(nil)
 	base, err := url.Parse("http://" + srv.Listener.Addr().String())
 	if err != nil {
@@ -132,7 +123,8 @@ func serve(t *testing.T) (*world, string, []httpd.Route) {
 	site, err := httpd.New(httpd.Config{
 		BaseURL: base, Sessions: w, Page: httpd.Problem, Now: time.Now, Logger: slog.New(slog.DiscardHandler),
 	}, api.Routes(api.Config{
-		Login: w, Providers: w, Cookies: httpd.NewCookies(base), Web: base.String(),
+		Login: w, Providers: w.sso, Metadata: w.sso, Installation: w.sso, Keys: w.keys, SAMLURL: base.String() + "/saml/consume",
+		Cookies: httpd.NewCookies(base), Web: base.String(),
 		Home:           api.Place{Region: "us-east-1", S3: "http://127.0.0.1:8481", STS: "http://127.0.0.1:8481", IAM: "http://127.0.0.1:8482"},
 		Administration: administration{},
 		Elsewhere:      map[string]api.Place{cloud.Account: {Region: "eu-west-1"}},
@@ -245,31 +237,6 @@ func TestClientAndServer(t *testing.T) {
 	}
 	if err := c.SignOut(ctx); err != nil || len(w.signedOut) != 1 || w.signedOut[0] != "cli-bob" {
 		t.Errorf("sign out: %v, %v", err, w.signedOut)
-	}
-}
-
-func TestAdministratorEntersAnIdentityProvider(t *testing.T) {
-	t.Parallel()
-	w, base, _ := serve(t)
-	c, err := client.New(base, secret.New("cli-admin"), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	in := client.NewIdentityProvider{Name: "Example", Metadata: "<EntityDescriptor/>", Accounts: []string{"111122223333"}, RolePatterns: []string{"*"}, UserNameDomains: []string{"example.com"}}
-	p, err := c.AddIdentityProvider(t.Context(), in)
-	if err != nil || p.ID != "idp_1" || !p.Enabled || p.Accounts[0] != "111122223333" || p.AdministratorGroups == nil {
-		t.Fatalf("added %+v, %v", p, err)
-	}
-	if got := w.idps[0]; string(got.Metadata) != in.Metadata || got.AllowAutoCreate || got.UserNameDomains[0] != "example.com" {
-		t.Errorf("stored %+v", got)
-	}
-	list, err := c.IdentityProviders(t.Context())
-	if err != nil || len(list) != 1 || list[0].Name != "Example" {
-		t.Errorf("list %+v, %v", list, err)
-	}
-	in.Metadata = "nonsense"
-	if _, err := c.AddIdentityProvider(t.Context(), in); fault.Of(err).Code != "metadata.xml" {
-		t.Errorf("bad metadata: %v", err)
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"carnet.dev/carnet/internal/core/credential"
-	"carnet.dev/carnet/internal/service/federation"
 	"carnet.dev/carnet/internal/service/login"
 )
 
@@ -111,37 +110,6 @@ type CLIToken struct {
 	UserName string    `json:"user_name"`
 }
 
-// IdentityProviders is the list of identity providers, by name.
-type IdentityProviders struct {
-	Providers []IdentityProvider `json:"identity_providers"`
-}
-
-// IdentityProvider is one identity provider and the bounds of its word.
-type IdentityProvider struct {
-	ID                  string   `json:"id"`
-	Name                string   `json:"name"`
-	EntityID            string   `json:"entity_id"`
-	Enabled             bool     `json:"enabled"`
-	Accounts            []string `json:"accounts"`
-	RolePatterns        []string `json:"role_patterns"`
-	UserNameDomains     []string `json:"user_name_domains"`
-	AdministratorGroups []string `json:"administrator_groups"`
-	GroupsAttribute     string   `json:"groups_attribute"`
-	AllowAutoCreate     bool     `json:"allow_auto_create"`
-}
-
-// NewIdentityProvider is what an administrator enters.
-type NewIdentityProvider struct {
-	Name                string   `json:"name"`
-	Metadata            string   `json:"metadata"`
-	Accounts            []string `json:"accounts"`
-	RolePatterns        []string `json:"role_patterns"`
-	UserNameDomains     []string `json:"user_name_domains"`
-	AdministratorGroups []string `json:"administrator_groups"`
-	GroupsAttribute     string   `json:"groups_attribute"`
-	AllowAutoCreate     bool     `json:"allow_auto_create"`
-}
-
 func (a api) sessionDocument(s login.LoginSession) Session {
 	return Session{
 		Person: Person{
@@ -180,22 +148,6 @@ func credentialsDocument(rs credential.RoleSession, at Place) Credentials {
 		SecretAccessKey: rs.Credentials.SecretAccessKey.Reveal(), SessionToken: rs.Credentials.SessionToken.Reveal(),
 		Expiration: seconds(rs.Credentials.Expiration), Region: at.Region,
 		Endpoints: PlaceEndpoints{S3: at.S3, STS: at.STS, IAM: at.IAM},
-	}
-}
-
-func providerDocument(p federation.IdP) IdentityProvider {
-	return IdentityProvider{
-		ID: string(p.ID), Name: p.Name, EntityID: p.EntityID, Enabled: p.Enabled,
-		Accounts: list(p.Accounts), RolePatterns: list(p.RolePatterns), UserNameDomains: list(p.UserNameDomains),
-		AdministratorGroups: list(p.AdministratorGroups), GroupsAttribute: p.GroupsAttribute, AllowAutoCreate: p.AllowAutoCreate,
-	}
-}
-
-func (n NewIdentityProvider) provider() federation.IdP {
-	return federation.IdP{
-		Name: n.Name, Metadata: []byte(n.Metadata), Enabled: true,
-		Accounts: n.Accounts, RolePatterns: n.RolePatterns, UserNameDomains: n.UserNameDomains,
-		AdministratorGroups: n.AdministratorGroups, GroupsAttribute: n.GroupsAttribute, AllowAutoCreate: n.AllowAutoCreate,
 	}
 }
 

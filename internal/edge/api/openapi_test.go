@@ -14,6 +14,7 @@ import (
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/edge/api"
 	"carnet.dev/carnet/internal/edge/api/client"
+	"carnet.dev/carnet/internal/edge/api/ssodoc"
 	"carnet.dev/carnet/internal/edge/httpd"
 )
 
@@ -98,7 +99,7 @@ func TestDocumentHasExactlyTheRoutes(t *testing.T) {
 		if open := op.Security != nil && string(*op.Security) == "[]"; open != (r.Access < httpd.Person) {
 			t.Errorf("%s %s: the document says open %v, the table %s", r.Method, r.Pattern, open, r.Access)
 		}
-		if takesBody := op.Body != nil; takesBody != (r.Method == http.MethodPost) {
+		if takesBody := op.Body != nil; takesBody != (r.Method == http.MethodPost || r.Method == http.MethodPatch) {
 			t.Errorf("%s %s: body %v", r.Method, r.Pattern, takesBody)
 		}
 	}
@@ -114,10 +115,11 @@ func TestDocumentHasExactlyTheFields(t *testing.T) {
 	for _, v := range []any{
 		api.Session{}, api.Person{}, api.LoginSession{}, api.Endpoints{}, api.Roles{}, api.Role{}, api.RoleError{}, api.RoleWarning{},
 		api.CredentialsRequest{}, api.Credentials{}, api.PlaceEndpoints{}, api.CLITokenRequest{}, api.CLIToken{},
-		api.IdentityProviders{}, api.IdentityProvider{}, api.NewIdentityProvider{},
+		ssodoc.IdentityProviders{}, ssodoc.IdentityProvider{}, ssodoc.Settings{}, ssodoc.RoleTemplate{}, ssodoc.Metadata{}, ssodoc.PendingMetadata{},
+		ssodoc.Certificate{}, ssodoc.MetadataFields{}, ssodoc.NewIdentityProvider{}, ssodoc.IdentityProviderChange{}, ssodoc.Seen{},
+		ssodoc.SAMLKeys{}, ssodoc.SAMLKey{}, ssodoc.SAMLKeyRequest{}, ssodoc.SingleSignOn{}, ssodoc.SingleSignOnChange{},
 		api.AdministratorRoles{}, api.AdministratorRole{}, api.AdministratorCredentialsRequest{}, client.AdministratorRole{},
 		client.Session{}, client.Person{}, client.LoginSession{}, client.Endpoints{}, client.Role{}, client.RoleError{}, client.RoleWarning{},
-		client.IdentityProvider{}, client.NewIdentityProvider{},
 	} {
 		ty := reflect.TypeOf(v)
 		s := d.Components.Schemas[ty.Name()]
@@ -204,20 +206,35 @@ func goKind(t reflect.Type) string {
 // and body against the schema.
 func TestAnswersFollowTheDocument(t *testing.T) {
 	t.Parallel()
-	_, base, rows := serve(t)
+	w, base, rows := serve(t)
 	d := readDocument(t, base)
+	p := w.enter(t)
 	bodies := map[string]string{
-		"POST /api/v1/cli/tokens":         `{"code":"code","verifier":"verifier"}`,
-		"POST /api/v1/roles/credentials":  `{"role":"analyst"}`,
-		"POST /api/v1/identity-providers": `{"name":"n","metadata":"<x/>","accounts":[],"role_patterns":[],"user_name_domains":[]}`,
+		"POST /api/v1/cli/tokens":                      `{"code":"code","verifier":"verifier"}`,
+		"POST /api/v1/roles/credentials":               `{"role":"analyst"}`,
+		"POST /api/v1/identity-providers":              `{"name":"n","metadata":"<x/>","accounts":[],"role_patterns":[],"user_name_domains":[]}`,
+		"PATCH /api/v1/identity-providers/{id}":        `{"enabled":false}`,
+		"POST /api/v1/identity-providers/{id}/refresh": `{}`,
+		"POST /api/v1/identity-providers/{id}/accept":  `{}`,
+		"POST /api/v1/saml-keys":                       `{"purpose":"signing"}`,
+		"POST /api/v1/saml-keys/promote":               `{"purpose":"signing"}`,
+		"PATCH /api/v1/single-sign-on":                 `{"unified_login":false}`,
 	}
+	want := map[string]int{"GET /api/v1/identity-providers": 200, "GET /api/v1/identity-providers/{id}": 200, "PATCH /api/v1/identity-providers/{id}": 200,
+		"DELETE /api/v1/identity-providers/{id}": 204, "POST /api/v1/identity-providers/{id}/refresh": 404, "POST /api/v1/identity-providers/{id}/accept": 404,
+		"GET /api/v1/saml-keys": 200, "POST /api/v1/saml-keys": 201, "POST /api/v1/saml-keys/promote": 200, "DELETE /api/v1/saml-keys/{id}": 404,
+		"GET /api/v1/single-sign-on": 200, "PATCH /api/v1/single-sign-on": 200}
 	for _, r := range rows {
 		key := r.Method + " " + r.Pattern
 		op := d.Paths[r.Pattern][strings.ToLower(r.Method)]
-		status, header, body := call(t, r.Method, base+r.Pattern, bodies[key], "Cookie", "carnet=admin")
+		at := base + strings.Replace(r.Pattern, "{id}", string(p.ID), 1)
+		status, header, body := call(t, r.Method, at, bodies[key], "Cookie", "carnet=admin")
 		holds(t, d, key, op, status, header, body)
+		if want[key] != 0 && status != want[key] {
+			t.Errorf("%s: status %d, want %d: %s", key, status, want[key], body)
+		}
 		if r.Access >= httpd.Person {
-			status, header, body = call(t, r.Method, base+r.Pattern, bodies[key])
+			status, header, body = call(t, r.Method, at, bodies[key])
 			if status != 401 {
 				t.Errorf("%s by a stranger: status %d", key, status)
 			}

@@ -126,6 +126,9 @@ func (sp *Speaker) metadataState(now time.Time) MetadataState {
 	p, m := sp.IdP, sp.SAML
 	st := MetadataState{URL: p.MetadataURL, Fetched: p.Kept.Fetched, Tried: p.Kept.Tried, Error: p.Kept.Error, ValidUntil: m.ValidUntil,
 		SignOnURL: signOn(m, p.RequestBinding), Certificates: certificates(m, nil, now)}
+	if st.Fetched.IsZero() {
+		st.Fetched = p.Created // entered by a release that kept no times
+	}
 	st.LogoutURL, _ = m.SLOLocation(saml.BindingRedirect)
 	if st.LogoutURL == "" {
 		st.LogoutURL, _ = m.SLOLocation(saml.BindingPOST)

@@ -86,6 +86,22 @@ type RoleTemplate struct {
 	Provider string `json:"provider"` // the name of the SAML provider in that account
 }
 
+// WithDefaults gives the settings with their defaults by name, as they are
+// shown.
+func (s Settings) WithDefaults() Settings {
+	for _, c := range []struct {
+		value    *string
+		standard string
+	}{
+		{&s.RequestBinding, BindingRedirect}, {&s.Signed, SignedEither}, {&s.Encryption, EncryptionOff}, {&s.CertificateDates, DatesEnforce},
+	} {
+		if *c.value == "" {
+			*c.value = c.standard
+		}
+	}
+	return s
+}
+
 // Account is a configured account, as far as settings ask.
 type Account struct {
 	ID   string // 12 digits

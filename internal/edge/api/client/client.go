@@ -124,22 +124,6 @@ func (c *Client) RedeemCode(ctx context.Context, code, verifier secret.Text) (CL
 	return CLIToken{Token: secret.New(out.Token), Expires: out.Expires, UserName: out.UserName}, nil
 }
 
-// IdentityProviders lists the identity providers; administrators only.
-func (c *Client) IdentityProviders(ctx context.Context) ([]IdentityProvider, error) {
-	var out struct {
-		Providers []IdentityProvider `json:"identity_providers"`
-	}
-	err := c.call(ctx, http.MethodGet, "/api/v1/identity-providers", nil, &out)
-	return out.Providers, err
-}
-
-// AddIdentityProvider enters an identity provider; administrators only.
-func (c *Client) AddIdentityProvider(ctx context.Context, in NewIdentityProvider) (IdentityProvider, error) {
-	var out IdentityProvider
-	err := c.call(ctx, http.MethodPost, "/api/v1/identity-providers", in, &out)
-	return out, err
-}
-
 // call sends one request and reads its answer into out, when out is not nil.
 func (c *Client) call(ctx context.Context, method, path string, in, out any) error {
 	var body io.Reader

@@ -100,32 +100,6 @@ type CLIToken struct {
 	UserName string
 }
 
-// IdentityProvider is one configured identity provider.
-type IdentityProvider struct {
-	ID                  string   `json:"id"`
-	Name                string   `json:"name"`
-	EntityID            string   `json:"entity_id"`
-	Enabled             bool     `json:"enabled"`
-	Accounts            []string `json:"accounts"`
-	RolePatterns        []string `json:"role_patterns"`
-	UserNameDomains     []string `json:"user_name_domains"`
-	AdministratorGroups []string `json:"administrator_groups"`
-	GroupsAttribute     string   `json:"groups_attribute"`
-	AllowAutoCreate     bool     `json:"allow_auto_create"`
-}
-
-// NewIdentityProvider is what an administrator enters.
-type NewIdentityProvider struct {
-	Name                string   `json:"name"`
-	Metadata            string   `json:"metadata"` // SAML 2.0 metadata, XML
-	Accounts            []string `json:"accounts"`
-	RolePatterns        []string `json:"role_patterns"`
-	UserNameDomains     []string `json:"user_name_domains"`
-	AdministratorGroups []string `json:"administrator_groups"`
-	GroupsAttribute     string   `json:"groups_attribute"`
-	AllowAutoCreate     bool     `json:"allow_auto_create"`
-}
-
 // credentialsWire is Credentials as it travels: secrets in clear.
 type credentialsWire struct {
 	Role            string              `json:"role"`
