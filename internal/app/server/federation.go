@@ -21,8 +21,8 @@ func federationAccounts(c *config.Config) []federation.Account {
 
 // expectAtSTS lets the local authority read what people of an identity provider
 // sign in with: with our keys where it encrypts for us.
-func (s *state) expectAtSTS(issuer string, base saml.STSExpect) saml.STSExpect {
-	idp, known, err := s.federation.ByEntityID(issuer)
+func (s *state) expectAtSTS(entityID string, base saml.STSExpect) saml.STSExpect {
+	idp, known, err := s.federation.ByEntityID(entityID)
 	if err != nil || !known || !idp.Enabled {
 		return base
 	}

@@ -169,7 +169,13 @@ func refused(err error) error {
 }
 
 // Pairs gives what role templates derive from an assertion for local accounts.
+// Groups go to every service of an identity provider: of an assertion that was
+// made for another one nothing is derived, or that one could act as its users.
 func (s subjects) Pairs(_ context.Context, entityID string, a *saml.Assertion) ([]saml.RolePair, error) {
+	ours := s.config.SAMLURL()
+	if a.Recipient != ours || !slices.Contains(a.Audiences, ours) {
+		return nil, nil
+	}
 	idp, known, err := s.federation.ByEntityID(entityID)
 	if err != nil || !known || !idp.Enabled {
 		return nil, err

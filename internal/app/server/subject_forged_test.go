@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"carnet.dev/carnet/internal/app/config"
 	"carnet.dev/carnet/internal/core/arn"
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/edge/devidp"
@@ -70,6 +71,35 @@ func TestSubjectForgedAtIAM(t *testing.T) {
 	must(t, err)
 	_, err = ask("1", "alice", evil)
 	refused("switched off", err, "switched off")
+}
+
+// TestGroupsOfAnotherService: an identity provider sends groups to every service
+// that it knows. One of those can't make a role of its users' groups here.
+func TestGroupsOfAnotherService(t *testing.T) {
+	t.Parallel()
+	fed, err := federation.New(t.Context(), federation.Config{Store: sqlfederation.Store{DB: sqltest.Open(t)}, Now: time.Now})
+	must(t, err)
+	corp := forge.NewECDSA(t, time.Now())
+	_, err = fed.Add(t.Context(), federation.IdP{Name: "Corp", Metadata: corp.Metadata(), Enabled: true, Accounts: []string{"111122223333"},
+		RolePatterns: []string{"*"}, UserNameDomains: []string{"*"}, Settings: federation.Settings{RoleTemplates: []federation.RoleTemplate{
+			{Group: "aws-{role}", Account: "111122223333", Role: "{role}", Provider: "corp"}}}})
+	must(t, err)
+	c := &config.Config{BaseURL: "https://carnet.example.com", Accounts: []config.Account{{ID: "111122223333", Kind: config.AccountLocal, Partition: "aws", Exchanges: []config.Exchange{config.ExchangeSAML}}}}
+	s := subjects{&state{config: c, federation: fed}}
+	const another = "https://another.example.com/acs"
+	for _, tt := range []struct {
+		recipient string
+		audiences []string
+		want      int
+	}{
+		{c.SAMLURL(), []string{c.SAMLURL()}, 1}, {another, []string{another}, 0}, {another, []string{c.SAMLURL()}, 0}, {c.SAMLURL(), []string{another}, 0}, {c.SAMLURL(), nil, 0},
+	} {
+		pairs, err := s.Pairs(t.Context(), corp.EntityID, &saml.Assertion{Recipient: tt.recipient, Audiences: tt.audiences,
+			Attributes: []saml.Attribute{{Name: "groups", Values: []string{"aws-analyst"}}}})
+		if err != nil || len(pairs) != tt.want {
+			t.Errorf("for %s, audiences %v: %v, %v", tt.recipient, tt.audiences, pairs, err)
+		}
+	}
 }
 
 func certificate(t *testing.T, i *forge.IdP) *x509.Certificate {

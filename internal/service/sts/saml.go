@@ -154,9 +154,7 @@ func (s *Service) verify(authority *iam.Snapshot, name arn.SAMLProvider, asserti
 	}
 	want := saml.STSExpect{Skew: Skew, Decrypt: provider.Decrypter, RequireEncrypted: provider.RequireEncrypted}
 	if s.Expect != nil {
-		if issuer, err := saml.ClaimedIssuer(raw, 0); err == nil { // else the verifier says why
-			want = s.Expect(issuer, want)
-		}
+		want = s.Expect(provider.Metadata.EntityID, want) // what the response claims may be anybody's
 	}
 	a, err := saml.VerifyForSTS(raw, provider.Metadata, want, now)
 	if err != nil {

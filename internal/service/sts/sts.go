@@ -107,8 +107,8 @@ type Config struct {
 	Subjects    Subjects // nil: nobody is known; for tests and tools
 	Trail       Trail    // nil: nothing is recorded; for tests and tools
 	// Expect gives base with what is set for people of the identity provider
-	// that an assertion claims to be from. Nil: base.
-	Expect func(issuer string, base saml.STSExpect) saml.STSExpect
+	// whose metadata an assertion is held against. Nil: base.
+	Expect func(entityID string, base saml.STSExpect) saml.STSExpect
 	Region string
 	Now    func() time.Time
 	// MinDuration replaces LeastDuration; for tests on loopback. 0 keeps it.

@@ -9,6 +9,7 @@ import (
 	"carnet.dev/carnet/internal/core/arn"
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
+	"carnet.dev/carnet/internal/core/secret"
 	"carnet.dev/carnet/internal/edge/devidp/forge"
 	"carnet.dev/carnet/internal/protocol/saml"
 	"carnet.dev/carnet/internal/protocol/sessiontoken"
@@ -89,6 +90,27 @@ func TestDerivedPairsAreTaken(t *testing.T) {
 		r.RoleARN = name
 		if _, err := s.AssumeRoleWithSAML(t.Context(), r); (err == nil) != trusting {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestClaimedIssuerChoosesNothing: only the assertion is signed, so the issuer
+// that the response around it names is anybody's. What is expected rests on the
+// provider that was asked for.
+func TestClaimedIssuerChoosesNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	asked := ""
+	s := sts.New(sts.Config{IAM: w, Keys: ring{}, Revocations: w, Now: func() time.Time { return w.now }, Expect: func(entityID string, base saml.STSExpect) saml.STSExpect {
+		asked = entityID
+		return base
+	}})
+	r := request(t, w, nil)
+	for _, response := range []string{r.Assertion.Reveal(), forge.Encode([]byte(`<Response xmlns="urn:oasis:names:tc:SAML:2.0:protocol"><Issuer xmlns="urn:oasis:names:tc:SAML:2.0:assertion">https://looser.example</Issuer></Response>`))} {
+		asked, r.Assertion = "", secret.New(response)
+		_, _ = s.AssumeRoleWithSAML(t.Context(), r)
+		if asked != forge.EntityID {
+			t.Errorf("expected is what was set for %q", asked)
 		}
 	}
 }
