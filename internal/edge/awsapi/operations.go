@@ -48,7 +48,7 @@ func (s *STS) assumeRoleWithSAML(r *http.Request, c *call) ([]awsquery.Field, er
 		Limits: limits, Caller: s.callerOf(r, c),
 	}
 	c.role = request.RoleARN
-	if err := s.enter(r.Context()); err != nil {
+	if err := s.enter(r.Context(), s.slots); err != nil {
 		return nil, err
 	}
 	defer func() { <-s.slots }()
@@ -79,10 +79,10 @@ func (s *STS) assumeRoleWithWebIdentity(r *http.Request, c *call) ([]awsquery.Fi
 		ProviderID: text(p, "ProviderId"), Limits: limits, Caller: s.callerOf(r, c),
 	}
 	c.role = request.RoleARN
-	if err := s.enter(r.Context()); err != nil {
+	if err := s.enter(r.Context(), s.webSlots); err != nil {
 		return nil, err
 	}
-	defer func() { <-s.slots }()
+	defer func() { <-s.webSlots }()
 	out, err := s.config.Authority.AssumeRoleWithWebIdentity(r.Context(), request)
 	if err != nil {
 		return nil, err

@@ -56,8 +56,8 @@ type STSConfig struct {
 	TrustInternal bool
 	// Source gives the address that a request comes from; default its socket.
 	Source func(*http.Request) netip.Addr
-	// Exchanges bounds the assertions verified at once; 0 means two for each
-	// processor. Those that wait longer than two seconds are told to come back.
+	// Exchanges bounds the assertions verified at once, and the ID tokens as
+	// many; 0 means two for each processor. Those that wait longer than two seconds are told to come back.
 	Exchanges int
 	Logger    *slog.Logger
 }
@@ -65,7 +65,9 @@ type STSConfig struct {
 // STS serves the Query protocol of STS at "/".
 type STS struct {
 	config STSConfig
-	slots  chan struct{}
+	// Assertions and ID tokens have slots apart: the latter may wait for the keys
+	// of a provider that is slow or away, which must not keep others out.
+	slots, webSlots chan struct{}
 }
 
 // NewSTS makes the STS face.
@@ -79,7 +81,7 @@ func NewSTS(c STSConfig) *STS {
 	if c.Exchanges == 0 {
 		c.Exchanges = 2 * runtime.GOMAXPROCS(0)
 	}
-	return &STS{config: c, slots: make(chan struct{}, c.Exchanges)}
+	return &STS{config: c, slots: make(chan struct{}, c.Exchanges), webSlots: make(chan struct{}, c.Exchanges)}
 }
 
 func socketAddress(r *http.Request) netip.Addr {
@@ -257,11 +259,11 @@ func (s *STS) callerOf(r *http.Request, c *call) sts.Caller {
 const patience = 2 * time.Second
 
 // enter takes a slot for the work of verifying, which a stranger can cause.
-func (s *STS) enter(ctx context.Context) error {
+func (s *STS) enter(ctx context.Context, slots chan struct{}) error {
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
-	case s.slots <- struct{}{}:
+	case slots <- struct{}{}:
 		return nil
 	case <-ctx.Done():
 		return fault.Wrap(ctx.Err(), fault.Unavailable, "The client went away.")

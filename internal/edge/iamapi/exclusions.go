@@ -45,14 +45,22 @@ func (c *call) exclusions() exclusions {
 			e.arns = append(e.arns, c.glob(arn))
 		default:
 			c.in.hold(policy, at+"inlinePolicyIdentifier.policyName", policyName)
+			c.in.hold(bearer, at+"inlinePolicyIdentifier.attachmentName", attachmentName)
 			e.embedded = append(e.embedded, embedded{policy, strings.ToLower(word), c.glob(bearer)})
 		}
 	}
 	return e
 }
 
-// glob compiles a text with at most one * and any number of ?.
+// attachmentName is the name of a user, group or role, or a pattern of it.
+var attachmentName = rule{least: 1, most: 128}
+
+// glob compiles a text with at most one * and any number of ?. One that is
+// longer than any rule has been refused: compiling costs many times its length.
 func (c *call) glob(text string) *regexp.Regexp {
+	if len(text) > 4*arnText.most {
+		text = ""
+	}
 	if strings.Count(text, "*") > 1 {
 		c.in.fails(fault.Coded(fault.Invalid, "InvalidInput", "At most one * may stand in "+clip(text)+"."))
 	}

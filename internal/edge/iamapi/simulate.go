@@ -34,6 +34,10 @@ var (
 // decision.
 const mostSimulated = 2000
 
+// mostWork bounds pairs of action and resource times characters of the policies
+// that are sent along: every statement is looked at for every pair.
+const mostWork = 256 << 20
+
 // scenario is what a simulation's parameters say beside the policies.
 type scenario struct {
 	policy.Simulation
@@ -67,7 +71,14 @@ func (c *call) scenario(least int) *scenario {
 		c.in.fails(fault.Coded(fault.Invalid, "InvalidInput", "ResourceHandlingOption is for simulations of Amazon EC2, which Carnet has none of."))
 	}
 	c.contextEntries(&s.Context)
-	if len(s.Actions)*max(1, len(s.Resources)) > mostSimulated {
+	characters, pairs := 0, len(s.Actions)*max(1, len(s.Resources))
+	for _, text := range slices.Concat(s.inputs, s.boundaries, []string{s.resourcePolicy}) {
+		characters += len(text)
+	}
+	if characters*pairs > mostWork {
+		c.in.fails(fault.Coded(fault.Invalid, "InvalidInput", "Policies this long can't be simulated for that many actions and resources at once: send fewer of them in each call."))
+	}
+	if pairs > mostSimulated {
 		c.in.fails(fault.Coded(fault.Invalid, "InvalidInput", fmt.Sprintf("More than %d pairs of action and resource.", mostSimulated)))
 	}
 	return s

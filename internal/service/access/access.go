@@ -69,6 +69,9 @@ func (a *Access) Lookup(_ context.Context, accessKeyID string, token secret.Text
 	if err != nil {
 		return Caller{}, secret.Text{}, err
 	}
+	if !a.StaticKeys && o.claims.Kind != sessiontoken.RoleSession {
+		return Caller{}, secret.Text{}, unknownKey().WithMend("these keys were made from long-lived ones, which are not used here: sign in with carnet login")
+	}
 	if err := a.stillHolds(accessKeyID, &o.claims); err != nil {
 		return Caller{}, secret.Text{}, err
 	}
@@ -91,16 +94,9 @@ func (a *Access) lookupLongTerm(id string, token secret.Text) (Caller, secret.Te
 	if !token.IsZero() {
 		return Caller{}, secret.Text{}, sessiontoken.ErrInvalid.WithMend("long-lived keys have no session token: remove AWS_SESSION_TOKEN")
 	}
-	if _, err := a.Revocations.Refused(revocation.AccessKey, id, math.MaxUint64); err != nil {
-		return Caller{}, secret.Text{}, err
-	}
-	snapshot, err := a.Authority.Current()
+	key, err := a.active(id)
 	if err != nil {
 		return Caller{}, secret.Text{}, err
-	}
-	key, ok := snapshot.AccessKey(id)
-	if !ok {
-		return Caller{}, secret.Text{}, unknownKey()
 	}
 	o, err := a.longTerm(key)
 	if err != nil {
@@ -109,6 +105,22 @@ func (a *Access) lookupLongTerm(id string, token secret.Text) (Caller, secret.Te
 	caller := o.caller
 	caller.proven = o
 	return caller, key.Secret, nil
+}
+
+// active finds a long-term access key that is switched on.
+func (a *Access) active(id string) (*iam.AccessKey, error) {
+	if _, err := a.Revocations.Refused(revocation.AccessKey, id, math.MaxUint64); err != nil {
+		return nil, err
+	}
+	snapshot, err := a.Authority.Current()
+	if err != nil {
+		return nil, err
+	}
+	key, ok := snapshot.AccessKey(id)
+	if !ok {
+		return nil, unknownKey()
+	}
+	return key, nil
 }
 
 // open opens a token, or remembers that it did. What is remembered is held to
@@ -148,6 +160,20 @@ func (a *Access) open(id string, token secret.Text, now time.Time) (*proven, err
 func issuedByAWS(token secret.Text) bool {
 	text := token.Reveal()
 	return strings.HasPrefix(text, "IQoJ") || strings.HasPrefix(text, "FwoG") || strings.HasPrefix(text, "FQoG")
+}
+
+// holdsYet asks once more whether the keys of a caller are good. Between Lookup
+// and a decision a body may have been waited for, for as long as its sender
+// liked, and what was revoked meanwhile must not act.
+func (a *Access) holdsYet(c Caller) error {
+	if c.Kind == User {
+		_, err := a.active(c.AccessKeyID)
+		return err
+	}
+	if !a.Now().Before(c.Expires) {
+		return sessiontoken.ErrExpired
+	}
+	return a.stillHolds(c.AccessKeyID, &c.proven.claims)
 }
 
 // stillHolds asks whether anything that the token rests on was taken back.

@@ -125,6 +125,9 @@ func (a *Access) principal(c Caller) (*standing, Decision) {
 	if c.proven == nil {
 		return nil, Decision{Reason: "Nothing was proven."}
 	}
+	if err := a.holdsYet(c); err != nil {
+		return nil, Decision{Explicit: true, Reason: fault.Of(err).Public}
+	}
 	snapshot, err := a.Authority.Current()
 	if err != nil {
 		return nil, Decision{Reason: fault.Of(err).Public}

@@ -94,6 +94,8 @@ func checkIssuer(text string, loopback bool) error {
 		return bad("it must begin with https://.")
 	case u.User != nil:
 		return bad("it must not hold a user name.")
+	case strings.Contains(withoutScheme(text), "://"):
+		return bad("it must not hold a second ://.")
 	case strings.ContainsAny(text, "?#"):
 		return bad("it must not hold a query or a fragment.")
 	case strings.Contains(u.Host, ":") && !onLoopback:

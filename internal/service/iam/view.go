@@ -142,10 +142,11 @@ func (v *View) Providers(account string) []ProviderRecord {
 	return list[ProviderRecord](v, KindSAMLProvider, account)
 }
 
-// OIDCProvider finds an OpenID Connect provider by its URL, with or without
-// the scheme.
+// OIDCProvider finds an OpenID Connect provider by its URL, or by that without
+// its scheme. Another scheme before it names another thing: who may change
+// oidc-provider/x://HOST must not change oidc-provider/HOST by it.
 func (v *View) OIDCProvider(account, url string) (OIDCProviderRecord, bool) {
-	return pick(v, OIDCProviderRecord{Account: account, URL: url}.Ref(), func(OIDCProviderRecord) bool { return true })
+	return pick(v, OIDCProviderRecord{Account: account, URL: url}.Ref(), func(r OIDCProviderRecord) bool { return r.URL == url || r.Name() == url })
 }
 
 // OIDCProviders lists the OpenID Connect providers of an account.

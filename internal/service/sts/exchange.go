@@ -55,9 +55,9 @@ func (x *exchange) actions() []string {
 	return actions
 }
 
-// compact reads the inline session policy and checks that the managed ones are
-// there: what can't be evaluated must not be read as no limit.
-func (l *Limits) compact(authority *iam.Snapshot, account string) error {
+// compact reads the inline session policy, and holds the ARNs of managed ones to
+// their shape. It says nothing of what is there: nobody is proven yet.
+func (l *Limits) compact(account string) error {
 	if l.HasPolicy {
 		document, err := policy.Parse(policy.Session, "session-policy", []byte(l.Policy))
 		if err != nil {
@@ -77,11 +77,27 @@ func (l *Limits) compact(authority *iam.Snapshot, account string) error {
 		if len(field) != 6 || field[0] != "arn" || field[2] != "iam" || !strings.HasPrefix(field[5], "policy/") {
 			return invalid("PolicyArns: %q is not the ARN of a managed policy", clip(name))
 		}
-		if _, ok := authority.ManagedPolicy(name); !ok || field[4] != account && field[4] != "aws" {
-			return invalid("PolicyArns: there is no managed policy %q for account %s in this authority", clip(name), account)
+		if field[4] != account && field[4] != "aws" {
+			return noManaged(name, account)
 		}
 	}
 	return nil
+}
+
+// exist checks that the managed session policies are there, for a caller who is
+// admitted: what can't be evaluated must not be read as no limit, and whoever is
+// not admitted is not told what an account has.
+func (l *Limits) exist(authority *iam.Snapshot, account string) error {
+	for _, name := range l.PolicyARNs {
+		if _, ok := authority.ManagedPolicy(name); !ok {
+			return noManaged(name, account)
+		}
+	}
+	return nil
+}
+
+func noManaged(name, account string) error {
+	return invalid("PolicyArns: there is no managed policy %q for account %s in this authority", clip(name), account)
 }
 
 // trusted finds the role and asks its trust policy, and what limits the account,
@@ -179,8 +195,12 @@ func requestTags(ctx *policy.Context, tags []sessiontoken.Tag) {
 	ctx.Set("aws:TagKeys", keys...)
 }
 
-// duration is what the role session gets: asked for, and within the role's.
+// duration is what the role session gets: asked for, and within the role's. It
+// is asked of a caller who is admitted, as the rest of the limits is.
 func (x *exchange) duration(role *iam.Role) (time.Duration, error) {
+	if err := x.limits.exist(x.authority, x.role.Account); err != nil {
+		return 0, err
+	}
 	duration := DefaultDuration
 	if x.limits.HasDuration {
 		duration = x.limits.Duration

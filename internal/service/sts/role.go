@@ -30,6 +30,12 @@ func (s *Service) AssumeRole(ctx context.Context, r RoleRequest) (*RoleAnswer, e
 	if r.HasExternalID {
 		x.context.Set("sts:ExternalId", r.ExternalID)
 	}
+	// The epoch comes first: whoever is revoked after it gets keys that are
+	// refused, whoever was before it is not admitted.
+	epoch, err := s.Revocations.Epoch()
+	if err != nil {
+		return nil, err
+	}
 	role, err := s.admitted(ctx, x)
 	if err != nil {
 		return nil, err
@@ -38,10 +44,6 @@ func (s *Service) AssumeRole(ctx context.Context, r RoleRequest) (*RoleAnswer, e
 		return nil, invalid("The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining.")
 	}
 	duration, err := x.duration(role)
-	if err != nil {
-		return nil, err
-	}
-	epoch, err := s.Revocations.Epoch()
 	if err != nil {
 		return nil, err
 	}

@@ -96,7 +96,7 @@ func (s *Service) begin(operation string, role arn.Role, limits *Limits, caller 
 	if err != nil {
 		return nil, err
 	}
-	if err := limits.compact(authority, role.Account); err != nil {
+	if err := limits.compact(role.Account); err != nil {
 		return nil, err
 	}
 	return &exchange{operation: operation, role: role, limits: limits, caller: caller, authority: authority, now: s.Now()}, nil

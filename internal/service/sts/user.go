@@ -65,12 +65,15 @@ func (s *Service) GetFederationToken(ctx context.Context, r FederationRequest) (
 	if err != nil {
 		return nil, err
 	}
-	if err := r.compact(authority, r.Caller.Signed.Account); err != nil {
+	if err := r.compact(r.Caller.Signed.Account); err != nil {
 		return nil, err
 	}
 	user := r.Caller.Signed.User
 	name := user.Federated(r.Name)
 	if err := s.mayFederate(ctx, &r, name); err != nil {
+		return nil, err
+	}
+	if err := r.exist(authority, user.Account); err != nil {
 		return nil, err
 	}
 	claims, now, err := s.userClaims(sessiontoken.FederatedUser, &r.Caller, &r.Limits)

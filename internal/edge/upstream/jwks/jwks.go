@@ -68,6 +68,7 @@ type held struct {
 	tried   time.Time    // when a fetch began last
 	err     error        // of the last fetch
 	flying  chan struct{}
+	waiting int // for it
 }
 
 // New makes a Source.
@@ -108,19 +109,29 @@ func (s *Source) Keys(ctx context.Context, issuer string, unknown bool) (*oidc.K
 		// The fetch outlives whoever asked first: others wait for it too.
 		go s.fly(context.WithoutCancel(ctx), issuer, h)
 	}
-	if usable && !unknown && h.err != nil {
+	wasAway := h.err != nil // when it was last asked
+	switch {
+	case usable && !unknown && (age < s.Fresh || wasAway):
 		defer s.mu.Unlock()
-		return h.set, nil // it was away a moment ago: nobody waits for it
+		return h.set, nil // others look for an unknown key, or it won't come
+	case !usable && wasAway && h.waiting > 0:
+		defer s.mu.Unlock()
+		return nil, h.err // one waits for it, and no more
 	}
 	flying := h.flying
+	h.waiting++
 	s.mu.Unlock()
+	var left error
 	select {
 	case <-flying:
 	case <-ctx.Done():
-		return nil, away(issuer, ctx.Err())
+		left = away(issuer, ctx.Err())
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if h.waiting--; left != nil {
+		return nil, left
+	}
 	if h.set != nil && s.Now().Sub(h.fetched) < s.Stale {
 		return h.set, nil
 	}

@@ -1,0 +1,84 @@
+package iamapi_test
+
+import (
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsiam "github.com/aws/aws-sdk-go-v2/service/iam"
+)
+
+// TestAttackProviderUnderAnotherScheme: rights over providers whose name begins
+// with dev don't reach another one by writing its name behind dev://.
+func TestAttackProviderUnderAnotherScheme(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	admin, ctx := w.admin(t), t.Context()
+	made := must[*awsiam.CreateOpenIDConnectProviderOutput](t)(admin.CreateOpenIDConnectProvider(ctx, &awsiam.CreateOpenIDConnectProviderInput{
+		Url: aws.String("https://login.example.com"), ClientIDList: []string{"good"},
+	})).OpenIDConnectProviderArn
+	evil := w.keys(t, w.role(t, account, "dev", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"iam:*","Resource":"`+prefix+`oidc-provider/dev*"}]}`), nil)
+	name := prefix + "oidc-provider/dev://login.example.com"
+	for action, more := range map[string][]string{
+		"AddClientIDToOpenIDConnectProvider": {"ClientID", "evil"}, "RemoveClientIDFromOpenIDConnectProvider": {"ClientID", "good"},
+		"TagOpenIDConnectProvider": {"Tags.member.1.Key", "a", "Tags.member.1.Value", "b"}, "GetOpenIDConnectProvider": nil, "DeleteOpenIDConnectProvider": nil,
+	} {
+		if got := w.post(t, evil, action, append(more, "OpenIDConnectProviderArn", name)...).field("Code"); got != "NoSuchEntity" {
+			t.Errorf("%s: %q", action, got)
+		}
+	}
+	now := must[*awsiam.GetOpenIDConnectProviderOutput](t)(admin.GetOpenIDConnectProvider(ctx, &awsiam.GetOpenIDConnectProviderInput{OpenIDConnectProviderArn: made}))
+	if len(now.ClientIDList) != 1 || now.ClientIDList[0] != "good" || len(now.Tags) != 0 {
+		t.Errorf("the provider was changed: %+v", now)
+	}
+	_, err := admin.CreateOpenIDConnectProvider(ctx, &awsiam.CreateOpenIDConnectProviderInput{Url: aws.String("https://dev.example.com/x://login.example.com")})
+	if code(t, err) != "InvalidInput" {
+		t.Errorf("an issuer with a second scheme: %v", err)
+	}
+}
+
+// TestAttackLongPatternInASimulation: a pattern of megabytes is refused before
+// it is compiled, which would take many times its length of memory, and for
+// whoever may not even simulate.
+func TestAttackLongPatternInASimulation(t *testing.T) {
+	w := newWorld(t, nil)
+	keys := w.keys(t, w.role(t, account, "reader", readsS3), nil)
+	long, in := strings.Repeat("a", 4<<20), "PolicyExclusionList.member.1.InlinePolicyIdentifier."
+	var before, after runtime.MemStats
+	for label, pairs := range map[string][]string{
+		"attachment": {in + "PolicyName", "p", in + "AttachmentType", "user", in + "AttachmentName", long},
+		"ARN":        {"PolicyExclusionList.member.1.PolicyArn", long},
+	} {
+		runtime.ReadMemStats(&before)
+		got := w.post(t, keys, "SimulatePrincipalPolicy", append(pairs, "PolicySourceArn", prefix+"role/reader", "ActionNames.member.1", "s3:GetObject")...)
+		runtime.ReadMemStats(&after)
+		if got.field("Code") != "ValidationError" {
+			t.Errorf("%s: %s", label, got.body[:min(len(got.body), 300)])
+		}
+		if grown := (after.TotalAlloc - before.TotalAlloc) >> 20; grown > 200 {
+			t.Errorf("%s: took %d MiB", label, grown)
+		}
+	}
+}
+
+// TestAttackCostlySimulation: actions, resources and policies at their most
+// together would keep a processor for minutes.
+func TestAttackCostlySimulation(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	keys := w.keys(t, w.role(t, account, "operator", anything), nil)
+	statement := `{"Effect":"Allow","NotAction":"a:b","NotResource":"c"},`
+	document := `{"Version":"2012-10-17","Statement":[` + strings.TrimSuffix(strings.Repeat(statement, 130000/len(statement)), ",") + `]}`
+	pairs := []string{}
+	for _, n := range []string{"1", "2", "3", "4", "5", "6", "7", "8"} {
+		pairs = append(pairs, "PolicyInputList.member."+n, document)
+	}
+	for i := range 900 {
+		pairs = append(pairs, "ActionNames.member."+strconv.Itoa(i+1), "s3:Action"+strconv.Itoa(i))
+	}
+	if got := w.post(t, keys, "SimulateCustomPolicy", pairs...); got.field("Code") != "InvalidInput" {
+		t.Errorf("%s", got.body[:min(len(got.body), 300)])
+	}
+}
