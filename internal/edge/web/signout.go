@@ -40,7 +40,8 @@ func (web *Web) saySignedOut(w http.ResponseWriter, what login.SignedOut) error 
 	return seeOther(w, "/signed-out?"+url.Values{"said": {said}}.Encode())
 }
 
-// signedOut shows what was said at a sign-out, and the way in again.
+// signedOut shows what was said at a sign-out, and the way in again. It never
+// says so to a browser that is signed in: anybody can link to it.
 func (web *Web) signedOut(w http.ResponseWriter, r *http.Request) error {
 	page := &signedOutPage{}
 	if said, ok := web.Logouts.Said(r.URL.Query().Get("said")); ok {
@@ -48,6 +49,9 @@ func (web *Web) signedOut(w http.ResponseWriter, r *http.Request) error {
 		if until := said.KeysUntil; until.After(web.Now()) {
 			page.Keys = &clock{until, left(until.Sub(web.Now()))}
 		}
+	}
+	if _, live := web.signedIn(r); live {
+		page = nil
 	}
 	return web.choose(w, r, enabled(web.Providers.List()), "/", page)
 }

@@ -92,6 +92,11 @@ func TestSignIn(t *testing.T) {
 	if strings.Contains(p.body, "Single sign-on") {
 		t.Error("a person sees the administrator's page")
 	}
+	for _, link := range []string{"/signed-out", "/signed-out?said=made-up"} { // a stranger's link
+		if strings.Contains(b.get(w.base+link).body, "You are signed out") {
+			t.Errorf("%s says that a person who is signed in is not", link)
+		}
+	}
 	p = b.post(w.base+"/sign-out", nil, "Sec-Fetch-Site", "same-origin")
 	if p.status != 303 || !strings.HasPrefix(p.to(), "/signed-out?said=") || len(w.signedOut) != 1 {
 		t.Errorf("sign-out: status %d to %q, ended %v", p.status, p.to(), w.signedOut)
