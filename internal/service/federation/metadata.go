@@ -210,26 +210,32 @@ func (sp *Speaker) endings(now time.Time) []ending {
 func day(t time.Time) string { return t.UTC().Format("2 January 2006") }
 
 // judge says what of refreshed metadata is beyond what an administrator has
-// agreed to; empty: it may be used.
+// agreed to, all of it: one thing must not hide another. Empty: it may be used.
 func (sp *Speaker) judge(next *saml.Metadata) string {
+	var why []string
 	if next.EntityID != sp.SAML.EntityID {
-		return "it is of another identity provider, " + quote(next.EntityID)
+		why = append(why, "it is of another identity provider, "+quote(next.EntityID))
 	}
 	admitted := func(c *x509.Certificate) bool {
 		return slices.ContainsFunc(sp.SAML.Certificates, c.Equal) || slices.Contains(sp.IdP.MetadataPin, Fingerprint(c))
 	}
 	for _, c := range next.Certificates {
 		if !admitted(c) {
-			return "it has a signing certificate that is not known, " + Fingerprint(c)
+			why = append(why, "it has a signing certificate that is not known, "+Fingerprint(c))
 		}
 	}
 	agreed := sites(sp.SAML)
 	for _, at := range sites(next) {
 		if !slices.Contains(agreed, at) {
-			return "it sends people to a place at another host, " + quote(at)
+			agreed = append(agreed, at) // told once
+			why = append(why, "it sends people to a place at another host, "+quote(at))
 		}
 	}
-	return ""
+	const most = 20 // a document may name thousands of places
+	if len(why) > most {
+		why = append(why[:most], "and more")
+	}
+	return strings.Join(why, "; ")
 }
 
 // sites lists scheme and host of every place that browsers may be sent to, for

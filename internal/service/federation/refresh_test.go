@@ -150,11 +150,13 @@ func TestRefreshKeepsThePin(t *testing.T) {
 		next    []byte
 		pending string // why; empty: it is used
 	}{
-		"the same":             {nil, document(forge.EntityID, forge.SSOURL, one.Certificate), ""},
-		"another path":         {nil, document(forge.EntityID, forge.SSOURL+"/new", one.Certificate), ""},
-		"a certificate more":   {nil, document(forge.EntityID, forge.SSOURL, one.Certificate, two.Certificate), "a signing certificate that is not known"},
-		"another certificate":  {nil, document(forge.EntityID, forge.SSOURL, two.Certificate), "a signing certificate that is not known"},
-		"another entity id":    {nil, document("https://evil.example", forge.SSOURL, one.Certificate), "of another identity provider"},
+		"the same":            {nil, document(forge.EntityID, forge.SSOURL, one.Certificate), ""},
+		"another path":        {nil, document(forge.EntityID, forge.SSOURL+"/new", one.Certificate), ""},
+		"a certificate more":  {nil, document(forge.EntityID, forge.SSOURL, one.Certificate, two.Certificate), "a signing certificate that is not known"},
+		"another certificate": {nil, document(forge.EntityID, forge.SSOURL, two.Certificate), "a signing certificate that is not known"},
+		"another entity id":   {nil, document("https://evil.example", forge.SSOURL, one.Certificate), "of another identity provider"},
+		"a logout host behind a certificate": {nil, withLogout(document(forge.EntityID, forge.SSOURL, one.Certificate, two.Certificate), "https://evil.example/slo"),
+			"; it sends people to a place at another host, \"https://evil.example\""},
 		"another logout host":  {nil, withLogout(document(forge.EntityID, forge.SSOURL, one.Certificate), "https://evil.example/slo"), "at another host"},
 		"another scheme":       {nil, withLogout(document(forge.EntityID, forge.SSOURL, one.Certificate), "https://localhost:8482/slo"), "at another host"},
 		"another host":         {nil, document(forge.EntityID, "https://evil.example/sso", one.Certificate), "at another host"},
