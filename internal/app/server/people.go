@@ -142,6 +142,9 @@ func (s subjects) Subject(ctx context.Context, c sts.Claim) (identity.PersonID, 
 	if c.Assertion.Certificate == nil || !slices.ContainsFunc(list.SAML.Certificates, c.Assertion.Certificate.Equal) {
 		return "", fault.New(fault.Denied, "the assertion is signed with a key that is not one of identity provider "+idp.Name)
 	}
+	if c.Assertion.NameIDFormat == transient { // refused at sign-in too
+		return "", fault.New(fault.Denied, "a transient NameID names nobody twice")
+	}
 	userName, err := list.UserName(c.Assertion)
 	if err != nil {
 		return "", fault.Wrap(err, fault.Denied, "the assertion holds no user name")
@@ -157,6 +160,9 @@ func (s subjects) Subject(ctx context.Context, c sts.Claim) (identity.PersonID, 
 	person, err := s.directory.Subject(ctx, idp.ID, c.NameID, userName, idp.AllowAutoCreate)
 	return person.ID, refused(err)
 }
+
+// transient is the format of a NameID that is another one at each sign-in.
+const transient = "urn:oasis:names:tc:SAML:2.0:nameid-format:transient"
 
 // refused makes a refusal of what stands against a person or an identity
 // provider; what is away stays away.

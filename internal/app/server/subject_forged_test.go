@@ -58,6 +58,9 @@ func TestSubjectForgedAtIAM(t *testing.T) {
 	refused("no key", err, "key")
 	_, err = ask("2", "Alice", corp)
 	refused("a name that another person has", err, "another person")
+	_, err = s.Subject(t.Context(), sts.Claim{EntityID: corp.EntityID, NameID: "_t", SessionName: "carol", Role: arn.Role{Partition: "aws", Account: "111122223333", Path: "/", Name: "r"},
+		Assertion: &saml.Assertion{Certificate: certificate(t, corp), NameID: "_t", NameIDFormat: transient, Attributes: []saml.Attribute{{Name: "user", Values: []string{"carol"}}}}})
+	refused("a transient NameID that would take carol's name", err, "transient")
 	if got, err := ask("2", "mallory2", corp); err != nil || got != mallory || got == alice {
 		t.Errorf("a new name: %s, %v", got, err)
 	}
