@@ -18,7 +18,6 @@ import (
 	"carnet.dev/carnet/internal/app/config"
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/edge/storeproc"
-	"carnet.dev/carnet/internal/service/federation"
 	"carnet.dev/carnet/internal/service/iam"
 )
 
@@ -133,79 +132,6 @@ func say(cmd *cobra.Command, value any, text string) error {
 	}
 	_, err := fmt.Fprintln(cmd.OutOrStdout(), cli.Clean(strings.TrimRight(text, "\n")))
 	return err
-}
-
-func (h *host) sso() *cobra.Command {
-	parent := &cobra.Command{Use: "sso", Short: "Identity providers that people sign in with", Args: cobra.NoArgs}
-	p := federation.IdP{Enabled: true}
-	var metadata string
-	add := &cobra.Command{
-		Use:   "add",
-		Short: "Enter an identity provider and what it may say",
-		Long: "Enters an identity provider. It speaks only for what it is given: accounts, role patterns and\n" +
-			"user-name domains. Whatever it says outside these lists is dropped.",
-		Example: "  carnet sso add --name Okta --metadata okta.xml --accounts 111122223333 \\\n" +
-			"    --roles 'arn:aws:iam::111122223333:role/data-*' --domains example.com --administrators carnet-admins",
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return h.withState(cmd, func(ctx context.Context, s *state) error {
-				xml, err := identityMetadata(ctx, s.config, metadata)
-				if err != nil {
-					return err
-				}
-				p.Metadata = xml
-				added, err := s.federation.Add(ctx, p)
-				if err != nil {
-					return err
-				}
-				fmt.Fprintf(cmd.OutOrStdout(), "Entered %s (%s).\nGive it this SAML URL, as ACS URL, entity ID and audience: %s\n", added.Name, added.EntityID, s.config.SAMLURL())
-				return nil
-			})
-		},
-	}
-	f := add.Flags()
-	f.StringVar(&p.Name, "name", "", "the name that people see")
-	f.StringVar(&metadata, "metadata", "", "the identity provider's SAML metadata: a file, or an https address")
-	f.StringSliceVar(&p.Accounts, "accounts", nil, "AWS accounts whose roles it may assert")
-	f.StringSliceVar(&p.RolePatterns, "roles", nil, "patterns of the role ARNs that it may assert; * stands for any run of characters")
-	f.StringSliceVar(&p.UserNameDomains, "domains", nil, "domains of the user names that it may assert; * for all")
-	f.StringSliceVar(&p.AdministratorGroups, "administrators", nil, "groups whose members administer Carnet")
-	f.StringVar(&p.GroupsAttribute, "groups-attribute", "", `attribute with the group names (default "groups")`)
-	f.BoolVar(&p.AllowAutoCreate, "allow-auto-create", true, "admit people who were never seen before")
-	for _, name := range []string{"name", "metadata", "accounts", "roles", "domains"} {
-		_ = add.MarkFlagRequired(name)
-	}
-	url := &cobra.Command{
-		Use: "url", Short: "Print the SAML URL to give to an identity provider", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := config.Load(h.config)
-			if err != nil {
-				return err
-			}
-			fmt.Fprintln(cmd.OutOrStdout(), c.SAMLURL())
-			return nil
-		},
-	}
-	list := &cobra.Command{
-		Use: "list", Short: "List the identity providers", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return h.withState(cmd, func(_ context.Context, s *state) error { return s.listIdPs(cmd.OutOrStdout()) })
-		},
-	}
-	parent.AddCommand(add, list, url)
-	return parent
-}
-
-func (s *state) listIdPs(out io.Writer) error {
-	all := s.federation.List()
-	if len(all) == 0 {
-		fmt.Fprintln(out, "No identity provider yet. Enter one with: carnet sso add")
-	}
-	for _, p := range all {
-		fmt.Fprintf(out, "%s\n  entity ID  %s\n  accounts   %s\n  roles      %s\n  domains    %s\n", p.Name, p.EntityID,
-			strings.Join(p.Accounts, ", "), strings.Join(p.RolePatterns, ", "), strings.Join(p.UserNameDomains, ", "))
-	}
-	return nil
 }
 
 func (h *host) admin() *cobra.Command {

@@ -216,6 +216,7 @@ func TestAnswersFollowTheDocument(t *testing.T) {
 		"PATCH /api/v1/identity-providers/{id}":        `{"enabled":false}`,
 		"POST /api/v1/identity-providers/{id}/refresh": `{}`,
 		"POST /api/v1/identity-providers/{id}/accept":  `{}`,
+		"POST /api/v1/identity-providers/{id}/refuse":  `{}`,
 		"POST /api/v1/saml-keys":                       `{"purpose":"signing"}`,
 		"POST /api/v1/saml-keys/promote":               `{"purpose":"signing"}`,
 		"PATCH /api/v1/single-sign-on":                 `{"unified_login":false}`,

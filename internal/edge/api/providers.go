@@ -28,6 +28,7 @@ type ProviderMetadata interface {
 	State(id identity.IdPID) (federation.MetadataState, error)
 	Refresh(ctx context.Context, id identity.IdPID) (federation.IdP, error)
 	AcceptPending(ctx context.Context, id identity.IdPID, revision int64) (federation.IdP, error)
+	RefusePending(ctx context.Context, id identity.IdPID, revision int64) (federation.IdP, error)
 	Warnings(idp federation.IdP) []string
 }
 
@@ -57,7 +58,8 @@ func (a api) ssoRoutes(row rowMaker) []httpd.Route {
 		row(http.MethodPatch, "identity-providers/{id}", admin, maxMetadata, a.changeProvider),
 		row(http.MethodDelete, "identity-providers/{id}", admin, maxSmall, a.removeProvider),
 		row(http.MethodPost, "identity-providers/{id}/refresh", admin, maxSmall, a.refreshProvider),
-		row(http.MethodPost, "identity-providers/{id}/accept", admin, maxSmall, a.acceptProvider),
+		row(http.MethodPost, "identity-providers/{id}/accept", admin, maxSmall, a.onPending(ProviderMetadata.AcceptPending)),
+		row(http.MethodPost, "identity-providers/{id}/refuse", admin, maxSmall, a.onPending(ProviderMetadata.RefusePending)),
 		row(http.MethodGet, "saml-keys", admin, 0, a.samlKeys),
 		row(http.MethodPost, "saml-keys", admin, maxSmall, a.addSAMLKey),
 		row(http.MethodPost, "saml-keys/promote", admin, maxSmall, a.promoteSAMLKey),
@@ -196,19 +198,21 @@ func (a api) refreshProvider(w http.ResponseWriter, r *http.Request) error {
 	return a.answerProvider(w, http.StatusOK, p, err)
 }
 
-func (a api) acceptProvider(w http.ResponseWriter, r *http.Request) error {
-	var in ssodoc.Seen
-	if err := read(r, &in); err != nil {
-		return err
+func (a api) onPending(act func(ProviderMetadata, context.Context, identity.IdPID, int64) (federation.IdP, error)) httpd.Handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		var in ssodoc.Seen
+		if err := read(r, &in); err != nil {
+			return err
+		}
+		p, err := act(a.Metadata, r.Context(), identity.IdPID(r.PathValue("id")), int64(in.Revision))
+		return a.answerProvider(w, http.StatusOK, p, err)
 	}
-	p, err := a.Metadata.AcceptPending(r.Context(), identity.IdPID(r.PathValue("id")), int64(in.Revision))
-	return a.answerProvider(w, http.StatusOK, p, err)
 }
 
 func (a api) samlKeys(w http.ResponseWriter, _ *http.Request) error {
 	out := ssodoc.SAMLKeys{Keys: []ssodoc.SAMLKey{}}
 	for _, k := range a.Keys.List() {
-		out.Keys = append(out.Keys, keyDocument(k))
+		out.Keys = append(out.Keys, KeyDocument(k))
 	}
 	return answer(w, http.StatusOK, out)
 }
@@ -230,7 +234,7 @@ func (a api) onPurpose(w http.ResponseWriter, r *http.Request, status int, act f
 	if err != nil {
 		return err
 	}
-	return answer(w, status, keyDocument(k))
+	return answer(w, status, KeyDocument(k))
 }
 
 func (a api) removeSAMLKey(w http.ResponseWriter, r *http.Request) error {
@@ -246,8 +250,14 @@ func (a api) singleSignOn(w http.ResponseWriter, _ *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return answer(w, http.StatusOK, ssodoc.SingleSignOn{SAMLURL: a.SAMLURL, SAMLMetadataURL: a.Web + "/saml/metadata",
-		UnifiedLogin: i.UnifiedLogin, Organisation: i.Organisation, Issuer: i.Issuer(a.Web)})
+	return answer(w, http.StatusOK, SingleSignOnDocument(i, a.Web, a.SAMLURL))
+}
+
+// SingleSignOnDocument writes what holds for all identity providers as the API
+// shows it. base is the address of pages and API.
+func SingleSignOnDocument(i federation.Installation, base, samlURL string) ssodoc.SingleSignOn {
+	return ssodoc.SingleSignOn{SAMLURL: samlURL, SAMLMetadataURL: base + "/saml/metadata",
+		UnifiedLogin: i.UnifiedLogin, Organisation: i.Organisation, Issuer: i.Issuer(base)}
 }
 
 func (a api) changeSingleSignOn(w http.ResponseWriter, r *http.Request) error {
@@ -268,7 +278,8 @@ func (a api) changeSingleSignOn(w http.ResponseWriter, r *http.Request) error {
 	return a.singleSignOn(w, r)
 }
 
-func keyDocument(k spkeys.Key) ssodoc.SAMLKey {
+// KeyDocument writes one of our keys as the API shows it.
+func KeyDocument(k spkeys.Key) ssodoc.SAMLKey {
 	return ssodoc.SAMLKey{ID: k.ID, Purpose: string(k.Purpose), State: string(k.State), SHA256: k.Fingerprint(),
 		Certificate: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: k.Certificate.Raw})),
 		NotAfter:    seconds(k.Certificate.NotAfter), Created: seconds(k.Created), Changed: seconds(k.Changed)}
@@ -279,13 +290,18 @@ func (a api) providerDocument(p federation.IdP) (ssodoc.IdentityProvider, error)
 	if err != nil {
 		return ssodoc.IdentityProvider{}, err
 	}
+	return ProviderDocument(p, st, a.Metadata.Warnings(p)), nil
+}
+
+// ProviderDocument writes an identity provider as the API shows it.
+func ProviderDocument(p federation.IdP, st federation.MetadataState, warnings []string) ssodoc.IdentityProvider {
 	return ssodoc.IdentityProvider{
 		ID: string(p.ID), Name: p.Name, EntityID: p.EntityID, Enabled: p.Enabled,
 		Accounts: list(p.Accounts), RolePatterns: list(p.RolePatterns), UserNameDomains: list(p.UserNameDomains),
 		AdministratorGroups: list(p.AdministratorGroups), GroupsAttribute: p.GroupsAttribute, AllowAutoCreate: p.AllowAutoCreate,
-		Settings: settingsDocument(p.Settings), Metadata: metadataDocument(st), Warnings: list(a.Metadata.Warnings(p)),
+		Settings: settingsDocument(p.Settings), Metadata: metadataDocument(st), Warnings: list(warnings),
 		Created: seconds(p.Created), Revision: int(p.Revision),
-	}, nil
+	}
 }
 
 func metadataDocument(st federation.MetadataState) ssodoc.Metadata {

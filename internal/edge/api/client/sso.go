@@ -60,6 +60,11 @@ func (c *Client) AcceptMetadata(ctx context.Context, id string, revision int) (s
 	return answer[ssodoc.IdentityProvider](ctx, c, http.MethodPost, providerPath(id)+"/accept", ssodoc.Seen{Revision: revision})
 }
 
+// RefuseMetadata throws pending metadata away, of the revision that was seen.
+func (c *Client) RefuseMetadata(ctx context.Context, id string, revision int) (ssodoc.IdentityProvider, error) {
+	return answer[ssodoc.IdentityProvider](ctx, c, http.MethodPost, providerPath(id)+"/refuse", ssodoc.Seen{Revision: revision})
+}
+
 // SAMLKeys lists the server's own SAML keys.
 func (c *Client) SAMLKeys(ctx context.Context) ([]ssodoc.SAMLKey, error) {
 	out, err := answer[ssodoc.SAMLKeys](ctx, c, http.MethodGet, keysPath, nil)
