@@ -16,7 +16,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"carnet.dev/carnet/internal/core/identity"
@@ -40,13 +39,10 @@ type Front struct {
 	// have no such bound: objects stream.
 	Patience time.Duration
 
-	unproven atomic.Int64 // such requests at this moment
+	unproven strangers // such requests at this moment
 }
 
-const (
-	defaultPatience = 20 * time.Second
-	mostUnproven    = 256 // at once: each may hold up to awsquery.MaxBody bytes
-)
+const defaultPatience = 20 * time.Second
 
 // hurry bounds the time for which a stranger can hold a connection and the
 // memory of what he has sent so far. The server lifts the bound for the next
@@ -68,11 +64,12 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	})
 	service := "s3"
 	if presented == nil || presented.Service != service {
-		defer f.unproven.Add(-1)
-		if f.unproven.Add(1) > mostUnproven {
+		leave, ok := f.unproven.enter(r.RemoteAddr)
+		if !ok {
 			throttle(w)
 			return
 		}
+		defer leave()
 		f.hurry(w)
 	}
 	switch {

@@ -132,7 +132,7 @@ func TestFloodOfHalfForms(t *testing.T) {
 	w := newWorld(t, nil)
 	address := strings.TrimPrefix(w.url, "http://")
 	half := "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 500000\r\n\r\nAction="
-	const served, over = 256, 8
+	const served, over = 64, 8
 	throttled := make(chan string, served+over)
 	for range served + over {
 		c := dial(t, address)
@@ -151,5 +151,16 @@ func TestFloodOfHalfForms(t *testing.T) {
 	say(t, c, "GET /?Action=AssumeRoleWithSAML HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
 	if got := ended(t, c); !strings.Contains(got, "<Code>Throttling</Code>") {
 		t.Errorf("with %d unfinished forms another call is answered: %s", served, got)
+	}
+	// The flood of one address leaves room for others.
+	from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
+	other, err := from.DialContext(t.Context(), "tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	say(t, other, "GET /?Action=AssumeRoleWithSAML HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+	if got := ended(t, other); strings.Contains(got, "<Code>Throttling</Code>") {
+		t.Errorf("the flood of one address keeps another out: %s", got)
 	}
 }

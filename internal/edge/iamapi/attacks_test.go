@@ -1,12 +1,15 @@
 package iamapi_test
 
 import (
+	"net/http"
 	"runtime"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	awsiam "github.com/aws/aws-sdk-go-v2/service/iam"
 )
 
@@ -80,5 +83,27 @@ func TestAttackCostlySimulation(t *testing.T) {
 	}
 	if got := w.post(t, keys, "SimulateCustomPolicy", pairs...); got.field("Code") != "InvalidInput" {
 		t.Errorf("%s", got.body[:min(len(got.body), 300)])
+	}
+}
+
+// TestAttackAddressSignedForDays: an address that was read in a log must not
+// administer for a week, whatever it asks for.
+func TestAttackAddressSignedForDays(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	keys := must[aws.Credentials](t)(w.keys(t, w.role(t, account, "operator", anything), nil).Retrieve(t.Context()))
+	for age, want := range map[time.Duration]int{14 * time.Minute: 200, 16 * time.Minute: 403} {
+		r, err := http.NewRequestWithContext(t.Context(), "GET", w.url+"/?"+form("ListRoles").Encode()+"&X-Amz-Expires=604800", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		const empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+		address, _, err := v4.NewSigner().PresignHTTP(t.Context(), keys, r, empty, "iam", "us-east-1", time.Now().Add(-age))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := w.send(t, nil, "GET", strings.TrimPrefix(address, w.url), "", nil); got.status != want {
+			t.Errorf("%v old: %d %s", age, got.status, got.body)
+		}
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/secret"
 	"carnet.dev/carnet/internal/protocol/awsquery"
-	"carnet.dev/carnet/internal/protocol/saml"
 	"carnet.dev/carnet/internal/service/iam"
 )
 
@@ -112,7 +111,7 @@ func getSAMLProvider(c *call) ([]awsquery.Field, error) {
 	}
 	fields := []awsquery.Field{
 		{Name: "SAMLProviderUUID", Text: r.UUID}, {Name: "SAMLMetadataDocument", Text: r.Metadata},
-		{Name: "CreateDate", Text: instant(r.Created)}, {Name: "ValidUntil", Text: instant(validUntil(r))},
+		{Name: "CreateDate", Text: instant(r.Created)}, {Name: "ValidUntil", Text: instant(c.validUntil(r))},
 	}
 	if len(r.PrivateKeys) > 0 || r.EncryptionMode != "" {
 		fields = append(fields, awsquery.Field{Name: "AssertionEncryptionMode", Text: r.EncryptionMode},
@@ -124,13 +123,16 @@ func getSAMLProvider(c *call) ([]awsquery.Field, error) {
 }
 
 // validUntil is what the metadata says of itself; a hundred years where it
-// doesn't, as on AWS.
-func validUntil(r iam.ProviderRecord) time.Time {
-	m, err := saml.ParseMetadata([]byte(r.Metadata))
-	if err != nil || m.ValidUntil.IsZero() {
-		return r.Created.AddDate(100, 0, 0)
+// doesn't, as on AWS. It is looked up, not parsed again: a list of providers
+// may hold a gigabyte of metadata.
+func (c *call) validUntil(r iam.ProviderRecord) time.Time {
+	name := arn.SAMLProvider{Partition: c.partition(), Account: r.Account, Name: r.Name}
+	if s, err := c.snapshot(); err == nil {
+		if p, ok := s.Provider(name); ok && !p.Metadata.ValidUntil.IsZero() {
+			return p.Metadata.ValidUntil
+		}
 	}
-	return m.ValidUntil
+	return r.Created.AddDate(100, 0, 0)
 }
 
 func updateSAMLProvider(c *call) ([]awsquery.Field, error) {
@@ -171,7 +173,7 @@ func listSAMLProviders(c *call) ([]awsquery.Field, error) {
 	}
 	return []awsquery.Field{awsquery.List("SAMLProviderList", v.Providers(c.caller.Account), func(r iam.ProviderRecord) []awsquery.Field {
 		return []awsquery.Field{
-			{Name: "Arn", Text: r.ARN(c.partition())}, {Name: "ValidUntil", Text: instant(validUntil(r))}, {Name: "CreateDate", Text: instant(r.Created)},
+			{Name: "Arn", Text: r.ARN(c.partition())}, {Name: "ValidUntil", Text: instant(c.validUntil(r))}, {Name: "CreateDate", Text: instant(r.Created)},
 		}
 	})}, nil
 }

@@ -71,7 +71,7 @@ func (p *parser) conditions(n node) ([]condition, error) {
 }
 
 func (p *parser) condition(operator string, key member) (condition, error) {
-	c := condition{written: operator, asks: key.name, key: strings.ToLower(key.name)}
+	c := condition{written: operator, asks: key.name, key: foldKey(key.name)}
 	name := operator
 	if rest, ok := strings.CutPrefix(name, "ForAllValues:"); ok {
 		name, c.each = rest, forAllValues

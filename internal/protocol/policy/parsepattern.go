@@ -66,7 +66,7 @@ func compileVariable(text string) (token, int, error) {
 	if !strings.Contains(key, ":") || strings.ContainsAny(key, "${*?'\" \t\r\n") {
 		return token{}, 0, fmt.Errorf("variable ${%s} does not name a context key", clip(key))
 	}
-	tok := token{kind: variable, text: strings.ToLower(key), written: key}
+	tok := token{kind: variable, text: foldKey(key), written: key}
 	if body[end] == '}' {
 		return tok, 2 + end + 1, nil
 	}

@@ -93,6 +93,11 @@ func parseQuery(r *Request, target Target) (*Presented, error) {
 	} else if err := p.expires(get(paramExpires)); err != nil {
 		return nil, err
 	}
+	if p.Service != "s3" {
+		// An address that was read by others must not act for days: STS and IAM
+		// hold it to 15 minutes, whatever it asks for.
+		p.Expires = min(p.Expires, maxSkew)
+	}
 	p.SessionToken = secret.New(get(paramToken))
 	return p, p.queryPayload(r, get(paramPayload))
 }
