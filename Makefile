@@ -128,6 +128,7 @@ interop-iam: build $(VENV)/.done $(IAMJS)/.done ## IAM and STS by the aws comman
 	@.ci/need terraform
 	CARNET_BINARY=$(abspath $(BIN)) CARNET_VENV=$(abspath $(VENV)) CARNET_IAM_JS=$(abspath $(IAMJS)) CARNET_TF_PLUGINS=$$(.ci/need terraform-plugins) \
 	  go test -count=1 -tags interop -timeout 20m -v ./test/iam -run '$(IAM_RUN)' $(IAM_FLAGS)
+	CARNET_VENV=$(abspath $(VENV)) go test -count=1 -tags interop -v ./internal/edge/iamapi -run TestShapesOfBotocore
 
 .PHONY: browser
 browser: build ## pages and the cross-site sign-in in a real headless Chromium
