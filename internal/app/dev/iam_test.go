@@ -71,12 +71,4 @@ func TestAdministratorCallsIAM(t *testing.T) {
 		_, err = c.CreateRole(t.Context(), &awsiam.CreateRoleInput{RoleName: aws.String("Carnet-Admin"), AssumeRolePolicyDocument: &trust})
 		refused(t, err, 409, "EntityAlreadyExists")
 	})
-	t.Run("its keys end with the sign-in", func(t *testing.T) {
-		if err := carol.api.SignOut(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := carol.browser.Open(t.Context(), w.Web+"/"); err != nil {
-			t.Fatal(err)
-		}
-	})
 }
