@@ -64,7 +64,9 @@ func TestWebIdentity(t *testing.T) {
 		"elsewhere.jwt": issuer.token("user:alice", "another-audience"),
 		"old.jwt":       issuer.expired("user:alice", "sts.amazonaws.com"),
 	})
-	w.transcript("oidc", dir, w.administrator(), issuer.url, "http://ISSUER", issuer.host(), "ISSUER")
+	env := w.administrator()
+	env["ISSUER"] = issuer.url
+	w.transcript("oidc", dir, env, issuer.url, "http://ISSUER", issuer.host(), "ISSUER")
 }
 
 // TestRoleChain assumes roles from roles: external id, session tags, source

@@ -40,9 +40,9 @@ out["roles"] = [r["RoleName"] for page in iam.get_paginator("list_roles").pagina
 
 def whoami(credentials):
     c = boto3.client("sts", aws_access_key_id=credentials["AccessKeyId"], aws_secret_access_key=credentials["SecretAccessKey"], aws_session_token=credentials["SessionToken"])
-    presigned = c.generate_presigned_url("get_caller_identity")
+    presigned = c.generate_presigned_url("get_caller_identity", HttpMethod="GET")
     with urllib.request.urlopen(presigned) as answer:
-        assert b"GetCallerIdentityResult" in answer.read() or answer.status == 200
+        assert b"<GetCallerIdentityResult>" in answer.read()
     return c.get_caller_identity()["Arn"]
 
 
@@ -55,7 +55,7 @@ out["refused"] = [
     refused(iam.delete_role, RoleName="job"), refused(iam.put_role_policy, RoleName="job", PolicyName="x", PolicyDocument="{"),
     refused(sts.assume_role_with_web_identity, RoleArn=job["Arn"], RoleSessionName="nightly", WebIdentityToken="a.b.c" * 10),
     refused(sts.assume_role_with_saml, RoleArn=job["Arn"], PrincipalArn=provider, SAMLAssertion=assertion),
-    refused(sts.assume_role, RoleArn=analyst["Arn"], RoleSessionName="x"),
+    refused(sts.assume_role, RoleArn=analyst["Arn"], RoleSessionName="etl"),
 ]
 simulated = iam.simulate_principal_policy(PolicySourceArn=job["Arn"], ActionNames=["s3:GetObject", "s3:PutObject"], ResourceArns=["arn:aws:s3:::sales/a"])
 out["simulated"] = [[r["EvalActionName"], r["EvalDecision"], len(r["MatchedStatements"])] for r in simulated["EvaluationResults"]]

@@ -60,9 +60,9 @@ func TestBoto3(t *testing.T) {
 	out := w.must(dir, w.administrator(), filepath.Join(w.venv, "bin", "python"), script, account, "assertion.txt", "alice.jwt", i.url, w.Web+"/saml/consume")
 	holds(t, out, `{
 		"role": ["arn:aws:iam::111122223333:role/analyst", "AROA", 3600], "trust": "sts:AssumeRoleWithSAML", "roles": ["analyst", "carnet-admin", "job"],
-		"saml": ["arn:aws:sts::111122223333:assumed-role/analyst/alice", "persistent", true, "alice"],
+		"saml": ["arn:aws:sts::111122223333:assumed-role/analyst/alice", "urn:oasis:names:tc:SAML:1.1:nameid-format:unspecified", true, "alice"],
 		"web": ["arn:aws:sts::111122223333:assumed-role/job/nightly", "user:alice", "sts.amazonaws.com"],
-		"refused": [["NoSuchEntityException", "NoSuchEntity", 404], ["MalformedPolicyDocumentException", "MalformedPolicyDocument", 400],
+		"refused": [["NoSuchEntityException", "NoSuchEntity", 404], ["EntityAlreadyExistsException", "EntityAlreadyExists", 409],
 			["DeleteConflictException", "DeleteConflict", 409], ["MalformedPolicyDocumentException", "MalformedPolicyDocument", 400],
 			["InvalidIdentityTokenException", "InvalidIdentityToken", 400], ["ClientError", "AccessDenied", 403], ["ClientError", "AccessDenied", 403]],
 		"simulated": [["s3:GetObject", "allowed", 1], ["s3:PutObject", "implicitDeny", 0]]}`)
@@ -72,12 +72,14 @@ func TestBoto3(t *testing.T) {
 func TestJavaScriptSDK(t *testing.T) {
 	w := start(t)
 	dir, i := w.ground()
-	out := w.must(dir, w.administrator(), "node", filepath.Join(need(t, "CARNET_IAM_JS"), "scenario.mjs"), i.url, w.Web+"/saml/consume")
+	env := w.administrator()
+	env["NODE_NO_WARNINGS"] = "1"
+	out := w.must(dir, env, "node", filepath.Join(need(t, "CARNET_IAM_JS"), "scenario.mjs"), i.url, w.Web+"/saml/consume")
 	holds(t, out, `{
 		"role": ["arn:aws:iam::111122223333:role/analyst", "AROA", true], "roles": ["analyst", "carnet-admin", "job"],
-		"saml": ["arn:aws:sts::111122223333:assumed-role/analyst/alice", "persistent", true],
-		"web": "arn:aws:sts::111122223333:assumed-role/job/nightly", "keys": 1,
-		"refused": [["NoSuchEntityException", 404], ["MalformedPolicyDocumentException", 400], ["InvalidIdentityTokenException", 400], ["AccessDenied", 403]]}`)
+		"saml": ["arn:aws:sts::111122223333:assumed-role/analyst/alice", "urn:oasis:names:tc:SAML:1.1:nameid-format:unspecified", true],
+		"web": "arn:aws:sts::111122223333:assumed-role/job/nightly", "keys": 2,
+		"refused": [["NoSuchEntityException", 404], ["EntityAlreadyExistsException", 409], ["InvalidIdentityTokenException", 400], ["AccessDenied", 403]]}`)
 }
 
 // TestGoSDK does so with the AWS SDK for Go, and renews keys with its provider

@@ -20,7 +20,7 @@ func newTerraform(w *world, keys map[string]string) *terraform {
 	w.t.Helper()
 	x := &terraform{world: w, dir: w.t.TempDir(), env: map[string]string{
 		"TF_CLI_CONFIG_FILE": "/dev/null", "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1",
-		"TF_VAR_endpoint": w.AWS, "TF_VAR_saml_url": w.Web + "/saml/consume", "TF_VAR_issuer": "https://127.0.0.1:9443/oidc",
+		"TF_VAR_endpoint": w.AWS, "TF_VAR_saml_url": w.Web + "/saml/consume", "TF_VAR_issuer": "https://id.example.com/oidc",
 	}}
 	for k, v := range keys {
 		x.env[k] = v

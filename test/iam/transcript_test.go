@@ -165,6 +165,7 @@ var masks = []struct {
 	{regexp.MustCompile(`\b(AROA|AIDA|AGPA|ANPA|AIPA|ASIA|AKIA)[A-Z0-9]{12,}`), `$1(masked)`},
 	{regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)`), `(time)`},
 	{regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`), `(time)`},
+	{regexp.MustCompile(`date/time \d{10}`), `date/time (epoch)`},
 	{regexp.MustCompile(`127\.0\.0\.1:\d+`), `HOST`},
 }
 
