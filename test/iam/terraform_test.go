@@ -46,6 +46,11 @@ func (x *terraform) tf(command string, args ...string) string {
 	return x.must(x.dir, x.env, "terraform", append([]string{command, "-no-color"}, args...)...)
 }
 
+func (x *terraform) state(args ...string) string {
+	x.t.Helper()
+	return x.must(x.dir, x.env, "terraform", append([]string{"state"}, args...)...)
+}
+
 // empty holds that a plan changes nothing: what was read back is what was
 // written.
 func (x *terraform) empty() {
@@ -81,7 +86,7 @@ func TestTerraform(t *testing.T) {
 	if out := x.tf("destroy", "-input=false", "-auto-approve"); !strings.Contains(out, "Destroy complete! Resources: 18 destroyed.") {
 		t.Errorf("destroy:\n%s", out)
 	}
-	if out := x.tf("state", "list"); strings.TrimSpace(out) != "" {
+	if out := x.state("list"); strings.TrimSpace(out) != "" {
 		t.Errorf("left in the state:\n%s", out)
 	}
 }
@@ -93,7 +98,7 @@ func (x *terraform) changeAndImport() {
 		x.t.Errorf("the change:\n%s", out)
 	}
 	x.empty()
-	x.tf("state", "rm", "aws_iam_role.analyst", "aws_iam_saml_provider.corp", "aws_iam_policy.data")
+	x.state("rm", "aws_iam_role.analyst", "aws_iam_saml_provider.corp", "aws_iam_policy.data")
 	x.tf("import", "-input=false", "aws_iam_saml_provider.corp", "arn:aws:iam::"+account+":saml-provider/corp")
 	x.tf("import", "-input=false", "aws_iam_role.analyst", "tf-analyst")
 	x.tf("import", "-input=false", "aws_iam_policy.data", "arn:aws:iam::"+account+":policy/data")
