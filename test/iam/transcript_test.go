@@ -52,7 +52,8 @@ func (w *world) transcript(name, dir string, env map[string]string, masks ...str
 	}
 }
 
-// step is a comment, or one command with what it is to print.
+// step is a comment, which stands after a blank line, or one command with what
+// it is to print.
 type step struct {
 	text    string // as it stands in the file
 	command string
@@ -64,10 +65,11 @@ func steps(src string) []step {
 	lines := strings.SplitAfter(src, "\n")
 	for i := 0; i < len(lines); {
 		line := lines[i]
+		begins := i == 0 || strings.TrimSpace(lines[i-1]) == "" || len(out) > 0 && out[len(out)-1].command == "" && out[len(out)-1].want == ""
 		i++
 		command, ok := strings.CutPrefix(line, "$ ")
 		if !ok {
-			if strings.HasPrefix(line, "#") || strings.TrimSpace(line) == "" && (len(out) == 0 || out[len(out)-1].command == "") {
+			if begins && strings.HasPrefix(line, "#") || strings.TrimSpace(line) == "" && (len(out) == 0 || out[len(out)-1].command == "") {
 				out = append(out, step{text: line})
 			} else if len(out) > 0 && out[len(out)-1].command != "" {
 				out[len(out)-1].want += line
