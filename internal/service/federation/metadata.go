@@ -44,7 +44,8 @@ func (f Fields) Metadata() ([]byte, error) {
 	}
 	certificates, err := saml.ParseCertificates([]byte(f.Certificates))
 	if err != nil {
-		return nil, err
+		return nil, fault.Wrap(err, fault.Invalid, "the X.509 certificate can't be read").WithCode(saml.CheckMetadata).
+			WithMend("copy it whole, from BEGIN CERTIFICATE to END CERTIFICATE; it has to be RSA of 2048 bits or more, or ECDSA")
 	}
 	return saml.BuildMetadata(strings.TrimSpace(f.EntityID), strings.TrimSpace(f.SignOnURL), strings.TrimSpace(f.LogoutURL), certificates)
 }
