@@ -19,7 +19,8 @@ func (h *host) revoke() *cobra.Command {
 		Use: "revoke", Short: "Take back what was issued", Args: cobra.NoArgs,
 		Long: "Takes back all login sessions and keys that were issued up to now. It holds once it is committed, wherever Carnet\n" +
 			"decides, within 2 seconds. Keys that AWS handed out live to their end. Whoever may still sign in can do so again:\n" +
-			"to keep a person out, use carnet people deactivate.",
+			"to keep a person out, use carnet people deactivate. Long-lived access keys of IAM users (static_keys: allow) are not\n" +
+			"issued by a sign-in and stay: aws iam update-access-key --status Inactive ends one.",
 	}
 	var patience time.Duration
 	parent.PersistentFlags().DurationVar(&patience, "wait", 5*time.Second, "how long to wait until every server has applied it")
@@ -86,6 +87,10 @@ func (r revoked) String() string {
 		what = r.Kind
 	}
 	fmt.Fprintf(&b, "Revoked %s (epoch %d). It holds from now on.\n", what, r.Epoch)
+	if r.Kind == revocation.Everything {
+		b.WriteString("Long-lived access keys of IAM users are not among it: aws iam update-access-key --status Inactive ends one,\n" +
+			"and carnet.yaml without static_keys: allow, after a restart, all of them.\n")
+	}
 	if len(r.Servers) == 0 {
 		b.WriteString("No server is running.\n")
 	}

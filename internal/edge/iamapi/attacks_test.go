@@ -1,6 +1,9 @@
 package iamapi_test
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+
 	"net/http"
 	"runtime"
 	"strconv"
@@ -104,6 +107,44 @@ func TestAttackAddressSignedForDays(t *testing.T) {
 		}
 		if got := w.send(t, nil, "GET", strings.TrimPrefix(address, w.url), "", nil); got.status != want {
 			t.Errorf("%v old: %d %s", age, got.status, got.body)
+		}
+	}
+}
+
+// TestAttackWithoutATrace: the audit record of a change of rights says what was
+// changed to what, for roles and providers as for users.
+func TestAttackWithoutATrace(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	keys := w.keys(t, w.role(t, account, "operator", anything), nil)
+	w.role(t, account, "reader", readsS3)
+	w.post(t, keys, "CreateOpenIDConnectProvider", "Url", "https://login.example.com")
+	sum := sha256.Sum256([]byte(anything))
+	for _, tc := range []struct {
+		action string
+		sent   []string
+		says   map[string]string
+	}{
+		{"PutRolePolicy", []string{"RoleName", "reader", "PolicyName", "more", "PolicyDocument", anything},
+			map[string]string{"PolicyName": "more", "PolicyDocumentSHA256": hex.EncodeToString(sum[:])}},
+		{"PutRolePermissionsBoundary", []string{"RoleName", "reader", "PermissionsBoundary", "arn:aws:iam::aws:policy/IAMFullAccess"},
+			map[string]string{"PermissionsBoundary": "arn:aws:iam::aws:policy/IAMFullAccess"}},
+		{"AddClientIDToOpenIDConnectProvider", []string{"OpenIDConnectProviderArn", prefix + "oidc-provider/login.example.com", "ClientID", "evil"},
+			map[string]string{"ClientID": "evil"}},
+		{"AttachRolePolicy", []string{"RoleName", "reader", "PolicyArn", "arn:aws:iam::aws:policy/IAMFullAccess"},
+			map[string]string{"PolicyArn": "arn:aws:iam::aws:policy/IAMFullAccess"}},
+	} {
+		if got := w.post(t, keys, tc.action, tc.sent...); got.status != 200 {
+			t.Fatalf("%s: %s", tc.action, got.body)
+		}
+		e := w.trail.last()
+		if e.Action != "iam."+tc.action || !strings.HasSuffix(e.Detail["caller"], "assumed-role/operator/carol") {
+			t.Errorf("%s: %+v", tc.action, e)
+		}
+		for name, want := range tc.says {
+			if e.Detail[name] != want {
+				t.Errorf("%s: %s is %q", tc.action, name, e.Detail[name])
+			}
 		}
 	}
 }

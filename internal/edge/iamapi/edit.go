@@ -24,7 +24,7 @@ func (c *call) edit(fn func(*iam.Draft) error) error {
 	return c.face.config.IAM.Edit(c.ctx, event.Event{
 		Action: "iam." + c.action, Account: c.caller.Account, AccessKeyID: c.caller.AccessKeyID, Request: c.id,
 		Person: c.caller.Person, LoginSession: c.caller.LoginSession, Role: c.roleARN(), Source: c.env.SourceIP.String(),
-		Detail: map[string]string{"caller": c.caller.ARN},
+		Detail: c.detail(),
 	}, fn)
 }
 

@@ -1,6 +1,9 @@
 package iamapi
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+
 	"carnet.dev/carnet/internal/service/iam"
 )
 
@@ -50,15 +53,23 @@ func change[R any](c *call, find finder[R], fn func(*iam.Draft, R) error) error 
 	})
 }
 
-// detail is what an audit record says of a change beside its target.
+// detail is what an audit record says of a change beside its target: what is
+// short as it was sent, documents by their SHA-256. Nothing secret is among it.
 func (c *call) detail() map[string]string {
-	out := map[string]string{}
+	out := map[string]string{"caller": c.caller.ARN}
 	for _, name := range []string{
-		"PolicyArn", "PolicyName", "GroupName", "UserName", "VersionId", "AccessKeyId", "Status", "PermissionsBoundary",
-		"NewUserName", "NewGroupName", "NewPath",
+		"PolicyArn", "PolicyName", "GroupName", "UserName", "VersionId", "SetAsDefault", "AccessKeyId", "Status", "PermissionsBoundary",
+		"NewUserName", "NewGroupName", "NewPath", "RoleName", "InstanceProfileName", "MaxSessionDuration", "ClientID",
+		"AssertionEncryptionMode", "RemovePrivateKey", "AccountAlias",
 	} {
 		if v, ok := c.in.parameters.Get(name); ok {
 			out[name] = clip(v)
+		}
+	}
+	for _, name := range []string{"PolicyDocument", "AssumeRolePolicyDocument", "SAMLMetadataDocument"} {
+		if v, ok := c.in.parameters.Get(name); ok {
+			sum := sha256.Sum256([]byte(v))
+			out[name+"SHA256"] = hex.EncodeToString(sum[:])
 		}
 	}
 	return out
