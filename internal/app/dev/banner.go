@@ -33,7 +33,8 @@ func (w world) banner(out io.Writer) {
 	fmt.Fprintf(out, `
   Open      %s
             Accounts: alice (analyst, one role), bob (engineer, three roles in two accounts),
-            carol (administrator), dave (no role). Password for all: %s
+            carol (administrator; carnet env --administrator analytics gives her IAM), dave (no role).
+            Password for all: %s
 
   From afar ssh -L %[3]s -L %[4]s -L %[5]s HOST   then open the same address
 

@@ -86,6 +86,9 @@ func run(ctx context.Context, c *config.Config, out, logs io.Writer) (err error)
 	} else if link != "" {
 		printSetupLink(out, link, "Nobody can sign in yet. Open this link once, within an hour, to set up the first identity provider:")
 	}
+	if c.IAM.Listen.Address != "" {
+		fmt.Fprintf(out, "Serving IAM on %s\n", c.IAM.Listen.URL)
+	}
 	fmt.Fprintf(out, "Serving pages on %s and AWS on %s\n", c.BaseURL, c.Listen.AWS.URL)
 	return srv.Serve(ctx, listeners)
 }
