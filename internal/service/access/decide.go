@@ -29,6 +29,12 @@ func (a *Access) Authorize(_ context.Context, c Caller, q Question) Decision {
 	p.common(&r.Context, c, &q.Environment)
 	setGiven(&r.Context, "aws:ResourceAccount", q.ResourceAccount)
 	verdict := set.Decide(&r)
+	if verdict.Allow && r.Principal.Provider != "" && q.ResourcePolicy != nil && q.ResourcePolicy.Kind() == policy.Trust {
+		// Whoever signs enters a role under their own name. A role that trusts a
+		// provider trusts its word, and that was given for another role.
+		r.Principal.Provider = ""
+		verdict = set.Decide(&r)
+	}
 	d := Decision{Allow: verdict.Allow, Explicit: verdict.Explicit}
 	if cite := verdict.Cites(); cite != "" {
 		d.Statements = []string{cite}

@@ -6,6 +6,7 @@ import (
 
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/secret"
+	"carnet.dev/carnet/internal/protocol/sessiontoken"
 	"carnet.dev/carnet/internal/service/access"
 	"carnet.dev/carnet/internal/service/iam"
 	"carnet.dev/carnet/internal/service/sts"
@@ -66,5 +67,23 @@ func TestAttackManagedPolicyOracle(t *testing.T) {
 	}
 	if got := ask(missing, same); got == "" {
 		t.Error("a policy that is not there limits nothing")
+	}
+}
+
+// TestAttackFederatedTrustByASignature: a role that trusts a provider, with any
+// action, is entered by the provider's word alone. Whoever came to another role
+// by that word doesn't get on from there by AssumeRole.
+func TestAttackFederatedTrustByASignature(t *testing.T) {
+	t.Parallel()
+	const provider = "arn:aws:iam::" + here + ":oidc-provider/login.example.com"
+	w := newSigners(t)
+	w.state.Roles = append(w.state.Roles, iam.RoleRecord{
+		ID: "AROAVAULT", Account: here, Path: "/", Name: "vault", MaxSession: time.Hour,
+		Trust: iam.Policy{Name: "trust", Document: `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"Federated":"` + provider + `"},"Action":"sts:*","Condition":{"StringEquals":{"login.example.com:aud":"app"}}}}`},
+	})
+	caller := w.session(t, func(c *sessiontoken.Claims) { c.Provider, c.Audience, c.Subject = provider, "app", "job:nightly" })
+	_, err := w.service().AssumeRole(t.Context(), roleRequest("arn:aws:iam::"+here+":role/vault", caller))
+	if fault.Of(err) == nil || fault.Of(err).Code != "AccessDenied" {
+		t.Errorf("got %v", err)
 	}
 }
