@@ -9,14 +9,19 @@ import (
 // operations is the whole table. Each entity's file has its part.
 func operations() map[string]operation {
 	table := map[string]operation{}
-	for _, part := range []map[string]operation{
-		userOperations(), groupOperations(), bearerOperations(), policyOperations(), accessKeyOperations(), accountOperations(),
-		simulateOperations(), absentOperations(),
-		samlOperations(), oidcOperations(), roleOperations(), profileOperations(),
-	} {
+	for _, part := range parts() {
 		maps.Copy(table, part)
 	}
 	return table
+}
+
+// parts are those of each file; no operation stands in two.
+func parts() []map[string]operation {
+	return []map[string]operation{
+		userOperations(), groupOperations(), bearerOperations(), policyOperations(), accessKeyOperations(), accountOperations(),
+		simulateOperations(), absentOperations(),
+		samlOperations(), oidcOperations(), roleOperations(), profileOperations(),
+	}
 }
 
 // notOffered refuses an operation that is not in the table, with the reason

@@ -230,6 +230,9 @@ func TestEveryOperation(t *testing.T) {
 			t.Errorf("%s left the record %+v", s.action, e)
 		}
 	})
+	if iamapi.Parted() != len(iamapi.Operations()) {
+		t.Error("an operation stands twice in the table")
+	}
 	for _, action := range iamapi.Operations() {
 		if !made[action] {
 			t.Errorf("the walk leaves %s out", action)

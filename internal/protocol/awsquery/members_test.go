@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/protocol/awsquery"
 )
 
@@ -97,4 +98,33 @@ func FuzzMembers(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestIAMErrors holds IAM's codes to the statuses of its model, and every kind
+// of fault to an answer.
+func TestIAMErrors(t *testing.T) {
+	t.Parallel()
+	for _, k := range fault.Kinds() {
+		status, code, message := awsquery.IAMErrorOf(fault.New(k, "public text"))
+		ours := k == fault.Internal || k == fault.Misconfigured
+		if (status == 500) != ours || code == "" || ours == strings.Contains(message, "public text") || ours && code != "ServiceFailure" {
+			t.Errorf("%s: %d %s %q", k, status, code, message)
+		}
+	}
+	for code, status := range map[string]int{
+		"NoSuchEntity": 404, "EntityAlreadyExists": 409, "DeleteConflict": 409, "LimitExceeded": 409, "ConcurrentModification": 409,
+		"InvalidInput": 400, "MalformedPolicyDocument": 400, "UnmodifiableEntity": 400, "AccessDenied": 403, "ValidationError": 400, "InvalidClientTokenId": 403,
+	} {
+		if got, gotCode, _ := awsquery.IAMErrorOf(fault.Coded(fault.Internal, code, "x")); got != status || gotCode != code {
+			t.Errorf("%s: %d %s", code, got, gotCode)
+		}
+	}
+	answer := string(awsquery.IAM.Answer("DeleteUser", nil, "R1"))
+	if answer != `<DeleteUserResponse xmlns="https://iam.amazonaws.com/doc/2010-05-08/"><ResponseMetadata><RequestId>R1</RequestId></ResponseMetadata></DeleteUserResponse>` {
+		t.Error(answer)
+	}
+	list := string(awsquery.IAM.Answer("ListX", []awsquery.Field{awsquery.Texts("A", nil), awsquery.Texts("B", []string{"", "b"}), {Name: "C"}}, "R1"))
+	if !strings.Contains(list, "<ListXResult><A></A><B><member></member><member>b</member></B></ListXResult>") {
+		t.Error(list)
+	}
 }

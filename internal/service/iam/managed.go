@@ -49,6 +49,10 @@ func (d *Draft) CreatePolicyVersion(account, arn, document string, inForce bool)
 		if len(r.Versions) >= MostVersions {
 			return limited("A managed policy can have up to %d versions. Before you create a new version, you must delete an existing version.", MostVersions)
 		}
+		// Only the version in force is compiled with the rest.
+		if _, err := compileManaged(arn, r.Name, document); err != nil {
+			return err
+		}
 		id := fmt.Sprintf("v%d", r.Next)
 		r.Versions = append(r.Versions, PolicyVersion{ID: id, Document: document, Created: d.Now()})
 		r.Next++
