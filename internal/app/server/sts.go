@@ -3,6 +3,7 @@ package server
 import (
 	"carnet.dev/carnet/internal/edge/upstream/jwks"
 	"carnet.dev/carnet/internal/service/access"
+	"carnet.dev/carnet/internal/service/audit"
 	"carnet.dev/carnet/internal/service/sts"
 )
 
@@ -21,7 +22,7 @@ func (srv *Server) newSTS(o Options, may *access.Access) (*sts.Service, error) {
 	}
 	return sts.New(sts.Config{
 		IAM: srv.iam, Keys: srv.ring.SessionTokenKeys(), Revocations: srv.feed, Access: may, KeySets: jwks.New(keys),
-		Subjects: subjects{srv.state}, Trail: srv.trail, Region: c.Region, Now: o.Now,
+		Subjects: subjects{srv.state}, Trail: audit.NewGroup(srv.trail), Region: c.Region, Now: o.Now,
 		MinDuration: c.IAM.MinimumDuration, Expect: srv.expectAtSTS,
 	}), nil
 }

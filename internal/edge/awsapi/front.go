@@ -152,11 +152,8 @@ func unsignedFederation(r *http.Request) bool {
 	if r.Method != http.MethodPost || !isForm(r) || r.ContentLength > awsquery.MaxBody {
 		return false
 	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, awsquery.MaxBody+1))
-	r.Body = struct {
-		io.Reader
-		io.Closer
-	}{io.MultiReader(bytes.NewReader(body), r.Body), r.Body}
+	body, err := readWhole(r.Body, r.ContentLength)
+	r.Body = &kept{io.MultiReader(bytes.NewReader(body), r.Body), r.Body, body, err == nil}
 	if err != nil || len(body) > awsquery.MaxBody {
 		return false
 	}
@@ -168,14 +165,66 @@ func federated(action string) bool {
 	return action == "AssumeRoleWithSAML" || action == "AssumeRoleWithWebIdentity"
 }
 
+// kept is a body that was read, and can be read again.
+type kept struct {
+	io.Reader
+	io.Closer
+	body  []byte
+	whole bool
+}
+
+// readWhole reads a body of at most awsquery.MaxBody bytes, or one byte more.
+func readWhole(r io.Reader, length int64) ([]byte, error) {
+	if length < 0 || length > awsquery.MaxBody {
+		return io.ReadAll(io.LimitReader(r, awsquery.MaxBody+1))
+	}
+	body := make([]byte, length)
+	n, err := io.ReadFull(r, body)
+	if err == io.EOF && length == 0 {
+		err = nil
+	}
+	return body[:n], err
+}
+
 // actionOf gives the one Action of an encoded form. Two are none: the face
 // would have to choose.
 func actionOf(encoded string) (string, bool) {
-	values, err := url.ParseQuery(encoded)
-	if err != nil || len(values["Action"]) != 1 {
+	if strings.Contains(encoded, ";") {
 		return "", false
 	}
-	return values["Action"][0], true
+	action, found := "", 0
+	for pair := range strings.SplitSeq(encoded, "&") {
+		name, value, _ := strings.Cut(pair, "=")
+		if !escapesWell(pair) {
+			return "", false
+		}
+		if name != "Action" && strings.ContainsAny(name, "%+") {
+			name, _ = url.QueryUnescape(name)
+		}
+		if name == "Action" {
+			found++
+			action, _ = url.QueryUnescape(value)
+		}
+	}
+	return action, found == 1
+}
+
+// escapesWell reports whether every % begins two hexadecimal digits.
+func escapesWell(s string) bool {
+	for {
+		i := strings.IndexByte(s, '%')
+		if i < 0 {
+			return true
+		}
+		if len(s) < i+3 || !isHex(s[i+1]) || !isHex(s[i+2]) {
+			return false
+		}
+		s = s[i+3:]
+	}
+}
+
+func isHex(c byte) bool {
+	return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F'
 }
 
 func isForm(r *http.Request) bool {

@@ -205,6 +205,9 @@ func noSuchAction(action, version string) error {
 }
 
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if k, ok := r.Body.(*kept); ok && k.whole {
+		return k.body, nil
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, awsquery.MaxBody))
 	var tooLarge *http.MaxBytesError
 	switch {

@@ -48,7 +48,13 @@ func (t *Tx) Exec(q string, args ...any) (int64, error) {
 	if t.readOnly {
 		return 0, errReadOnly
 	}
-	r, err := t.tx.ExecContext(t.stmt, q, args...)
+	var r stdsql.Result
+	var err error
+	if s := t.statement(q); s != nil {
+		r, err = s.ExecContext(t.stmt, args...)
+	} else {
+		r, err = t.tx.ExecContext(t.stmt, q, args...)
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -66,6 +72,9 @@ func (t *Tx) Query(q string, args ...any) (*stdsql.Rows, error) {
 
 // QueryRow runs a query for one row; Scan gives ErrNoRows when there is none.
 func (t *Tx) QueryRow(q string, args ...any) *stdsql.Row {
+	if s := t.statement(q); s != nil {
+		return s.QueryRowContext(t.stmt, args...)
+	}
 	return t.tx.QueryRowContext(t.stmt, q, args...)
 }
 

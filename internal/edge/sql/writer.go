@@ -17,6 +17,8 @@ type writer struct {
 	mu      sync.Mutex // held while a function runs
 	waiting atomic.Int64
 	open    *batch
+
+	prepared prepared
 }
 
 const (
@@ -72,6 +74,7 @@ func (w *writer) run(ctx context.Context, fn func(*Tx) error) error {
 func (w *writer) begin() (*batch, error) {
 	b := &batch{done: make(chan struct{})}
 	b.ctx, b.cancel = context.WithTimeout(context.Background(), batchTime)
+	w.prepared.prepare(b.ctx, w.db)
 	tx, err := w.db.write.BeginTx(b.ctx, w.db.writeOptions())
 	if err != nil {
 		b.cancel()

@@ -80,12 +80,28 @@ func write(b *bytes.Buffer, f Field, always bool) {
 		return
 	}
 	b.WriteString("<" + f.Name + ">")
-	// EscapeText replaces what XML can't hold; a Buffer never fails.
-	_ = xml.EscapeText(b, []byte(f.Text))
+	if isPlain(f.Text) {
+		b.WriteString(f.Text)
+	} else {
+		// EscapeText replaces what XML can't hold; a Buffer never fails.
+		_ = xml.EscapeText(b, []byte(f.Text))
+	}
 	for _, inner := range f.Fields {
 		write(b, inner, inner.Always)
 	}
 	b.WriteString("</" + f.Name + ">")
+}
+
+// isPlain reports whether XML holds a text as it is, as it does nearly all that
+// is answered.
+func isPlain(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c < ' ' || c > '~', c == '&', c == '<', c == '>', c == '"', c == '\'':
+			return false
+		}
+	}
+	return true
 }
 
 // ErrorOf maps a fault to STS's status, code and message: the one place where

@@ -67,8 +67,8 @@ type Signer struct {
 // carries.
 type Store interface {
 	Head(ctx context.Context, writer string) (Head, error)
-	// Append stores a record and moves its writer's head.
-	Append(ctx context.Context, r Record) error
+	// Append stores records of one writer, in their order, and moves its head.
+	Append(ctx context.Context, records []Record) error
 	PutCheckpoint(ctx context.Context, c Checkpoint) error
 	// Signers gives all signing keys, newest first; with add set and none
 	// there, it stores that one first.
@@ -174,6 +174,15 @@ const maxBody = 32 << 10
 // (or in one of its own). When it fails the act must not happen. Request and
 // actor come from ctx where the event leaves them out.
 func (w *Writer) Record(ctx context.Context, e event.Event) error {
+	r, err := w.prepare(ctx, e)
+	if err != nil {
+		return err
+	}
+	return w.append(ctx, []Record{r})
+}
+
+// prepare makes the record of an event, without its place in the chain.
+func (w *Writer) prepare(ctx context.Context, e event.Event) (Record, error) {
 	now := w.Now().UTC().Truncate(time.Millisecond)
 	if e.At.IsZero() {
 		e.At = now
@@ -182,24 +191,34 @@ func (w *Writer) Record(ctx context.Context, e event.Event) error {
 		e.Outcome = event.Done
 	}
 	if e.Action == "" {
-		return fault.New(fault.Internal, "an audit record without an action")
+		return Record{}, fault.New(fault.Internal, "an audit record without an action")
 	}
 	attribute(ctx, &e)
 	body, err := json.Marshal(e)
 	if err != nil {
-		return err
+		return Record{}, err
 	}
 	if len(body) > maxBody {
-		return fault.New(fault.Internal, fmt.Sprintf("an audit record of %d bytes: want at most %d", len(body), maxBody))
+		return Record{}, fault.New(fault.Internal, fmt.Sprintf("an audit record of %d bytes: want at most %d", len(body), maxBody))
 	}
+	return Record{Writer: w.id, At: now, Action: e.Action, Person: string(e.Person), Body: string(body)}, nil
+}
+
+// append links records to the end of the chain, in one transaction.
+func (w *Writer) append(ctx context.Context, records []Record) error {
 	return w.Store.Atomic(ctx, func(ctx context.Context) error {
 		head, err := w.Store.Head(ctx, w.id)
 		if err != nil {
 			return err
 		}
-		r := Record{Writer: w.id, Seq: head.Seq + 1, At: now, Action: e.Action, Person: string(e.Person), Body: string(body)}
-		r.Hash = r.link(head.Hash)
-		return w.Store.Append(ctx, r)
+		linked := make([]Record, len(records))
+		for i, r := range records {
+			r.Seq = head.Seq + 1
+			r.Hash = r.link(head.Hash)
+			head.Seq, head.Hash = r.Seq, r.Hash
+			linked[i] = r
+		}
+		return w.Store.Append(ctx, linked)
 	})
 }
 

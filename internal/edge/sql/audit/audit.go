@@ -39,15 +39,21 @@ func (s Store) Head(ctx context.Context, writer string) (h audit.Head, err error
 	return h, err
 }
 
-// Append stores a record and moves the head.
-func (s Store) Append(ctx context.Context, r audit.Record) error {
+// Append stores records, in their order, and moves the head.
+func (s Store) Append(ctx context.Context, records []audit.Record) error {
+	if len(records) == 0 {
+		return nil
+	}
 	return s.DB.Write(ctx, func(t *sql.Tx) error {
-		if _, err := t.Exec(`INSERT INTO audit_record (writer, seq, at, action, person, body, hash)
-			VALUES ($1, $2, $3, $4, $5, $6, $7)`, r.Writer, r.Seq, r.At.UnixMilli(), r.Action, r.Person, r.Body, r.Hash[:]); err != nil {
-			return err
+		for _, r := range records {
+			if _, err := t.Exec(`INSERT INTO audit_record (writer, seq, at, action, person, body, hash)
+				VALUES ($1, $2, $3, $4, $5, $6, $7)`, r.Writer, r.Seq, r.At.UnixMilli(), r.Action, r.Person, r.Body, r.Hash[:]); err != nil {
+				return err
+			}
 		}
+		last := records[len(records)-1]
 		_, err := t.Exec(`INSERT INTO audit_chain (writer, seq, hash) VALUES ($1, $2, $3)
-			ON CONFLICT (writer) DO UPDATE SET seq = $2, hash = $3`, r.Writer, r.Seq, r.Hash[:])
+			ON CONFLICT (writer) DO UPDATE SET seq = $2, hash = $3`, last.Writer, last.Seq, last.Hash[:])
 		return err
 	})
 }

@@ -1,0 +1,129 @@
+package audit_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"carnet.dev/carnet/internal/core/event"
+	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/edge/sql"
+	sqlaudit "carnet.dev/carnet/internal/edge/sql/audit"
+	"carnet.dev/carnet/internal/edge/sql/sqltest"
+	"carnet.dev/carnet/internal/service/audit"
+)
+
+// counting is a store that counts its transactions and can hold or fail them.
+type counting struct {
+	sqlaudit.Store
+	commits atomic.Int64
+	hold    chan struct{} // nil: nothing is held
+	fail    atomic.Bool
+}
+
+func (c *counting) Atomic(ctx context.Context, fn func(context.Context) error) error {
+	if c.hold != nil {
+		<-c.hold
+	}
+	if c.fail.Load() {
+		return errors.New("the disk is full")
+	}
+	c.commits.Add(1)
+	return c.Store.Atomic(ctx, fn)
+}
+
+func grouped(t *testing.T, c sql.Config, hold chan struct{}) (*sql.DB, *counting, *audit.Writer) {
+	t.Helper()
+	db := sqltest.OpenWith(t, c)
+	store := &counting{Store: sqlaudit.Store{DB: db}, hold: hold}
+	w, err := audit.Open(t.Context(), audit.Config{Store: store, Sealer: ring(t, db), Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return db, store, w
+}
+
+// TestGroupSharesCommits: who comes while a commit is under way shares the next,
+// the chain is whole, and records of other transactions stand in it too.
+func TestGroupSharesCommits(t *testing.T) {
+	sqltest.Each(t, func(t *testing.T, c sql.Config) {
+		hold := make(chan struct{})
+		db, store, w := grouped(t, c, hold)
+		g := audit.NewGroup(w)
+		var wait sync.WaitGroup
+		for i := range 100 {
+			wait.Go(func() {
+				if err := g.Record(t.Context(), event.Event{Action: "exchange", Target: fmt.Sprint(i)}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		for store.commits.Load() == 0 {
+			hold <- struct{}{} // one commit, while the others gather
+		}
+		close(hold)
+		wait.Wait()
+		record(t, w, "sign-in")
+		checkpoint(t, w)
+		if n := store.commits.Load(); n > 50 {
+			t.Errorf("%d commits for 100 records", n)
+		}
+		rep := verify(t, db, audit.Expect{Signers: []string{w.Signer()}, Now: time.Now(), Unsigned: time.Minute})
+		if rep.Records != 101 || len(rep.Problems) != 0 {
+			t.Errorf("%+v", rep)
+		}
+	})
+}
+
+// TestGroupAnswersAfterTheCommit: nobody is told yes before, and all are told no
+// when it fails.
+func TestGroupAnswersAfterTheCommit(t *testing.T) {
+	sqltest.Each(t, func(t *testing.T, c sql.Config) {
+		hold := make(chan struct{})
+		db, store, w := grouped(t, c, hold)
+		g := audit.NewGroup(w)
+		answers := make(chan error, 10)
+		for range 10 {
+			go func() { answers <- g.Record(t.Context(), event.Event{Action: "exchange"}) }()
+		}
+		select {
+		case err := <-answers:
+			t.Fatalf("answered before the commit: %v", err)
+		case <-time.After(20 * time.Millisecond):
+		}
+		store.fail.Store(true)
+		close(hold)
+		for range 10 {
+			if err := <-answers; err == nil {
+				t.Error("a record that was not committed counts")
+			}
+		}
+		store.fail.Store(false)
+		if err := g.Record(t.Context(), event.Event{Action: "exchange"}); err != nil {
+			t.Errorf("afterwards: %v", err)
+		}
+		checkpoint(t, w)
+		if rep := verify(t, db, audit.Expect{Signers: []string{w.Signer()}, Now: time.Now(), Unsigned: time.Minute}); rep.Records != 1 || len(rep.Problems) != 0 {
+			t.Errorf("%+v", rep)
+		}
+	})
+}
+
+func TestGroupLetsGoOfWhoLeaves(t *testing.T) {
+	hold := make(chan struct{})
+	_, _, w := grouped(t, sql.Config{SQLite: t.TempDir() + "/carnet.db"}, hold)
+	defer close(hold)
+	g := audit.NewGroup(w)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := g.Record(ctx, event.Event{Action: "exchange"}); fault.KindOf(err) != fault.Unavailable {
+		t.Errorf("got %v", err)
+	}
+	if err := g.Record(t.Context(), event.Event{}); fault.KindOf(err) != fault.Internal {
+		t.Errorf("a record of nothing: %v", err)
+	}
+}
