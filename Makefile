@@ -80,7 +80,7 @@ vectors: ## outside test vectors from VECTORS; fails when none load
 .PHONY: bench
 bench: ## first benchmarks, ratios printed (they go to build/bench.txt too)
 	@mkdir -p $(BUILD)
-	go test -run '^$$' -bench . -benchtime $(BENCHTIME) -benchmem ./internal/protocol/... ./internal/service/... ./internal/edge/gateway/... ./internal/edge/awsapi/... ./internal/edge/upstream/... ./internal/edge/awsapi/... | grep -vE '^(PASS|ok|goos|goarch|\?)' | tee $(BUILD)/bench.txt ; exit $${PIPESTATUS[0]}
+	go test -run '^$$' -bench . -benchtime $(BENCHTIME) -benchmem ./internal/protocol/... ./internal/service/... ./internal/edge/gateway/... ./internal/edge/awsapi/... ./internal/edge/upstream/... | grep -vE '^(PASS|ok|goos|goarch|\?)' | tee $(BUILD)/bench.txt ; exit $${PIPESTATUS[0]}
 
 .PHONY: bench-rivals
 bench-rivals: ## SAML verification beside crewjam/saml and goxmldsig (a module of its own)

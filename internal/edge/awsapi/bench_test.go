@@ -1,7 +1,8 @@
 package awsapi_test
 
 import (
-	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"encoding/xml"
 	"flag"
@@ -33,6 +34,8 @@ import (
 	"carnet.dev/carnet/internal/service/audit"
 	"carnet.dev/carnet/internal/service/iam"
 	"carnet.dev/carnet/internal/service/sts"
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 )
 
 // exchanges is STS over real HTTP as a server runs it: real IAM, real keys of an
@@ -92,8 +95,9 @@ func (c current) Current() (*iam.Snapshot, error) { return c(), nil }
 
 // served is what a server process of a benchmark tells its client.
 type served struct {
-	URL  string
-	Form string // a request that it answers
+	URL    string
+	Form   string // a request that it answers
+	Header http.Header
 }
 
 // TestMain makes this binary a server too: load and servers are processes of
@@ -105,7 +109,7 @@ func TestMain(m *testing.M) {
 	}
 	flag.Parse()
 	testing.Benchmark(func(b *testing.B) {
-		out := map[string]func(*testing.B) served{"web": serveWeb, "web-100k": serveWeb100k, "saml": serveSAML, "bare": serveBare}[kind](b)
+		out := map[string]func(*testing.B) served{"web": serveWeb, "web-100k": serveWeb100k, "saml": serveSAML, "who": serveWho, "bare": serveBare}[kind](b)
 		if err := json.NewEncoder(os.Stdout).Encode(out); err != nil {
 			b.Fatal(err)
 		}
@@ -193,8 +197,26 @@ func serveWeb(b *testing.B) served { return web(b, exchanges(b, 0)) }
 func serveWeb100k(b *testing.B) served { return web(b, exchanges(b, 100_000)) }
 
 func web(b *testing.B, f *full) served {
-	return served{f.url, form("Action", "AssumeRoleWithWebIdentity", "Version", "2011-06-15", "RoleArn", loaderARN, "RoleSessionName", "nightly",
+	return served{URL: f.url, Form: form("Action", "AssumeRoleWithWebIdentity", "Version", "2011-06-15", "RoleArn", loaderARN, "RoleSessionName", "nightly",
 		"WebIdentityToken", f.issuer.Token(b, time.Now(), map[string]any{"exp": time.Now().Add(time.Hour).Unix()}))}
+}
+
+// serveWho waits for a signed GetCallerIdentity of a role session.
+func serveWho(b *testing.B) served {
+	f := exchanges(b, 0)
+	c := f.assume(b).Credentials
+	body := form("Action", "GetCallerIdentity", "Version", "2011-06-15")
+	r, err := http.NewRequest("POST", f.url+"/", strings.NewReader(body))
+	if err != nil {
+		b.Fatal(err)
+	}
+	sum := sha256.Sum256([]byte(body))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	keys := aws.Credentials{AccessKeyID: *c.AccessKeyId, SecretAccessKey: *c.SecretAccessKey, SessionToken: *c.SessionToken}
+	if err := v4.NewSigner().SignHTTP(b.Context(), keys, r, hex.EncodeToString(sum[:]), "sts", "us-east-1", time.Now()); err != nil {
+		b.Fatal(err)
+	}
+	return served{URL: f.url, Form: body, Header: r.Header}
 }
 
 // serveSAML waits for an assertion of 20 roles.
@@ -211,13 +233,13 @@ func serveSAML(b *testing.B) served {
 			}
 		}
 	})
-	return served{f.url, f.call()}
+	return served{URL: f.url, Form: f.call()}
 }
 
 const clients = 16 // at once, as in the table of targets
 
 // hammer posts a form n times from all clients and gives the time for one.
-func hammer(b *testing.B, c *http.Client, url, form string, n int) time.Duration {
+func hammer(b *testing.B, c *http.Client, url string, what served, n int) time.Duration {
 	b.Helper()
 	var wait sync.WaitGroup
 	left := make(chan struct{}, n)
@@ -229,7 +251,13 @@ func hammer(b *testing.B, c *http.Client, url, form string, n int) time.Duration
 	for range clients {
 		wait.Go(func() {
 			for range left {
-				res, err := c.Post(url+"/", "application/x-www-form-urlencoded", strings.NewReader(form))
+				r, err := http.NewRequest("POST", url+"/", strings.NewReader(what.Form))
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				r.Header = what.Header.Clone()
+				res, err := c.Do(r)
 				if err != nil {
 					b.Error(err)
 					return
@@ -251,12 +279,20 @@ func against(b *testing.B, kind, other string) {
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: clients}}
 	own, ownTime := start(b, kind)
 	base, baseTime := start(b, other)
+	if own.Header == nil {
+		own.Header = formHeader
+	}
+	load := own
+	if base.Form != "" {
+		load = base
+		load.Header = formHeader
+	}
 	const batch = 400
 	var rates []float64
 	total := time.Duration(0)
 	ownBefore, baseBefore := ownTime(), baseTime()
 	for b.Loop() {
-		ours, theirs := hammer(b, client, own.URL, own.Form, batch), hammer(b, client, base.URL, cmp.Or(base.Form, own.Form), batch)
+		ours, theirs := hammer(b, client, own.URL, own, batch), hammer(b, client, base.URL, load, batch)
 		rates = append(rates, float64(theirs)/float64(ours))
 		total += ours
 	}
@@ -274,6 +310,9 @@ func BenchmarkWebIdentity(b *testing.B) { against(b, "web", "bare") }
 
 // BenchmarkSAML20Roles must be at least 0.06 of it.
 func BenchmarkSAML20Roles(b *testing.B) { against(b, "saml", "bare") }
+
+// BenchmarkGetCallerIdentity: a signature of a role session, no exchange.
+func BenchmarkGetCallerIdentity(b *testing.B) { against(b, "who", "bare") }
 
 // BenchmarkWebIdentityAt100kSessions must be at least 0.9 of the rate without.
 func BenchmarkWebIdentityAt100kSessions(b *testing.B) { against(b, "web-100k", "web") }
