@@ -82,7 +82,7 @@ func TestBrowserSignOutAtTheIdentityProvider(t *testing.T) {
 	}
 	b.write(`form[action="/sign-out"] [name="password"]`, b.Password)
 	b.click(`form[action="/sign-out"] button`)
-	b.await("h1")
+	b.await(`h1 + p + p > a.button[href$="/"]`) // the pages before have a heading too
 	for _, tab := range []*tab{mine, other} {
 		tab.open(tab.Web)
 	}
