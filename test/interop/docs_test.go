@@ -10,11 +10,12 @@ import (
 )
 
 // TestCommandsOfTheDocs runs every sh and python block of the pages that people
-// follow, as bob, who holds the roles that they name. Names of hosts are put in
+// follow, as bob, who holds the roles that they name; what is
+// for administrators, as carol. Names of hosts are put in
 // the place of those of the pages; nothing else is changed.
 func TestCommandsOfTheDocs(t *testing.T) {
 	w := start(t)
-	bob := w.arrive(t, "bob")
+	bob, carol := w.arrive(t, "bob"), w.arrive(t, "carol")
 	report := filepath.Join(bob.home, "report.py")
 	if err := os.WriteFile(report, []byte("import boto3, os\nprint(os.environ['AWS_SESSION_TOKEN'][:1])\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -31,7 +32,11 @@ func TestCommandsOfTheDocs(t *testing.T) {
 			var o outcome
 			switch language {
 			case "sh":
-				o = bob.run(nil, "bash", "-euc", signedInAlready(t, w, body))
+				who := bob
+				if strings.Contains(body, "--administrator ") {
+					who = carol
+				}
+				o = who.run(nil, "bash", "-euc", signedInAlready(t, w, body))
 			case "python":
 				o = bob.run(map[string]string{"AWS_ENDPOINT_URL_S3": w.AWS, "AWS_PROFILE": "analytics-analyst"}, "python", "-c", body)
 			default:
