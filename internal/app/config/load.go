@@ -17,7 +17,7 @@ const maxFile = 1 << 20
 func Load(path string) (*Config, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("can't read the configuration: %w", err)
+		return nil, fmt.Errorf("can't read the configuration (name another with --config): %w", err)
 	}
 	defer f.Close()
 	src, err := io.ReadAll(io.LimitReader(f, maxFile+1))

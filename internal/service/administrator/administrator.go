@@ -11,6 +11,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"strconv"
 	"strings"
 	"time"
 
@@ -134,13 +135,15 @@ func (s *Service) Credentials(ctx context.Context, l login.LoginSession, account
 }
 
 func (s *Service) account(given string) (Account, error) {
+	names := make([]string, 0, len(s.Accounts))
 	for _, a := range s.Accounts {
+		names = append(names, a.Name)
 		if a.ID == given || strings.EqualFold(a.Name, given) {
 			return a, nil
 		}
 	}
-	return Account{}, fault.Coded(fault.NotFound, "account.not-local", "There is no local account of that number or name").
-		WithMend("name one of the local accounts; those at AWS have administrators of their own")
+	return Account{}, fault.Coded(fault.NotFound, "account.not-local", "No local account has the number or name "+strconv.Quote(given)).
+		WithMend("name one of " + strings.Join(names, ", ") + "; accounts at AWS have administrators of their own")
 }
 
 func (s *Service) issue(ctx context.Context, l login.LoginSession, role *iam.Role, epoch uint64, lifetime time.Duration) (credential.RoleSession, error) {

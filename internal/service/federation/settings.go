@@ -191,7 +191,7 @@ func (s *Service) checkEncryption(p *IdP) error {
 			return fault.Coded(fault.Invalid, "federation.encryption", "encryption can't be used with account "+a.label()+
 				": AWS reads the assertion itself, and its SAML provider does not hold our decryption key").
 				WithMend("upload the key to the SAML provider at AWS and set saml_decryption: true for that account in carnet.yaml, " +
-					"let the account take web-identity, or take it off the identity provider's list")
+					"or take the account off the identity provider's list")
 		}
 	}
 	return nil
