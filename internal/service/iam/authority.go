@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"carnet.dev/carnet/internal/core/arn"
@@ -232,7 +233,7 @@ func ParseAuthority(src []byte, read func(name string) ([]byte, error)) (*Author
 	dec := yaml.NewDecoder(bytes.NewReader(src))
 	dec.KnownFields(true)
 	if err := dec.Decode(&a); err != nil && !errors.Is(err, io.EOF) {
-		return nil, badFile(err)
+		return nil, badFile(plainYAML(err))
 	}
 	if err := dec.Decode(&struct{}{}); !errors.Is(err, io.EOF) {
 		return nil, badFile(errors.New("it holds more than one document"))
@@ -252,6 +253,22 @@ func ParseAuthority(src []byte, read func(name string) ([]byte, error)) (*Author
 		}
 	}
 	return &a, nil
+}
+
+// plainYAML says what the YAML reader found without its names for Go types.
+func plainYAML(err error) error {
+	var found *yaml.TypeError
+	if !errors.As(err, &found) {
+		return err
+	}
+	lines := make([]string, len(found.Errors))
+	for i, line := range found.Errors {
+		key, _, unknown := strings.Cut(line, " not found in type ")
+		if lines[i] = line; unknown {
+			lines[i] = key + " is unknown"
+		}
+	}
+	return errors.New(strings.Join(lines, "; "))
 }
 
 func badFile(err error) error {
