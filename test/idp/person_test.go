@@ -100,7 +100,8 @@ func (w *plain) open(ctx context.Context, address string) (err error) {
 // who one is.
 func (w *plain) fill(ctx context.Context, user, password string) error {
 	for range 12 {
-		page, err := w.page, error(nil)
+		var page *visitor.Page
+		var err error
 		if form, set, ok := w.next(user, password); ok {
 			page, err = w.browser.Submit(ctx, w.page, form, set)
 		} else if to := onward.FindStringSubmatch(w.page.Body); to != nil && w.page.Status < 400 {

@@ -17,7 +17,6 @@ import (
 	"crypto/rsa"
 	"encoding/base64"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -240,16 +239,4 @@ func (c *carnet) provider(tb testing.TB) ([]byte, devidp.SP) {
 	sp, err := devidp.ParseSP(metadata)
 	must(tb, err)
 	return metadata, sp
-}
-
-// stop ends the server; begin's clean-up finds it ended.
-func (c *carnet) stop(tb testing.TB) {
-	tb.Helper()
-	c.server.kill()
-	select {
-	case err := <-c.server.ended:
-		c.server.ended <- err
-	case <-time.After(10 * time.Second):
-		tb.Fatal(errors.New("the server does not end"))
-	}
 }

@@ -43,8 +43,7 @@ import (
 func exchanges(b *testing.B, earlier int) *full {
 	b.Helper()
 	var snapshot *iam.Snapshot
-	var f *full
-	f = newFull(b, func(c *awsapi.STSConfig) {
+	f := newFull(b, func(c *awsapi.STSConfig) {
 		trail, err := audit.Open(b.Context(), audit.Config{Store: sqlaudit.Store{DB: sqltest.Open(b)}, Sealer: plain{}, Now: time.Now})
 		if err != nil {
 			b.Fatal(err)

@@ -1,5 +1,7 @@
 package awsapi_test
 
+//lint:file-ignore SA1019 PackedPolicySize is the field that every older client reads
+
 import (
 	"context"
 	"crypto/sha256"
@@ -292,7 +294,7 @@ func TestEveryErrorCode(t *testing.T) {
 			return web(t, f, map[string]any{"exp": time.Now().Add(-6 * time.Minute).Unix()})
 		}},
 		"IDPCommunicationError": {400, func(t *testing.T, f *full) (int, string) {
-			f.issuer.Answer(issuertest.KeySet, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", 502) })
+			f.issuer.Answer(issuertest.KeySet, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusBadGateway) })
 			return web(t, f, nil)
 		}},
 		"IDPRejectedClaim": {403, func(t *testing.T, f *full) (int, string) {

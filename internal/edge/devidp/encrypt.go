@@ -1,5 +1,7 @@
 package devidp
 
+//lint:file-ignore SA1019 PKCS #1 v1.5 has to be made to see that it is refused
+
 import (
 	"bytes"
 	"crypto/aes"
@@ -133,7 +135,7 @@ func (e Encryption) wrap(key []byte, to *rsa.PublicKey) ([]byte, error) {
 	case OAEP11:
 		h = sha256.New()
 	case PKCS1v1:
-		return rsa.EncryptPKCS1v15(rand.Reader, to, key) //nolint:staticcheck // what must be refused has to be made
+		return rsa.EncryptPKCS1v15(rand.Reader, to, key)
 	default:
 		return nil, fmt.Errorf("no such way: %s", e.Key)
 	}

@@ -1,5 +1,7 @@
 package devidp_test
 
+//lint:file-ignore SA1019 PKCS #1 v1.5 has to be read to see that it was made
+
 import (
 	"crypto"
 	"crypto/rsa"

@@ -93,9 +93,6 @@ func (in *input) texts(name string, r rule, least, most int) []string {
 	return out
 }
 
-// tag is one tag as sent.
-type tag struct{ key, value string }
-
 // tags reads a list of tags; nil where there is none.
 func (in *input) tags(name string) map[string]string {
 	const most = 50

@@ -17,7 +17,6 @@ type managed struct {
 	inForce                          string              // id of the default version
 	tags                             map[string]string
 	created, updated                 time.Time
-	record                           iam.ManagedPolicyRecord // the account's own only
 }
 
 func (c *call) ownPolicy(r iam.ManagedPolicyRecord) managed {

@@ -180,7 +180,7 @@ func parseObject(src []byte) (object, error) {
 		return nil, errors.New("it is not UTF-8")
 	}
 	d := json.NewDecoder(bytes.NewReader(src))
-	d.UseNumber()
+	d.SetNumberType(json.UnmarshalJSONNumber)
 	var o object
 	if err := d.Decode(&o); err != nil {
 		return nil, errors.New(clip(err.Error()))

@@ -139,9 +139,13 @@ func (k Key) JWK() map[string]any {
 		e := []byte{byte(public.E >> 16), byte(public.E >> 8), byte(public.E)}
 		m["kty"], m["n"], m["e"] = "RSA", Encode(public.N.Bytes()), Encode(e)
 	case *ecdsa.PublicKey:
-		size := (public.Params().BitSize + 7) / 8
+		point, err := public.Bytes() // 4, x, y
+		if err != nil {
+			panic(err) // the test's own key
+		}
+		size := (len(point) - 1) / 2
 		m["kty"], m["crv"] = "EC", public.Params().Name
-		m["x"], m["y"] = Encode(public.X.FillBytes(make([]byte, size))), Encode(public.Y.FillBytes(make([]byte, size)))
+		m["x"], m["y"] = Encode(point[1:1+size]), Encode(point[1+size:])
 	}
 	return m
 }
