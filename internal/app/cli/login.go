@@ -214,7 +214,7 @@ func (r *run) welcome(ctx context.Context, s *signedIn) error {
 	p := s.profile
 	var b strings.Builder
 	fmt.Fprintf(&b, "Signed in as %s at %s until %s.\n", p.UserName, p.Server, clock(p.Expires))
-	b.WriteString(r.roleSummary(p.Role, roles))
+	b.WriteString(r.roleSummary(ctx, s, roles))
 	return r.say(struct {
 		Server   string        `json:"server"`
 		Profile  string        `json:"profile"`
@@ -225,10 +225,19 @@ func (r *run) welcome(ctx context.Context, s *signedIn) error {
 	}{p.Server, s.name, p.UserName, p.Expires, p.Role, present(roles)}, b.String())
 }
 
-func (r *run) roleSummary(current string, roles []client.Role) string {
+// noRole says what somebody without a role can do next.
+func (r *run) noRole(ctx context.Context, s *signedIn) string {
+	if me, err := s.api.Session(ctx); err == nil && me.Administrator {
+		return "You hold no role, and you administer Carnet: " + r.command("exec --administrator ACCOUNT -- aws iam list-roles") + " works in a local account.\n"
+	}
+	return "You hold no role. Ask your administrator: your identity provider names none that this server accepts.\n"
+}
+
+func (r *run) roleSummary(ctx context.Context, s *signedIn, roles []client.Role) string {
+	current := s.profile.Role
 	switch {
 	case len(roles) == 0:
-		return "You hold no role. Ask your administrator: your identity provider names none that this server accepts.\n"
+		return r.noRole(ctx, s)
 	case current != "":
 		return fmt.Sprintf("Your current role is %s.\n%s", current, r.nextSteps())
 	case len(roles) == 1:

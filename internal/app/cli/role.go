@@ -47,9 +47,9 @@ func (r *run) roleList() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return r.withRoles(cmd.Context(), func(s *signedIn, roles []client.Role) error {
-				text := "You hold no role. Ask your administrator: your identity provider names none that this server accepts.\n"
-				if len(roles) > 0 {
-					text = r.table(s.profile.Role, roles)
+				text := r.table(s.profile.Role, roles)
+				if len(roles) == 0 {
+					text = r.noRole(cmd.Context(), s)
 				}
 				return r.say(struct {
 					Current string        `json:"current_role"`

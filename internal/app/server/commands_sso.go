@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"carnet.dev/carnet/internal/app/config"
 	"carnet.dev/carnet/internal/core/fault"
@@ -99,6 +100,12 @@ func (h *host) setIdP() *cobra.Command {
 		Example: "  carnet sso set Okta --sign-requests --signed both\n" +
 			"  carnet sso set Okta --role-template 'group=data-{name},account=111122223333,role={name},provider=okta'",
 		RunE: func(cmd *cobra.Command, args []string) error {
+			given := false
+			cmd.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) { given = given || f.Changed })
+			if !given {
+				return fault.New(fault.Invalid, "nothing is given that could change").
+					WithMend("carnet sso set --help lists what can be set; carnet sso show " + args[0] + " shows what is")
+			}
 			return h.withState(cmd, func(ctx context.Context, s *state) error {
 				p, err := s.findIdP(args[0])
 				if err != nil {
