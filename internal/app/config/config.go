@@ -12,6 +12,7 @@ package config
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -35,6 +36,7 @@ type Config struct {
 	Secrets      Secrets      `yaml:"secrets"`
 	Egress       Egress       `yaml:"egress"`
 	IAM          IAM          `yaml:"iam"`
+	OIDC         OIDC         `yaml:"oidc"`
 	LoginSession LoginSession `yaml:"login_session"`
 	Audit        Audit        `yaml:"audit"`
 	Accounts     []Account    `yaml:"accounts"`
@@ -165,8 +167,11 @@ const (
 // Exchange is a way to trade an identity for temporary credentials.
 type Exchange string
 
-// ExchangeSAML is the one exchange of this release: AssumeRoleWithSAML.
-const ExchangeSAML Exchange = "saml"
+// The exchanges of this release.
+const (
+	ExchangeSAML        Exchange = "saml"         // AssumeRoleWithSAML
+	ExchangeWebIdentity Exchange = "web-identity" // AssumeRoleWithWebIdentity, with an ID token of our own issuer
+)
 
 // Deliver says how keys reach people and jobs.
 type Deliver string
@@ -180,14 +185,24 @@ type Account struct {
 	Name      string      `yaml:"name"` // unique by case-fold
 	Kind      AccountKind `yaml:"kind"`
 	Exchanges []Exchange  `yaml:"exchanges"` // in order of preference
-	Deliver   Deliver     `yaml:"deliver"`
-	Region    string      `yaml:"region"`    // of its STS; default Config.Region
-	Partition string      `yaml:"partition"` // default from Region
-	STS       STS         `yaml:"sts"`       // how AWS STS is reached; accounts at AWS only
+	// Bridge lets roles that were traded by SAML be renewed by web identity.
+	Bridge Bridge `yaml:"bridge"`
+	// Tags and SourceIdentity say whether our ID tokens carry session tags and a
+	// source identity: STS refuses the whole call where a trust policy does not
+	// allow them. On or Off; default On.
+	Tags           Switch  `yaml:"tags"`
+	SourceIdentity Switch  `yaml:"source_identity"`
+	Deliver        Deliver `yaml:"deliver"`
+	Region         string  `yaml:"region"`    // of its STS; default Config.Region
+	Partition      string  `yaml:"partition"` // default from Region
+	STS            STS     `yaml:"sts"`       // how AWS STS is reached; accounts at AWS only
 	// SAMLDecryption says that the account's SAML provider at AWS holds our
 	// decryption key, so that AWS can read encrypted assertions.
 	SAMLDecryption bool `yaml:"saml_decryption"`
 }
+
+// Accepts reports whether the account takes an exchange.
+func (a Account) Accepts(x Exchange) bool { return slices.Contains(a.Exchanges, x) }
 
 // STS says how the STS of an account at AWS is reached. HTTPS_PROXY and
 // NO_PROXY of the environment hold as well.
@@ -272,12 +287,7 @@ func (c *Config) SAMLURL() string { return c.BaseURL + "/saml/consume" }
 
 // Serves reports whether the AWS listener offers a face.
 func (c *Config) Serves(f Face) bool {
-	for _, x := range c.Faces {
-		if x == f {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(c.Faces, f)
 }
 
 // Account finds a configured account by its number.

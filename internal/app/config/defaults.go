@@ -38,6 +38,7 @@ func (c *Config) complete(dir string) {
 	if c.IAM.MinimumDuration == 0 {
 		c.IAM.MinimumDuration = DefaultMinimumDuration
 	}
+	c.OIDC.complete()
 	c.paths(dir)
 	if c.Database == (Database{}) && c.Data != "" {
 		c.Database.SQLite = filepath.Join(c.Data, "carnet.db")
@@ -67,7 +68,7 @@ func (c *Config) paths(dir string) {
 		&c.Data, &c.Database.SQLite, &c.Database.PostgreSQLDSNFile, &c.Secrets.KeyEncryptionKey, &c.Audit.Checkpoints,
 		&c.Listen.Web.TLS.Certificate, &c.Listen.Web.TLS.Key,
 		&c.Listen.AWS.TLS.Certificate, &c.Listen.AWS.TLS.Key,
-		&c.IAM.Listen.TLS.Certificate, &c.IAM.Listen.TLS.Key,
+		&c.IAM.Listen.TLS.Certificate, &c.IAM.Listen.TLS.Key, &c.OIDC.Publish.Folder,
 	}
 	for i := range c.Upstreams {
 		u := &c.Upstreams[i]
@@ -94,6 +95,7 @@ func (a *Account) complete(region string) {
 	if a.Deliver == "" {
 		a.Deliver = DeliverDirect
 	}
+	a.completeWebIdentity()
 	a.STS.Endpoint = strings.TrimSuffix(a.STS.Endpoint, "/")
 	if a.Kind == AccountAWS && a.STS.Parallel == 0 {
 		a.STS.Parallel = DefaultParallel

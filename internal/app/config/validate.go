@@ -47,6 +47,7 @@ func (v *validator) config(c *Config) {
 	v.database(c.Database)
 	v.secrets(c)
 	v.durations(c)
+	v.oidc(c)
 	v.accounts(c.Accounts)
 	v.upstreams(c.Upstreams)
 	v.buckets(c)
@@ -226,14 +227,7 @@ func (v *validator) account(path string, a Account) {
 	if a.Kind != AccountLocal && a.Kind != AccountAWS {
 		v.bad(path+".kind", "%q: want local (Carnet's own authority) or aws", a.Kind)
 	}
-	if len(a.Exchanges) == 0 {
-		v.bad(path+".exchanges", "empty: without an exchange nobody can get keys; this release offers saml")
-	}
-	for i, x := range a.Exchanges {
-		if x != ExchangeSAML || i > 0 {
-			v.bad(fmt.Sprintf("%s.exchanges[%d]", path, i), "%q: this release offers saml, once", x)
-		}
-	}
+	v.exchanges(path, a)
 	if a.Deliver != DeliverDirect {
 		v.bad(path+".deliver", "%q: this release offers direct", a.Deliver)
 	}

@@ -26,6 +26,12 @@ const (
 	LoginSession = "login-session"
 	Role         = "role"       // id: the role's stable unique id
 	AccessKey    = "access-key" // id: the access key id
+	// Of the issuer: a machine identity, what it or a person may have run for
+	// them, a registered client, and one access token (id: its jti).
+	ServicePrincipal = "service-principal"
+	Delegation       = "delegation"
+	OAuthClient      = "oauth-client"
+	AccessToken      = "access-token"
 	// Everything, with id Everything, refuses all that carries an epoch: for a
 	// restored backup, which has forgotten what was revoked after it.
 	Everything = "everything"
