@@ -29,7 +29,9 @@ var serviceOrder = [][]string{
 	{"entitlement", "issuer", "cluster"},
 	{"access"}, // before sts, whose signed operations ask it
 	{"sts", "broker"},
-	{"login", "workload"},
+	{"login"},
+	{"workload"}, // delegations are made in a login session
+	{"oauth"},    // asks both
 	{"diagnose", "generate", "administrator"},
 }
 
