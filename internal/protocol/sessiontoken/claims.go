@@ -65,12 +65,14 @@ type Claims struct {
 	// higher epoch refuses the token (design 7.5).
 	Epoch uint64
 
-	// Carnet's own ids; empty for a role session that was not made by a
-	// sign-in at Carnet.
-	Person       identity.PersonID
-	LoginSession identity.LoginSessionID
-	Cluster      string
-	Delegation   string
+	// Carnet's own ids; empty for a role session that rests on no sign-in at
+	// Carnet and no token of its issuers. A job has the person who delegated and
+	// the service principal that runs it.
+	Person           identity.PersonID
+	LoginSession     identity.LoginSessionID
+	Cluster          string
+	Delegation       identity.DelegationID
+	ServicePrincipal identity.ServicePrincipalID
 
 	SourceIdentity    string
 	Tags              []Tag    // session tags, each key once

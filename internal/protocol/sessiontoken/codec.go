@@ -41,19 +41,21 @@ const (
 	fFederatedName
 	fAudience
 	fMethod
-	fLast = fMethod
+	fServicePrincipal
+	fLast = fServicePrincipal
 )
 
 var errCodec = errors.New("sessiontoken: malformed claims")
 
 // texts are the claims that are one text each.
-func (c *Claims) texts() [15]textClaim {
+func (c *Claims) texts() [16]textClaim {
 	return [...]textClaim{
 		{fRoleID, (*string)(&c.RoleID)}, {fSessionName, &c.SessionName}, {fPerson, (*string)(&c.Person)},
-		{fLoginSession, (*string)(&c.LoginSession)}, {fCluster, &c.Cluster}, {fDelegation, &c.Delegation},
+		{fLoginSession, (*string)(&c.LoginSession)}, {fCluster, &c.Cluster}, {fDelegation, (*string)(&c.Delegation)},
 		{fSourceIdentity, &c.SourceIdentity}, {fProvider, &c.Provider}, {fSubject, &c.Subject}, {fSubjectType, &c.SubjectType},
 		{fNameQualifier, &c.NameQualifier}, {fSessionPolicy, &c.SessionPolicy},
 		{fUserID, (*string)(&c.UserID)}, {fFederatedName, &c.FederatedName}, {fAudience, &c.Audience},
+		{fServicePrincipal, (*string)(&c.ServicePrincipal)},
 	}
 }
 

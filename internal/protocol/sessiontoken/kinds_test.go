@@ -26,6 +26,29 @@ func TestTokensOfTheFirstReleaseOpen(t *testing.T) {
 	same(t, got, full())
 }
 
+// web is a role session by an ID token, with every claim of one.
+func web() Claims {
+	c := full()
+	c.Chained, c.SubjectType, c.NameQualifier = true, "", ""
+	c.Audience, c.Methods = "sts.amazonaws.com", []string{"mfa", "pwd"}
+	return c
+}
+
+// TestTokensOfBeforeServicePrincipalsOpen: likewise what was sealed before keys
+// could belong to a service principal.
+func TestTokensOfBeforeServicePrincipalsOpen(t *testing.T) {
+	t.Parallel()
+	raw, err := os.ReadFile("testdata/web-session-before-service-principals.token")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := Open(testRing(), keyID, secret.New(string(raw)), issued)
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, got, web())
+}
+
 func ofUser(k Kind) Claims {
 	c := Claims{
 		Kind: k, User: arn.User{Partition: "aws", Account: "111122223333", Path: "/staff/", Name: "bob"}, UserID: "AIDAXXXXXXXXXXXXXXXXX",
@@ -39,10 +62,9 @@ func ofUser(k Kind) Claims {
 
 func TestKindsOpenUnchanged(t *testing.T) {
 	t.Parallel()
-	web := full()
-	web.Chained, web.SubjectType, web.NameQualifier = true, "", ""
-	web.Audience, web.Methods = "sts.amazonaws.com", []string{"mfa", "pwd"}
-	for _, c := range []Claims{ofUser(UserSession), ofUser(FederatedUser), web} {
+	job := web()
+	job.ServicePrincipal, job.Delegation = "spn_c", "dlg_d"
+	for _, c := range []Claims{ofUser(UserSession), ofUser(FederatedUser), web(), job} {
 		got, err := Open(testRing(), keyID, seal(t, testRing(), c), issued)
 		if err != nil {
 			t.Fatal(err)

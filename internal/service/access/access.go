@@ -182,6 +182,8 @@ func (a *Access) stillHolds(id string, c *sessiontoken.Claims) error {
 		{revocation.Everything, revocation.Everything},
 		{revocation.LoginSession, string(c.LoginSession)},
 		{revocation.Person, string(c.Person)},
+		{revocation.ServicePrincipal, string(c.ServicePrincipal)},
+		{revocation.Delegation, string(c.Delegation)},
 		{revocation.Role, string(c.RoleID)},
 		{revocation.AccessKey, id},
 	} {

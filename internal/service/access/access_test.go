@@ -151,9 +151,12 @@ func TestLookup(t *testing.T) {
 }
 
 func TestWhatWasTakenBackIsRefusedAlsoWhenRemembered(t *testing.T) {
-	for _, what := range []string{"everything everything", "login-session lgn_1", "person psn_1", "role AROA1", "access-key " + keyID} {
+	for _, what := range []string{
+		"everything everything", "login-session lgn_1", "person psn_1", "role AROA1", "access-key " + keyID, "service-principal spn_1", "delegation dlg_1",
+	} {
 		w := newWorld(t)
-		token := w.token(t, nil)
+		of := func(c *sessiontoken.Claims) { c.ServicePrincipal, c.Delegation = "spn_1", "dlg_1" }
+		token := w.token(t, of)
 		if _, _, err := w.Lookup(context.Background(), keyID, token); err != nil {
 			t.Fatal(err)
 		}
@@ -161,7 +164,7 @@ func TestWhatWasTakenBackIsRefusedAlsoWhenRemembered(t *testing.T) {
 		if _, _, err := w.Lookup(context.Background(), keyID, token); !errors.Is(err, fault.New(fault.Revoked, "")) {
 			t.Errorf("%s: got %v", what, err)
 		}
-		later := w.token(t, func(c *sessiontoken.Claims) { c.Epoch = 6 })
+		later := w.token(t, func(c *sessiontoken.Claims) { of(c); c.Epoch = 6 })
 		if _, _, err := w.Lookup(context.Background(), keyID, later); err != nil {
 			t.Errorf("%s: what was issued later is refused: %v", what, err)
 		}

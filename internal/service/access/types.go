@@ -56,10 +56,14 @@ type Caller struct {
 	Tags              []sessiontoken.Tag // session tags
 	TransitiveTagKeys []string
 
-	Person       identity.PersonID
-	LoginSession identity.LoginSessionID
-	AccessKeyID  string
-	Expires      time.Time // zero for long-term keys
+	// Whom the keys belong to at Carnet; revoking any of these ends them.
+	Person           identity.PersonID
+	LoginSession     identity.LoginSessionID
+	ServicePrincipal identity.ServicePrincipalID
+	Delegation       identity.DelegationID
+
+	AccessKeyID string
+	Expires     time.Time // zero for long-term keys
 
 	proven *proven
 }
