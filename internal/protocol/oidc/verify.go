@@ -142,15 +142,21 @@ func (t *Token) read() (*Claims, error) {
 	return c, nil
 }
 
-// seconds reads a time as AWS does: digits alone. A fraction, an exponent, a
-// sign or a text is none.
+// seconds reads a time as AWS does.
 func seconds(v any) (time.Time, bool) {
+	n, ok := Whole(v)
+	return time.Unix(int64(n), 0).UTC(), ok
+}
+
+// Whole reads a number of at most twelve digits, and digits alone. A fraction, an
+// exponent, a sign or a text is none.
+func Whole(v any) (uint64, bool) {
 	number, ok := v.(json.Number)
 	if !ok || len(number) > len("253402300799") {
-		return time.Time{}, false
+		return 0, false
 	}
 	n, err := strconv.ParseUint(string(number), 10, 63)
-	return time.Unix(int64(n), 0).UTC(), err == nil
+	return n, err == nil
 }
 
 func (c *Claims) check(want Expect, now time.Time) error {

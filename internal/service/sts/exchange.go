@@ -216,7 +216,7 @@ func (x *exchange) claims(role *iam.Role, expires time.Time, epoch uint64) sessi
 	return sessiontoken.Claims{
 		Role: role.ARN, RoleID: role.ID, SessionName: x.sessionName, SecretKey: secret.Random(32),
 		IssuedAt: x.now.UTC().Truncate(time.Second), Expires: expires.UTC().Truncate(time.Second), Epoch: epoch,
-		Person: x.caller.Person, LoginSession: x.caller.LoginSession,
+		Person: x.caller.Person, LoginSession: x.caller.LoginSession, ServicePrincipal: x.caller.ServicePrincipal, Delegation: x.caller.Delegation,
 		SourceIdentity: x.sourceIdentity, Tags: x.tags, TransitiveTagKeys: x.transitive, Provider: x.provider,
 		SessionPolicy: x.limits.Policy, SessionPolicyARNs: x.limits.PolicyARNs,
 	}
@@ -252,6 +252,8 @@ func (s *Service) issue(ctx context.Context, caller *Caller, c sessiontoken.Clai
 	if s.Trail != nil {
 		e.At, e.Outcome, e.AccessKeyID = now, event.Done, id
 		e.Person, e.LoginSession, e.Request = c.Person, c.LoginSession, caller.Request
+		note(e.Detail, "service_principal", string(c.ServicePrincipal))
+		note(e.Detail, "delegation", string(c.Delegation))
 		if caller.Source.IsValid() {
 			e.Source = caller.Source.String()
 		}
@@ -260,6 +262,13 @@ func (s *Service) issue(ctx context.Context, caller *Caller, c sessiontoken.Clai
 		}
 	}
 	return credential.Temporary{AccessKeyID: id, SecretAccessKey: c.SecretKey, SessionToken: token, Expiration: c.Expires}, nil
+}
+
+// note adds a detail that there is.
+func note(detail map[string]string, name, value string) {
+	if value != "" {
+		detail[name] = value
+	}
 }
 
 var errNotWired = errors.New("sts: this service was made without what the operation needs")

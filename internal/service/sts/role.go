@@ -48,7 +48,8 @@ func (s *Service) AssumeRole(ctx context.Context, r RoleRequest) (*RoleAnswer, e
 		return nil, err
 	}
 	// Whoever the calling session belongs to, this one does too.
-	r.Caller.Person, r.Caller.LoginSession = r.Caller.Signed.Person, r.Caller.Signed.LoginSession
+	from := &r.Caller.Signed
+	r.Caller.OwnSubject = OwnSubject{from.Person, from.LoginSession, from.ServicePrincipal, from.Delegation}
 	claims := x.claims(role, x.now.Add(duration), epoch)
 	claims.Chained = chained
 	out, err := s.issueRole(ctx, x, claims, map[string]string{"caller": r.Caller.Signed.ARN, "caller_access_key_id": r.Caller.Signed.AccessKeyID})

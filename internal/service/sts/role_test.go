@@ -43,8 +43,6 @@ func (w *signers) Current() (*iam.Snapshot, error) {
 	return iam.CompileSealed(w.state, []iam.Account{{ID: here}, {ID: there}}, plain{}), nil
 }
 
-func (w *signers) Refused(string, string, uint64) (bool, error) { return false, nil }
-
 func allowed(action, resource string) iam.Policy {
 	return iam.Policy{Name: "own", Document: fmt.Sprintf(`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":%s,"Resource":%q}}`, action, resource)}
 }
@@ -154,6 +152,7 @@ func TestChain(t *testing.T) {
 	w := newSigners(t)
 	from := func(c *sessiontoken.Claims) {
 		c.SourceIdentity, c.TransitiveTagKeys = "alice", []string{"team"}
+		c.ServicePrincipal, c.Delegation = "spn_1", "dlg_1"
 		c.Tags = []sessiontoken.Tag{{Key: "Team", Value: "blue"}, {Key: "city", Value: "Bern"}}
 	}
 	r := roleRequest(dataARN, w.session(t, from))
@@ -164,7 +163,7 @@ func TestChain(t *testing.T) {
 	}
 	c := opened(t, out.Credentials.AccessKeyID, out.Credentials.SessionToken)
 	if !c.Chained || c.SourceIdentity != "alice" || len(c.Tags) != 2 || c.Tags[1] != (sessiontoken.Tag{Key: "Team", Value: "blue"}) || len(c.TransitiveTagKeys) != 1 ||
-		c.Person != "psn_1" || c.LoginSession != "lgn_1" || !c.Expires.Equal(now.Add(time.Hour)) {
+		c.Person != "psn_1" || c.LoginSession != "lgn_1" || c.ServicePrincipal != "spn_1" || c.Delegation != "dlg_1" || !c.Expires.Equal(now.Add(time.Hour)) {
 		t.Errorf("%+v", c)
 	}
 	// And once more: what is transitive goes all the way.

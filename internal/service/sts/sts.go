@@ -50,9 +50,11 @@ type IAM interface {
 	Current() (*iam.Snapshot, error)
 }
 
-// Revocations gives the epoch that a session token issued now carries.
+// Revocations gives the epoch that a session token issued now carries, and says
+// what was taken back since a token of ours was made. An error refuses.
 type Revocations interface {
 	Epoch() (uint64, error)
+	Refused(kind, id string, epoch uint64) (bool, error)
 }
 
 // Access decides what a signed caller may do.
@@ -92,6 +94,25 @@ type Subjects interface {
 	Pairs(ctx context.Context, entityID string, a *saml.Assertion) ([]saml.RolePair, error)
 }
 
+// OwnSubject is who at Carnet stands behind a proof. A job has the person who
+// delegated, the service principal that runs it, and the delegation.
+type OwnSubject struct {
+	Person           identity.PersonID
+	LoginSession     identity.LoginSessionID
+	ServicePrincipal identity.ServicePrincipalID
+	Delegation       identity.DelegationID
+}
+
+// Own knows Carnet's own issuers and whom they speak of.
+type Own interface {
+	// Issues reports whether an issuer, letter for letter, is one of ours.
+	Issues(issuer string) bool
+	// Standing gives all who stand behind the subject of a token of ours: for a
+	// delegation its person and its service principal too. A fault Denied refuses:
+	// one of them is switched off, gone, or ended.
+	Standing(ctx context.Context, s OwnSubject) (OwnSubject, error)
+}
+
 // Trail records an exchange; one that can't be recorded fails.
 type Trail interface {
 	Record(ctx context.Context, e event.Event) error
@@ -105,6 +126,7 @@ type Config struct {
 	Access      Access   // nil refuses all signed operations
 	KeySets     KeySets  // nil refuses ID tokens
 	Subjects    Subjects // nil: nobody is known; for tests and tools
+	Own         Own      // nil: no issuer is ours
 	Trail       Trail    // nil: nothing is recorded; for tests and tools
 	// Expect gives base with what is set for people of the identity provider
 	// whose metadata an assertion is held against. Nil: base.
@@ -205,10 +227,9 @@ type Caller struct {
 	UserAgent string
 	// Signed is who signed the request; its Kind is Nobody where it is unsigned.
 	Signed access.Caller
-	// Person and LoginSession come from Carnet's own broker on the internal
-	// listener, and from nowhere else.
-	Person       identity.PersonID
-	LoginSession identity.LoginSessionID
+	// OwnSubject is whom the keys are for. Before the proof was read it holds what
+	// Carnet's own broker says on the internal listener, and nothing else.
+	OwnSubject
 }
 
 // RoleAnswer is what all ways to a role session answer.

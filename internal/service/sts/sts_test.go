@@ -35,13 +35,18 @@ type world struct {
 	recorded  []event.Event
 	recordErr error
 	min       time.Duration
-	other     string // metadata with the same names and another key
+	revoked   map[string]uint64 // "kind id" to the epoch of its revocation
+	other     string            // metadata with the same names and another key
 }
 
 func (w *world) Current() (*iam.Snapshot, error) {
 	return iam.Compile(w.state, []iam.Account{{ID: "111122223333"}, {ID: "444455556666"}}), nil
 }
 func (w *world) Epoch() (uint64, error) { return w.epoch, w.epochErr }
+func (w *world) Refused(kind, id string, epoch uint64) (bool, error) {
+	at, ok := w.revoked[kind+" "+id]
+	return ok && epoch <= at, w.epochErr
+}
 func (w *world) Record(_ context.Context, e event.Event) error {
 	w.recorded = append(w.recorded, e)
 	return w.recordErr

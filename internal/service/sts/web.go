@@ -46,8 +46,12 @@ func (s *Service) AssumeRoleWithWebIdentity(ctx context.Context, r WebRequest) (
 	if err != nil {
 		return nil, err
 	}
+	// The epoch comes first: who is revoked while we look is refused by it.
 	epoch, err := s.Revocations.Epoch()
 	if err != nil {
+		return nil, err
+	}
+	if err := s.ours(ctx, x, claims); err != nil {
 		return nil, err
 	}
 	c := x.claims(role, x.now.Add(duration), epoch)

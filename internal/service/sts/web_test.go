@@ -36,6 +36,7 @@ type web struct {
 	again *oidc.KeySet // after a look for an unknown key
 	away  error
 	asked []string
+	own   sts.Own
 }
 
 func (w *web) Keys(_ context.Context, issuer string, unknown bool) (*oidc.KeySet, error) {
@@ -75,7 +76,7 @@ func newWeb(t testing.TB) *web {
 }
 
 func (w *web) service() *sts.Service {
-	return sts.New(sts.Config{IAM: w, Keys: ring{}, Revocations: w, KeySets: w, Trail: w, Now: func() time.Time { return w.now }, MinDuration: w.min})
+	return sts.New(sts.Config{IAM: w, Keys: ring{}, Revocations: w, KeySets: w, Own: w.own, Trail: w, Now: func() time.Time { return w.now }, MinDuration: w.min})
 }
 
 func webClaims(change map[string]any) map[string]any {
