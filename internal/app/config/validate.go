@@ -15,7 +15,10 @@ import (
 )
 
 // validator holds the rules that reach over more than one value's shape.
-type validator struct{ *reader }
+type validator struct {
+	*reader
+	development bool // the file is one of carnet dev
+}
 
 // bad notes a problem at path; its line is that of the nearest part of the
 // path that stands in the file.
@@ -175,7 +178,7 @@ func (v *validator) secrets(c *Config) {
 	k := c.Secrets.KeyEncryptionKey
 	if k == "" {
 		v.bad("secrets.key_encryption_key", "missing: name a file that holds the key; the server makes it at its first start on a new database")
-	} else if c.Data != "" && within(c.Data, k) {
+	} else if c.Data != "" && within(c.Data, k) && !v.development {
 		v.bad("secrets.key_encryption_key", "%s lies in the data folder: a backup of the data would hold the key that seals it", k)
 	}
 }

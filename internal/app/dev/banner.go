@@ -44,8 +44,10 @@ func (w world) banner(out io.Writer) {
   https     %[7]s and %[8]s; trust its CA with
             export AWS_CA_BUNDLE=%[9]s
   Data      %[10]s (--data); --reset starts anew
+  Host      %[11]s people list --config %[12]s
 
-`, w.web, w.password.Reveal(), tunnel(w.web), tunnel(w.aws), tunnel(w.idp), indent(w.block()), w.webTLS, w.awsTLS, quote(w.ca), w.data)
+`, w.web, w.password.Reveal(), tunnel(w.web), tunnel(w.aws), tunnel(w.idp), indent(w.block()), w.webTLS, w.awsTLS, quote(w.ca), w.data,
+		quote(w.binary), quote(filepath.Join(w.data, "carnet.yaml")))
 }
 
 // block is what a person copies into a shell.

@@ -7,6 +7,7 @@
 package dev
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -198,6 +199,9 @@ func serveIdP(ctx context.Context, idp http.Handler, s sockets) error {
 // start builds the server and fills it: identity provider, authority, data.
 func start(ctx context.Context, o Options, w world, idp *devidp.IdP, logger *slog.Logger) (srv *server.Server, err error) {
 	c := demoConfig(o, w)
+	if err := leaveConfig(c); err != nil {
+		return nil, err
+	}
 	srv, err = server.New(ctx, server.Options{
 		Config: c, Binary: o.Program, StoreArgs: o.StoreArgs, StoreEnv: o.StoreEnv, Logger: logger, Now: time.Now,
 		Development: true, KeyLifetime: o.KeyLifetime, AlsoHosts: []string{strings.TrimPrefix(w.webTLS, "https://")},
@@ -249,6 +253,16 @@ func demoIdP(idp *devidp.IdP) federation.IdP {
 	}
 }
 
+// leaveConfig writes the configuration beside the data, so that the commands of
+// the server's host can be tried: carnet people list --config FOLDER/carnet.yaml
+func leaveConfig(c *config.Config) error {
+	text, err := config.Write(c)
+	if err != nil {
+		return err
+	}
+	return place(filepath.Join(c.Data, "carnet.yaml"), 0o600, bytes.NewReader(text))
+}
+
 // demoConfig is what carnet.yaml would say.
 func demoConfig(o Options, w world) *config.Config {
 	c := &config.Config{
@@ -264,6 +278,7 @@ func demoConfig(o Options, w world) *config.Config {
 		},
 	}
 	c.Listen.AWS.URL = w.aws
+	c.Listen.Web.Address, c.Listen.AWS.Address = strings.TrimPrefix(w.web, "http://"), strings.TrimPrefix(w.aws, "http://")
 	if o.KeyLifetime > 0 {
 		c.IAM.MinimumDuration = time.Second
 	}

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"os/user"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -100,18 +101,29 @@ func printSetupLink(out io.Writer, link, why string) {
 // withState opens the database for one command. What it does is recorded under
 // the account of the operating system, and signed before it ends.
 func (h *host) withState(cmd *cobra.Command, do func(context.Context, *state) error) (err error) {
-	c, err := config.Load(h.config)
-	if err != nil {
+	o := Options{Logger: warnings(cmd), Now: time.Now, Development: h.development()}
+	if o.Config, err = h.load(); err != nil {
 		return err
 	}
 	ctx := identity.WithActor(cmd.Context(), onHost())
-	s, err := openState(ctx, Options{Config: c, Logger: warnings(cmd), Now: time.Now}, "")
+	s, err := openState(ctx, o, "")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
 	return errors.Join(do(ctx, s), s.trail.Checkpoint(context.WithoutCancel(ctx)))
 }
+
+// load reads the configuration; that of carnet dev lies in dev's own folder.
+func (h *host) load() (*config.Config, error) {
+	if h.development() {
+		return config.LoadDevelopment(h.config)
+	}
+	return config.Load(h.config)
+}
+
+// development reports whether the configuration is one of carnet dev.
+func (h *host) development() bool { return IsDevelopmentFolder(filepath.Dir(h.config)) }
 
 func warnings(cmd *cobra.Command) *slog.Logger {
 	return slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn}))

@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"carnet.dev/carnet/internal/app/config"
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/edge/api"
@@ -263,7 +262,7 @@ func (h *host) ssoURL() *cobra.Command {
 	return &cobra.Command{
 		Use: "url", Short: "Print the SAML URL to give to an identity provider", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := config.Load(h.config)
+			c, err := h.load()
 			if err != nil {
 				return err
 			}

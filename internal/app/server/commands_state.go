@@ -39,7 +39,7 @@ func (h *host) migrate() *cobra.Command {
 		Use: "migrate", Short: "Bring the database to the schema of this release", Args: cobra.NoArgs,
 		Long: "Brings the database forward in one transaction. Back it up first (carnet state backup); there is no way back.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := config.Load(h.config)
+			c, err := h.load()
 			if err != nil {
 				return err
 			}
@@ -69,11 +69,11 @@ type still struct {
 // withStill opens an existing database under the key-encryption key that it
 // was sealed with. It changes nothing.
 func (h *host) withStill(cmd *cobra.Command, do func(context.Context, still) error) (err error) {
-	c, err := config.Load(h.config)
+	c, err := h.load()
 	if err != nil {
 		return err
 	}
-	keks, err := keyEncryptionKeys(c, false, false)
+	keks, err := keyEncryptionKeys(c, h.development(), false)
 	if err != nil {
 		return err
 	}
