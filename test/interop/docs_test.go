@@ -62,7 +62,7 @@ func signedInAlready(t *testing.T, w *world, body string) string {
 		if line == "carnet login --server https://carnet.example.com" {
 			continue
 		}
-		if strings.Contains(line, "example.com") {
+		if strings.Contains(line, "example.com") && !strings.Contains(line, " --issuer https://carnet.example.com/oidc ") {
 			t.Fatalf("%q names a host that this test can't replace", line)
 		}
 		lines = append(lines, line)

@@ -169,6 +169,10 @@ func (w *world) start(secure bool) (*httptest.Server, error) {
 		Home:           api.Place{Region: "us-east-1", S3: "http://127.0.0.1:8481", STS: "http://127.0.0.1:8481", IAM: "http://127.0.0.1:8482"},
 		Administration: administration{},
 		Elsewhere:      map[string]api.Place{"777788889999": {Region: "eu-west-1"}},
+		LocalAccounts:  []string{"111122223333", "444455556666"},
+		Issuers: func() []api.Issuer {
+			return []api.Issuer{{Level: "workspace", Issuer: base.String() + "/oidc"}, {Level: "account", Issuer: base.String() + "/oidc/accounts/org", Registered: true}}
+		},
 	}), httpd.Route{
 		Method: http.MethodGet, Pattern: "/cli/authorize", Access: httpd.Open, Rate: httpd.RatePage,
 		Errors: httpd.Problem, Handler: w.authorize,

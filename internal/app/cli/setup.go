@@ -1,10 +1,10 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -26,75 +26,97 @@ func (r *run) setup() *cobra.Command {
 }
 
 type setupFlags struct {
-	saml     bool
-	format   string
-	url      string
-	buckets  []string
-	trust    string
-	grant    string
-	generate generate.SAML
+	useSAML, useOIDC bool
+	format           string
+	buckets          []string
+	subjects         []string
+	trust            string
+	grant            string
+	aws              generate.AWS
+	saml             generate.SAML
+	oidc             generate.OIDC
 }
 
 func (r *run) setupAWS() *cobra.Command {
 	var f setupFlags
 	c := &cobra.Command{
-		Use:   "aws --saml --account ID --bucket NAME --role NAME",
+		Use:   "aws --saml|--oidc --account ID --bucket NAME --role NAME",
 		Short: "Print the commands that make an AWS account trust Carnet",
-		Long: "Prints the aws commands that make accounts trust your identity provider's assertions, as far as they were made for Carnet: " +
-			"the SAML provider, a role with its trust policy, and an inline policy for the buckets you name.\n\n" +
+		Long: "Prints the aws commands that make accounts trust Carnet: the provider, a role with its trust policy, and an inline policy for the buckets you name.\n\n" +
+			"--saml  trusts your identity provider's assertions, as far as they were made for Carnet\n" +
+			"--oidc  trusts the tokens that Carnet issues, for the subjects you name: workloads, jobs, people\n" +
+			"both    one role that is had by an assertion and renewed by Carnet's own tokens (the bridge)\n\n" +
 			"Run them with keys of each account; for a local account of Carnet, with those of its role carnet-admin.",
 		Example: "  carnet setup aws --saml --account 777788889999 --bucket lake --role lake-analyst --server https://carnet.example.com\n" +
+			"  carnet setup aws --oidc --account 777788889999 --bucket lake --role nightly --subject spn_…\n" +
+			"  carnet setup aws --saml --oidc --subject-like 'user:*' --account 777788889999 --role lake-analyst --existing-role\n" +
 			"  carnet setup aws --saml --check-trust trust.json",
 		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return r.setUpAWS(f) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return r.setUpAWS(cmd.Context(), f) },
 	}
 	p := c.Flags()
-	p.BoolVar(&f.saml, "saml", false, "trust SAML assertions (AssumeRoleWithSAML)")
+	p.BoolVar(&f.useSAML, "saml", false, "trust SAML assertions (AssumeRoleWithSAML)")
+	p.BoolVar(&f.useOIDC, "oidc", false, "trust tokens that Carnet issues (AssumeRoleWithWebIdentity)")
 	p.StringVar(&f.format, "format", "cli", "cli: commands of the aws command line")
-	p.StringArrayVar(&f.generate.Accounts, "account", nil, "account number; may be repeated")
+	p.StringArrayVar(&f.aws.Accounts, "account", nil, "account number; may be repeated")
 	p.StringArrayVar(&f.buckets, "bucket", nil, "BUCKET, BUCKET/PREFIX or ACCOUNT/BUCKET; may be repeated")
-	p.StringVar(&f.generate.Role, "role", "", "name of the role to make")
-	p.StringVar(&f.generate.Provider, "provider", "carnet-idp", "name of the SAML provider to make")
-	p.StringVar(&f.generate.Metadata, "metadata", "idp-metadata.xml", "file of your identity provider's metadata")
-	p.BoolVar(&f.generate.ReadOnly, "read-only", false, "let the role read only")
-	p.DurationVar(&f.generate.MaxSession, "max-session", 12*time.Hour, "longest life of keys, 1h to 12h")
-	p.StringVar(&f.generate.Partition, "partition", "aws", "aws, aws-cn or aws-us-gov")
-	p.BoolVar(&f.generate.Tags, "tags", false, "your identity provider sends session tags (PrincipalTag)")
-	p.BoolVar(&f.generate.SourceIdentity, "source-identity", false, "your identity provider sends SourceIdentity")
-	p.BoolVar(&f.generate.Console, "console", false, "also admit the sign-in to the AWS console")
-	p.StringVar(&f.url, "saml-url", "", "Carnet's SAML URL; default: that of --server, or of the server you are signed in at")
+	p.StringVar(&f.aws.Role, "role", "", "name of the role to make")
+	p.BoolVar(&f.aws.Existing, "existing-role", false, "the role exists: replace its trust policy and nothing else")
+	p.BoolVar(&f.aws.ReadOnly, "read-only", false, "let the role read only")
+	p.DurationVar(&f.aws.MaxSession, "max-session", 0, "longest life of keys, 1h to 12h (default: 12h with --saml, 1h without)")
+	p.StringVar(&f.aws.Partition, "partition", "aws", "aws, aws-cn or aws-us-gov")
+	p.StringVar(&f.saml.Provider, "provider", "carnet-idp", "name of the SAML provider to make")
+	p.StringVar(&f.saml.Metadata, "metadata", "idp-metadata.xml", "file of your identity provider's metadata")
+	p.BoolVar(&f.saml.Tags, "tags", false, "your identity provider sends session tags (PrincipalTag)")
+	p.BoolVar(&f.saml.SourceIdentity, "source-identity", false, "your identity provider sends SourceIdentity")
+	p.BoolVar(&f.saml.Console, "console", false, "also admit the sign-in to the AWS console")
+	p.StringVar(&f.saml.URL, "saml-url", "", "Carnet's SAML URL; default: that of --server, or of the server you are signed in at")
+	p.StringVar(&f.oidc.Issuer, "issuer", "", "Carnet's registered issuer; default: what --server says, or the server you are signed in at")
+	p.StringArrayVar(&f.subjects, "subject", nil, "who may have the role: id of a service principal (spn_…), delegation (dlg_…) or person (psn_…); may be repeated")
+	p.StringArrayVar(&f.oidc.Patterns, "subject-like", nil, "whoever fits a pattern may have the role, such as 'user:*'; may be repeated")
+	p.BoolVar(&f.oidc.Local, "local", false, "the accounts are Carnet's own; known without it when the server is asked")
 	p.StringVar(&f.trust, "check-trust", "", "only look at a trust policy in this file")
 	p.StringVar(&f.grant, "check-policy", "", "only look at a permissions policy in this file")
 	return c
 }
 
-func (r *run) setUpAWS(f setupFlags) (err error) {
-	if !f.saml {
-		return usage("say what AWS shall trust: --saml")
+func (r *run) setUpAWS(ctx context.Context, f setupFlags) (err error) {
+	if !f.useSAML && !f.useOIDC {
+		return usage("say what AWS shall trust: --saml, --oidc or both")
 	}
 	if f.format != "cli" {
 		return usage("--format is %q: want cli", f.format)
 	}
-	if f.generate.URL, err = r.samlURL(f.url); err != nil {
-		return err
+	if f.useSAML {
+		if f.saml.URL, err = r.samlURL(f.saml.URL); err != nil {
+			return err
+		}
+		f.aws.SAML = &f.saml
 	}
 	if f.trust != "" || f.grant != "" {
 		return r.checkPolicies(f)
 	}
-	for _, b := range f.buckets {
-		f.generate.Buckets = append(f.generate.Buckets, bucketAccess(b))
+	if f.useOIDC {
+		if err := r.readOIDC(ctx, &f); err != nil {
+			return err
+		}
+		f.aws.OIDC = &f.oidc
 	}
-	made, err := f.generate.Generate()
+	for _, b := range f.buckets {
+		f.aws.Buckets = append(f.aws.Buckets, bucketAccess(b))
+	}
+	made, err := f.aws.Generate()
 	if err != nil {
 		return err
 	}
 	type account struct {
 		ID          string   `json:"id"`
 		Role        string   `json:"role"`
-		Provider    string   `json:"provider"`
+		Provider    string   `json:"provider,omitempty"`
+		OIDC        string   `json:"oidc_provider,omitempty"`
 		Trust       string   `json:"trust_policy"`
-		Permissions string   `json:"permissions_policy"`
-		RoleValue   string   `json:"role_value"`
+		Permissions string   `json:"permissions_policy,omitempty"`
+		RoleValue   string   `json:"role_value,omitempty"`
 		Commands    []string `json:"commands"`
 	}
 	var all []account
@@ -102,10 +124,11 @@ func (r *run) setUpAWS(f setupFlags) (err error) {
 		all = append(all, account(a))
 	}
 	return r.say(struct {
-		SAMLURL  string    `json:"saml_url"`
+		SAMLURL  string    `json:"saml_url,omitempty"`
+		Issuer   string    `json:"issuer,omitempty"`
 		Warnings []string  `json:"warnings"`
 		Accounts []account `json:"accounts"`
-	}{f.generate.URL, present(made.Warnings), all}, script(made))
+	}{f.saml.URL, f.oidc.Issuer, present(made.Warnings), all}, script(f.aws, made))
 }
 
 // samlURL gives Carnet's SAML URL, by what this run knows of the server.
@@ -139,7 +162,7 @@ func bucketAccess(text string) (a generate.Access) {
 }
 
 // script is a shell script that can be read before it is run.
-func script(s *generate.Setup) string {
+func script(in generate.AWS, s *generate.Setup) string {
 	var b strings.Builder
 	for _, w := range s.Warnings {
 		fmt.Fprintf(&b, "# warning: %s\n", w)
@@ -149,7 +172,12 @@ func script(s *generate.Setup) string {
 		for _, c := range a.Commands {
 			b.WriteString(c + "\n")
 		}
-		fmt.Fprintf(&b, "# For whoever shall hold the role, the identity provider sends as a value of\n# https://aws.amazon.com/SAML/Attributes/Role\n#   %s\n", a.RoleValue)
+		if in.SAML != nil {
+			fmt.Fprintf(&b, "# For whoever shall hold the role, the identity provider sends as a value of\n# https://aws.amazon.com/SAML/Attributes/Role\n#   %s\n", a.RoleValue)
+		}
+		if in.OIDC != nil {
+			fmt.Fprintf(&b, "# A workload named above gets its token with\n#   carnet token --audience %s --role %s\n", generate.AudienceAWS, a.Role)
+		}
 	}
 	return strings.TrimSuffix(b.String(), "\n")
 }
@@ -171,7 +199,7 @@ func (r *run) checkPolicies(f setupFlags) error {
 		if _, err := policy.Parse(x.kind, x.file, src); err != nil {
 			return err
 		}
-		for _, w := range policy.Lint(x.kind, src, f.generate.URL) {
+		for _, w := range policy.Lint(x.kind, src, f.saml.URL) {
 			found = append(found, x.file+": "+w)
 		}
 	}

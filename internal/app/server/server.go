@@ -114,7 +114,7 @@ func (srv *Server) wireSite(o Options) error {
 		BaseURL: base, AlsoHosts: o.AlsoHosts, Sessions: srv.login, Page: pages.ErrorPage, Logger: srv.log, Now: o.Now,
 	}, pages.Routes(), api.Routes(api.Config{
 		Login: srv.login, Providers: srv.federation, Metadata: srv.federation, Installation: srv.federation, Keys: srv.spkeys, SAMLURL: c.SAMLURL(),
-		Cookies: httpd.NewCookies(base), Web: c.BaseURL, Home: home, Elsewhere: elsewhere,
+		Cookies: httpd.NewCookies(base), Web: c.BaseURL, Home: home, Elsewhere: elsewhere, LocalAccounts: localNumbers(c),
 		Administration: srv.newAdministrator(),
 	}))
 	return err
@@ -145,6 +145,15 @@ func places(c *config.Config) (home api.Place, elsewhere map[string]api.Place) {
 		home.IAM = c.IAMURL()
 	}
 	return home, elsewhere
+}
+
+func localNumbers(c *config.Config) (ids []string) {
+	for _, a := range c.Accounts {
+		if a.Kind == config.AccountLocal {
+			ids = append(ids, a.ID)
+		}
+	}
+	return ids
 }
 
 // ready says whether this server should get requests: its view of what was

@@ -61,6 +61,10 @@ type Config struct {
 	Home Place
 	// Elsewhere are the places of the other accounts, by account number.
 	Elsewhere map[string]Place
+	// LocalAccounts are the numbers of those that are at Home.
+	LocalAccounts []string
+	// Issuers gives the issuers of this installation; nil: it has none.
+	Issuers func() []Issuer
 }
 
 //go:embed openapi.json
@@ -86,7 +90,7 @@ func Routes(c Config) []httpd.Route {
 	}
 	redeem := row(http.MethodPost, "cli/tokens", httpd.Public, maxSmall, a.redeemCode)
 	redeem.Rate = httpd.RateSecret
-	return slices.Concat(a.administratorRoutes(row), a.ssoRoutes(row), []httpd.Route{
+	return slices.Concat(a.administratorRoutes(row), a.ssoRoutes(row), a.issuerRoutes(row), []httpd.Route{
 		row(http.MethodGet, "openapi.json", httpd.Open, 0, a.document),
 		redeem,
 		row(http.MethodGet, "session", httpd.Person, 0, a.session),

@@ -128,6 +128,10 @@ func serve(t *testing.T) (*world, string, []httpd.Route) {
 		Home:           api.Place{Region: "us-east-1", S3: "http://127.0.0.1:8481", STS: "http://127.0.0.1:8481", IAM: "http://127.0.0.1:8482"},
 		Administration: administration{},
 		Elsewhere:      map[string]api.Place{cloud.Account: {Region: "eu-west-1"}},
+		LocalAccounts:  []string{"111122223333"},
+		Issuers: func() []api.Issuer {
+			return []api.Issuer{{Level: "workspace", Issuer: base.String() + "/oidc"}, {Level: "account", Issuer: base.String() + "/oidc/accounts/1", Registered: true}}
+		},
 	}))
 	if err != nil {
 		t.Fatal(err)

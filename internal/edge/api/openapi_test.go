@@ -119,6 +119,7 @@ func TestDocumentHasExactlyTheFields(t *testing.T) {
 		ssodoc.Certificate{}, ssodoc.MetadataFields{}, ssodoc.NewIdentityProvider{}, ssodoc.IdentityProviderChange{}, ssodoc.Seen{},
 		ssodoc.SAMLKeys{}, ssodoc.SAMLKey{}, ssodoc.SAMLKeyRequest{}, ssodoc.SingleSignOn{}, ssodoc.SingleSignOnChange{},
 		api.AdministratorRoles{}, api.AdministratorRole{}, api.AdministratorCredentialsRequest{}, client.AdministratorRole{},
+		api.Issuers{}, api.Issuer{}, api.AccountPlace{}, client.Issuer{},
 		client.Session{}, client.Person{}, client.LoginSession{}, client.Endpoints{}, client.Role{}, client.RoleError{}, client.RoleWarning{},
 	} {
 		ty := reflect.TypeOf(v)

@@ -11,12 +11,12 @@ import (
 	"carnet.dev/carnet/internal/service/generate"
 )
 
-func setup() generate.SAML {
-	return generate.SAML{URL: "https://carnet.example.com/saml/consume", Accounts: []string{"777788889999"},
-		Buckets: []generate.Access{{Bucket: "lake"}}, Provider: "okta", Metadata: "idp-metadata.xml", Role: "lake-analyst"}
+func setup() generate.AWS {
+	return generate.AWS{Accounts: []string{"777788889999"}, Buckets: []generate.Access{{Bucket: "lake"}}, Role: "lake-analyst",
+		SAML: &generate.SAML{URL: "https://carnet.example.com/saml/consume", Provider: "okta", Metadata: "idp-metadata.xml"}}
 }
 
-func made(t *testing.T, s generate.SAML) *generate.Setup {
+func made(t *testing.T, s generate.AWS) *generate.Setup {
 	t.Helper()
 	out, err := s.Generate()
 	if err != nil {
@@ -90,7 +90,7 @@ func TestDecisions(t *testing.T) {
 func TestTrust(t *testing.T) {
 	t.Parallel()
 	s := setup()
-	s.Tags, s.SourceIdentity = true, true
+	s.SAML.Tags, s.SAML.SourceIdentity = true, true
 	a := made(t, s).Accounts[0]
 	provider, err := arn.ParseSAMLProvider(a.Provider)
 	if err != nil {
@@ -104,8 +104,8 @@ func TestTrust(t *testing.T) {
 		action, audience string
 		want             bool
 	}{
-		{"sts:AssumeRoleWithSAML", s.URL, true}, {"sts:TagSession", s.URL, true}, {"sts:SetSourceIdentity", s.URL, true},
-		{"sts:AssumeRoleWithSAML", policy.ConsoleAudience, false}, {"sts:AssumeRole", s.URL, false},
+		{"sts:AssumeRoleWithSAML", s.SAML.URL, true}, {"sts:TagSession", s.SAML.URL, true}, {"sts:SetSourceIdentity", s.SAML.URL, true},
+		{"sts:AssumeRoleWithSAML", policy.ConsoleAudience, false}, {"sts:AssumeRole", s.SAML.URL, false},
 	} {
 		r := policy.Request{Principal: policy.Principal{Provider: provider.String()}, Action: tt.action}
 		r.Context.Set("saml:aud", tt.audience)
@@ -117,10 +117,10 @@ func TestTrust(t *testing.T) {
 
 func TestWarnings(t *testing.T) {
 	t.Parallel()
-	for want, change := range map[string]func(*generate.SAML){
-		"AWS console":    func(s *generate.SAML) { s.Console = true },
-		"every resource": func(s *generate.SAML) { s.Buckets = []generate.Access{{Bucket: "*"}} },
-		"4 hours":        func(s *generate.SAML) { s.MaxSession = time.Hour },
+	for want, change := range map[string]func(*generate.AWS){
+		"AWS console":    func(s *generate.AWS) { s.SAML.Console = true },
+		"every resource": func(s *generate.AWS) { s.Buckets = []generate.Access{{Bucket: "*"}} },
+		"4 hours":        func(s *generate.AWS) { s.MaxSession = time.Hour },
 	} {
 		s := setup()
 		change(&s)
@@ -133,32 +133,32 @@ func TestWarnings(t *testing.T) {
 // TestNamesReachNoShell: whatever could be more than a name is refused.
 func TestNamesReachNoShell(t *testing.T) {
 	t.Parallel()
-	for name, change := range map[string]func(*generate.SAML){
-		"quote in URL":      func(s *generate.SAML) { s.URL = "https://a.example.com/'$(id)'" },
-		"wildcard in URL":   func(s *generate.SAML) { s.URL = "https://*/saml/consume" },
-		"policy variable":   func(s *generate.SAML) { s.URL = "https://${aws:x}/saml/consume" },
-		"no URL":            func(s *generate.SAML) { s.URL = "carnet.example.com" },
-		"role":              func(s *generate.SAML) { s.Role = "a b" },
-		"role with path":    func(s *generate.SAML) { s.Role = "a/b" },
-		"provider":          func(s *generate.SAML) { s.Provider = "a;id" },
-		"metadata":          func(s *generate.SAML) { s.Metadata = "$(id)" },
-		"metadata option":   func(s *generate.SAML) { s.Metadata = "-x" },
-		"bucket":            func(s *generate.SAML) { s.Buckets[0].Bucket = "a'b" },
-		"bucket wildcard":   func(s *generate.SAML) { s.Buckets[0].Bucket = "lake*" },
-		"prefix wildcard":   func(s *generate.SAML) { s.Buckets[0].Prefix = "a*" },
-		"prefix variable":   func(s *generate.SAML) { s.Buckets[0].Prefix = "${aws:username}" },
-		"account":           func(s *generate.SAML) { s.Accounts[0] = "12345" },
-		"account twice":     func(s *generate.SAML) { s.Accounts = append(s.Accounts, s.Accounts[0]) },
-		"account of nobody": func(s *generate.SAML) { s.Buckets[0].Account = "111122223333" },
-		"account of nothing": func(s *generate.SAML) {
+	for name, change := range map[string]func(*generate.AWS){
+		"quote in URL":      func(s *generate.AWS) { s.SAML.URL = "https://a.example.com/'$(id)'" },
+		"wildcard in URL":   func(s *generate.AWS) { s.SAML.URL = "https://*/saml/consume" },
+		"policy variable":   func(s *generate.AWS) { s.SAML.URL = "https://${aws:x}/saml/consume" },
+		"no URL":            func(s *generate.AWS) { s.SAML.URL = "carnet.example.com" },
+		"role":              func(s *generate.AWS) { s.Role = "a b" },
+		"role with path":    func(s *generate.AWS) { s.Role = "a/b" },
+		"provider":          func(s *generate.AWS) { s.SAML.Provider = "a;id" },
+		"metadata":          func(s *generate.AWS) { s.SAML.Metadata = "$(id)" },
+		"metadata option":   func(s *generate.AWS) { s.SAML.Metadata = "-x" },
+		"bucket":            func(s *generate.AWS) { s.Buckets[0].Bucket = "a'b" },
+		"bucket wildcard":   func(s *generate.AWS) { s.Buckets[0].Bucket = "lake*" },
+		"prefix wildcard":   func(s *generate.AWS) { s.Buckets[0].Prefix = "a*" },
+		"prefix variable":   func(s *generate.AWS) { s.Buckets[0].Prefix = "${aws:username}" },
+		"account":           func(s *generate.AWS) { s.Accounts[0] = "12345" },
+		"account twice":     func(s *generate.AWS) { s.Accounts = append(s.Accounts, s.Accounts[0]) },
+		"account of nobody": func(s *generate.AWS) { s.Buckets[0].Account = "111122223333" },
+		"account of nothing": func(s *generate.AWS) {
 			s.Accounts = append(s.Accounts, "111122223333")
 			s.Buckets[0].Account = "777788889999"
 		},
-		"no account":          func(s *generate.SAML) { s.Accounts = nil },
-		"no bucket":           func(s *generate.SAML) { s.Buckets = nil },
-		"partition":           func(s *generate.SAML) { s.Partition = "aws'" },
-		"too short a session": func(s *generate.SAML) { s.MaxSession = time.Minute },
-		"too long a session":  func(s *generate.SAML) { s.MaxSession = 13 * time.Hour },
+		"no account":          func(s *generate.AWS) { s.Accounts = nil },
+		"no bucket":           func(s *generate.AWS) { s.Buckets = nil },
+		"partition":           func(s *generate.AWS) { s.Partition = "aws'" },
+		"too short a session": func(s *generate.AWS) { s.MaxSession = time.Minute },
+		"too long a session":  func(s *generate.AWS) { s.MaxSession = 13 * time.Hour },
 	} {
 		s := setup()
 		change(&s)
