@@ -1,5 +1,6 @@
 // Package oidc verifies the ID tokens of OpenID providers, and reads the key
-// sets that they publish.
+// sets that they publish. Apart from that it mints tokens and writes the key set
+// of our own issuers.
 //
 // A token is a JWS in compact form over a JSON object (RFC 7515, RFC 7519,
 // RFC 8725). Parse reads it strictly and proves nothing; Verify proves it by a
