@@ -14,7 +14,8 @@ import (
 func federationAccounts(c *config.Config) []federation.Account {
 	var all []federation.Account
 	for _, a := range c.Accounts {
-		all = append(all, federation.Account{ID: a.ID, Name: a.Name, AWS: a.Kind == config.AccountAWS, SAMLDecryption: a.SAMLDecryption})
+		all = append(all, federation.Account{ID: a.ID, Name: a.Name, AWS: a.Kind == config.AccountAWS, SAMLDecryption: a.SAMLDecryption,
+			WebIdentity: a.Accepts(config.ExchangeWebIdentity)})
 	}
 	return all
 }

@@ -121,7 +121,7 @@ func (s *state) open(ctx context.Context, development bool, id string) error {
 		return err
 	}
 	s.federation, err = federation.New(ctx, federation.Config{
-		Store: sqlfederation.Store{DB: s.db}, Installations: sqlfederation.Store{DB: s.db}, Accounts: federationAccounts(s.config), Ends: ends{s}, Fetch: client,
+		Store: sqlfederation.Store{DB: s.db}, Installations: sqlfederation.Store{DB: s.db}, Accounts: federationAccounts(s.config), Ends: ends{s}, Fetch: client, Sealer: s.ring,
 		State: s.db, Trail: s.trail, Now: s.now, Logger: s.log,
 	})
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"carnet.dev/carnet/internal/core/event"
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
+	"carnet.dev/carnet/internal/core/secret"
 )
 
 // Update checks and stores a changed identity provider, which Get or List gave
@@ -30,7 +31,7 @@ func (s *Service) Update(ctx context.Context, p IdP) (IdP, error) {
 	if p.Revision != old.Revision {
 		return IdP{}, changedMeanwhile(old)
 	}
-	if p, err = s.check(p); err != nil {
+	if p, err = s.checkChange(ctx, old, p); err != nil {
 		return IdP{}, err
 	}
 	p.Created, p.Kept = old.Created, old.Kept
@@ -38,6 +39,30 @@ func (s *Service) Update(ctx context.Context, p IdP) (IdP, error) {
 		p.Kept = Kept{Fetched: s.millis()}
 	}
 	return s.replace(ctx, old, p, "identity-provider.change")
+}
+
+// checkChange is check for a changed identity provider.
+func (s *Service) checkChange(ctx context.Context, old, p IdP) (IdP, error) {
+	if p.Protocol != old.Protocol || p.Protocol == OIDC && p.OIDC.Issuer != old.OIDC.Issuer {
+		return IdP{}, fault.New(fault.Invalid, "protocol and issuer of an identity provider can't be changed: its people would be others").
+			WithMend("enter another identity provider, and remove this one")
+	}
+	if p.Protocol == SAML {
+		return s.check(p)
+	}
+	kept := old.OIDC.ClientSecret
+	switch given := p.OIDC.ClientSecret; {
+	case p.OIDC.ClientAuth == ClientAuthNone && given.Equal(kept):
+		p.OIDC.ClientSecret = secret.Text{}
+	case given.IsZero() && p.OIDC.ClientAuth != ClientAuthNone:
+		p.OIDC.ClientSecret = kept
+	}
+	p, err := s.check(p)
+	if err != nil || p.OIDC.ClientSecret.Equal(kept) && p.OIDC.ClientSecret.IsZero() == kept.IsZero() {
+		p.OIDC.SealedSecret = old.OIDC.SealedSecret
+		return p, err
+	}
+	return p, s.seal(&p)
 }
 
 // SetEnabled switches an identity provider on or off. Off, nobody signs in by
@@ -98,6 +123,9 @@ func changes(old, p IdP) map[string]string {
 			out[k] = clip(v)
 		}
 	}
+	if !bytes.Equal(old.OIDC.SealedSecret, p.OIDC.SealedSecret) {
+		out["client_secret"] = "(changed)"
+	}
 	for k := range before {
 		if _, still := after[k]; !still {
 			out[k] = "(default)"
@@ -115,17 +143,18 @@ func described(p IdP) map[string]string {
 		"accounts": join(p.Accounts), "role_patterns": join(p.RolePatterns), "user_name_domains": join(p.UserNameDomains),
 		"administrator_groups": join(p.AdministratorGroups), "groups_attribute": p.GroupsAttribute,
 		"allow_auto_create": fmt.Sprint(p.AllowAutoCreate), "signing_certificates": join(fingerprints(p))}
-	var fields map[string]any
-	text, err := json.Marshal(p.Settings)
-	if err == nil {
-		err = json.Unmarshal(text, &fields)
-	}
-	if err != nil { // strings, booleans and lists of them: it can't be
-		return out
-	}
-	for k, v := range fields {
-		text, _ := json.Marshal(v)
-		out[k] = string(text)
+	for _, settings := range []any{p.Settings, p.OIDC} {
+		var fields map[string]json.RawMessage
+		text, err := json.Marshal(settings)
+		if err == nil {
+			err = json.Unmarshal(text, &fields)
+		}
+		if err != nil { // strings, booleans and lists of them: it can't be
+			return out
+		}
+		for k, v := range fields {
+			out[k] = string(v)
+		}
 	}
 	return out
 }

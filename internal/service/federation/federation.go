@@ -6,8 +6,9 @@
 // dropped before it is shown or used. An empty list admits nothing; for role
 // patterns and domains "*" is the one way to say "all", accounts are always
 // named. Metadata is an administrator's word and is parsed before it is stored;
-// one without a signing certificate is refused. While the stored list can't be
-// read nobody's word counts.
+// one without a signing certificate is refused. Of an OpenID provider the issuer
+// is that word, and all else is found by discovery there; its client secret is
+// stored sealed. While the stored list can't be read nobody's word counts.
 package federation
 
 import (
@@ -20,9 +21,14 @@ import (
 type IdP struct {
 	ID   identity.IdPID
 	Name string // shown to people; unique, letter case aside
-	// Metadata is the SAML metadata document as the administrator gave it.
+	// Protocol is how people sign in by it; it never changes.
+	Protocol Protocol
+	// Metadata is the SAML metadata document as the administrator gave it; none
+	// for an OpenID provider.
 	Metadata []byte
-	// EntityID is read from the metadata; unique.
+	// EntityID is read from the metadata, and unique among SAML providers. That
+	// of an OpenID provider is its issuer; there issuer and client id together
+	// are unique.
 	EntityID string
 	Enabled  bool
 	// Accounts are the AWS accounts (12 digits) whose roles it may assert.
@@ -41,8 +47,11 @@ type IdP struct {
 	GroupsAttribute string
 	// AllowAutoCreate admits people who were never seen before.
 	AllowAutoCreate bool
-	// Settings say how we speak with it and read what it says.
+	// Settings say how we speak with it and read what it says. An OpenID
+	// provider has role templates of them alone.
 	Settings
+	// OIDC says the same of an OpenID provider; zero for SAML.
+	OIDC OIDCSettings
 	// Kept is what is known of the metadata.
 	Kept    Kept
 	Created time.Time

@@ -113,8 +113,8 @@ type PendingMetadata struct {
 	Certificates []Certificate
 }
 
-// State gives what is known of an identity provider's metadata. Errors:
-// NotFound, Unavailable.
+// State gives what is known of an identity provider's metadata; next to nothing
+// for an OpenID provider, which has none. Errors: NotFound, Unavailable.
 func (s *Service) State(id identity.IdPID) (MetadataState, error) {
 	sp, err := s.find(id)
 	if err != nil {
@@ -125,6 +125,9 @@ func (s *Service) State(id identity.IdPID) (MetadataState, error) {
 
 func (sp *Speaker) metadataState(now time.Time) MetadataState {
 	p, m := sp.IdP, sp.SAML
+	if m == nil {
+		return MetadataState{Fetched: p.Created}
+	}
 	st := MetadataState{URL: p.MetadataURL, Fetched: p.Kept.Fetched, Tried: p.Kept.Tried, Error: p.Kept.Error, ValidUntil: m.ValidUntil,
 		SignOnURL: signOn(m, p.RequestBinding), Certificates: certificates(m, nil, now)}
 	if st.Fetched.IsZero() {
@@ -187,6 +190,9 @@ type ending struct {
 // refreshed by itself ends soon as a matter of course: only its failing counts.
 func (sp *Speaker) endings(now time.Time) []ending {
 	var out []ending
+	if sp.SAML == nil {
+		return nil
+	}
 	say := func(what string, at time.Time) string {
 		if now.After(at) {
 			return what + " ended on " + day(at) + "."

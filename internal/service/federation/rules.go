@@ -56,6 +56,9 @@ func (s *Service) check(p IdP) (IdP, error) {
 		}
 		*l.list = checked
 	}
+	if p.Protocol == OIDC {
+		return s.checkOIDC(p)
+	}
 	if err := s.checkSettings(&p); err != nil {
 		return IdP{}, err
 	}

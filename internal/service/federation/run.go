@@ -70,7 +70,7 @@ func (s *Service) refresh(ctx context.Context, sp *Speaker) {
 // may ask for it by cacheDuration and validUntil, within bounds.
 func (sp *Speaker) due(jitter float64) time.Time {
 	k := sp.IdP.Kept
-	if sp.IdP.MetadataURL == "" {
+	if sp.SAML == nil || sp.IdP.MetadataURL == "" {
 		return time.Time{}
 	}
 	every := refreshEvery

@@ -57,6 +57,8 @@ type Config struct {
 	Ends Ends
 	// Fetch gets metadata from addresses; nil: none is fetched.
 	Fetch Fetcher
+	// Sealer seals client secrets; nil: none can be entered.
+	Sealer Sealer
 	// Accounts are the configured accounts: an identity provider can be given
 	// no other. Empty admits every account number.
 	Accounts []Account
@@ -85,6 +87,7 @@ type Service struct {
 	places   Installations
 	ends     Ends
 	fetcher  Fetcher
+	sealer   Sealer
 	state    Atomic
 	trail    Trail
 	accounts []Account
@@ -106,7 +109,7 @@ type roll struct {
 
 // New loads the identity providers and follows changes until ctx ends.
 func New(ctx context.Context, c Config) (*Service, error) {
-	s := &Service{store: c.Store, places: c.Installations, ends: c.Ends, fetcher: c.Fetch, state: c.State, trail: c.Trail, accounts: slices.Clone(c.Accounts), now: c.Now, log: c.Logger}
+	s := &Service{store: c.Store, places: c.Installations, ends: c.Ends, fetcher: c.Fetch, sealer: c.Sealer, state: c.State, trail: c.Trail, accounts: slices.Clone(c.Accounts), now: c.Now, log: c.Logger}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -147,15 +150,14 @@ func (s *Service) load(ctx context.Context) error {
 		return err
 	}
 	for _, p := range all {
-		meta, err := parse(p.Metadata, p.EntityID)
+		sp, err := s.speaker(p)
 		if err != nil {
 			// Stored by a release that read more, or damaged: this one is out,
 			// the others stay.
-			s.log.Error("the stored metadata of an identity provider can't be read; it is left out",
+			s.log.Error("what is stored of an identity provider can't be read; it is left out",
 				"identity_provider", p.Name, "error", err)
 			continue
 		}
-		sp := &Speaker{IdP: p, SAML: meta}
 		r.byName = append(r.byName, sp)
 		r.byID[p.ID] = sp
 	}
@@ -176,8 +178,9 @@ func (s *Service) roll() (*roll, error) {
 
 // Add checks and stores a new identity provider; its id, entity id and time
 // of entry are set here. Without Metadata it is fetched from MetadataURL. An
-// EntityID chooses where the metadata describes several. Errors: Invalid with
-// what to mend; Conflict; those of fetching.
+// EntityID chooses where the metadata describes several. Of an OpenID provider
+// the discovery document is looked at. Errors: Invalid with what to mend;
+// Conflict; those of fetching.
 func (s *Service) Add(ctx context.Context, p IdP) (_ IdP, err error) {
 	if p.MetadataURL != "" && len(p.Metadata) == 0 {
 		if err := metadataURL(p.MetadataURL); err != nil {
@@ -189,6 +192,9 @@ func (s *Service) Add(ctx context.Context, p IdP) (_ IdP, err error) {
 	}
 	wanted := p.EntityID
 	p, err = s.check(p)
+	if err == nil && p.Protocol == OIDC {
+		err = s.discover(ctx, p.OIDC.Issuer)
+	}
 	if err == nil && wanted != "" && wanted != p.EntityID {
 		err = fault.New(fault.Invalid, "the metadata is of "+quote(p.EntityID)+", not of "+quote(wanted)).
 			WithMend("enter the metadata of the identity provider that was named")
@@ -198,6 +204,9 @@ func (s *Service) Add(ctx context.Context, p IdP) (_ IdP, err error) {
 	}
 	p.ID, p.Created, p.Revision = identity.NewIdPID(), s.millis(), 1
 	p.Kept = Kept{Fetched: p.Created}
+	if err := s.seal(&p); err != nil {
+		return IdP{}, err
+	}
 	e := event.Event{Action: "identity-provider.add", Outcome: event.Done, IdP: p.ID, Target: p.EntityID, Detail: changes(IdP{}, p)}
 	if err := s.recorded(ctx, e, func(ctx context.Context) error { return s.store.Add(ctx, p) }); err != nil {
 		return IdP{}, err
@@ -272,7 +281,7 @@ func (s *Service) Empty() (bool, error) {
 	return err == nil && r.stored == 0, err
 }
 
-// ByEntityID gives the identity provider that calls itself so, switched off
+// ByEntityID gives the SAML identity provider that calls itself so, switched off
 // ones too; false where people do not sign in by it. Errors: Unavailable.
 func (s *Service) ByEntityID(entityID string) (IdP, bool, error) {
 	r, err := s.roll()
@@ -280,7 +289,7 @@ func (s *Service) ByEntityID(entityID string) (IdP, bool, error) {
 		return IdP{}, false, err
 	}
 	for _, sp := range r.byName {
-		if sp.IdP.EntityID == entityID {
+		if sp.SAML != nil && sp.IdP.EntityID == entityID {
 			return sp.IdP, true, nil
 		}
 	}
@@ -307,7 +316,7 @@ func (s *Service) Speaker(id identity.IdPID) (*Speaker, error) {
 		return nil, fault.Coded(fault.Denied, "federation.disabled", "identity provider "+sp.IdP.Name+" is switched off").
 			WithMend("ask an administrator to switch it on")
 	}
-	if !sp.SAML.ValidUntil.IsZero() && !s.now().Before(sp.SAML.ValidUntil) {
+	if sp.SAML != nil && !sp.SAML.ValidUntil.IsZero() && !s.now().Before(sp.SAML.ValidUntil) {
 		return nil, fault.Coded(fault.Misconfigured, "federation.metadata-expired",
 			"the metadata of identity provider "+sp.IdP.Name+" is past its time").
 			WithMend("an administrator has to enter its current metadata")

@@ -83,7 +83,7 @@ type RoleTemplate struct {
 	Group    string `json:"group"`
 	Account  string `json:"account"`  // 12 digits, or a capture
 	Role     string `json:"role"`     // the role's name, with its path where it has one
-	Provider string `json:"provider"` // the name of the SAML provider in that account
+	Provider string `json:"provider"` // the name of the SAML provider in that account; empty for an OpenID provider
 }
 
 // WithDefaults gives the settings with their defaults by name, as they are
@@ -228,8 +228,12 @@ func Warnings(p IdP, accounts []Account) []string {
 			"Account %s can't read encrypted assertions: none of its roles can be had while encryption is on.", a.label())
 		warn(encrypted && a.SAMLDecryption,
 			"Account %s reads encrypted assertions only while its SAML provider at AWS holds our current decryption key: upload the new one there before each change of keys.", a.label())
-		warn(len(p.RoleTemplates) > 0 && !a.WebIdentity,
+		warn(p.Protocol == SAML && len(p.RoleTemplates) > 0 && !a.WebIdentity,
 			"AWS takes only roles that stand in the assertion: roles that a template derives in account %s can't be had by SAML.", a.label())
+	}
+	for _, a := range accounts {
+		warn(p.Protocol == OIDC && !a.WebIdentity && slices.Contains(p.Accounts, a.ID),
+			"Account %s takes no web identity: none of its roles can be had by signing in with an OpenID provider.", a.label())
 	}
 	warn(p.AllowSHA1, "SHA-1 signatures are accepted. Forging one is within reach of a rich attacker: ask the identity provider for SHA-256.")
 	warn(p.AllowCBC, "AES-CBC is accepted. It does not notice changes of its own: ask the identity provider for AES-GCM.")
@@ -237,7 +241,7 @@ func Warnings(p IdP, accounts []Account) []string {
 	warn(p.AllowUnsolicited, "Sign-ins that nobody asked for here are accepted. Each asks “continue as …?” first.")
 	warn(p.MapSessionName, "The RoleSessionName need not be the user name: the trail at AWS then shows what the identity provider chose.")
 	warn(slices.Contains(p.UserNameDomains, Any), "The user names of every domain are accepted.")
-	if m, err := parse(p.Metadata, p.EntityID); err == nil {
+	if m, err := parse(p.Metadata, p.EntityID); err == nil && p.Protocol == SAML {
 		warn(m.WantAuthnRequestsSigned && !p.SignRequests, "The metadata asks for signed requests, and requests are not signed.")
 	}
 	return out

@@ -14,7 +14,7 @@ import (
 // questions that its list answers. Immutable; safe for concurrent use.
 type Speaker struct {
 	IdP  IdP
-	SAML *saml.Metadata
+	SAML *saml.Metadata // nil for an OpenID provider
 }
 
 // Bound says why an assertion of this identity provider does not count; the

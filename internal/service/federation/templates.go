@@ -24,15 +24,23 @@ func checkTemplates(p *IdP) error {
 			*f = strings.TrimSpace(*f)
 		}
 		t.Role = strings.TrimPrefix(t.Role, "/")
-		if err := checkTemplate(*t); err != nil {
+		if err := checkTemplate(*t, p.Protocol == OIDC); err != nil {
 			return fault.New(fault.Invalid, fmt.Sprintf("role template %d: %v", i+1, err)).
-				WithMend("write it like group aws-{account}-{role}, account {account}, role {role}, provider okta")
+				WithMend("write it like group aws-{account}-{role}, account {account}, role {role}" + providerPart(p.Protocol))
 		}
 	}
 	return nil
 }
 
-func checkTemplate(t RoleTemplate) error {
+func providerPart(p Protocol) string {
+	if p == OIDC {
+		return ""
+	}
+	return ", provider okta"
+}
+
+// checkTemplate checks one; that of an OpenID provider names no SAML provider.
+func checkTemplate(t RoleTemplate, oidc bool) error {
 	group, err := parts(t.Group)
 	if err != nil {
 		return fmt.Errorf("group: %w", err)
@@ -53,7 +61,7 @@ func checkTemplate(t RoleTemplate) error {
 		}
 		last = p.capture != ""
 	}
-	if t.Account == "" || t.Role == "" || t.Provider == "" {
+	if t.Account == "" || t.Role == "" || t.Provider == "" && !oidc {
 		return fmt.Errorf("account, role and provider all have to be given")
 	}
 	// One sample shows whether the rest can become ARNs at all.
@@ -68,15 +76,21 @@ func checkTemplate(t RoleTemplate) error {
 	if err != nil {
 		return fmt.Errorf("role: %w", err)
 	}
-	provider, err := fillIn(t.Provider, known)
-	if err != nil {
-		return fmt.Errorf("provider: %w", err)
-	}
 	if !arn.IsAccount(account) {
 		return fmt.Errorf("account: want 12 digits, or one capture and nothing else")
 	}
 	if _, err := arn.ParseRole("arn:aws:iam::" + account + ":role/" + role); err != nil {
 		return fmt.Errorf("role: it can't become the name of a role: %w", err)
+	}
+	if t.Provider == "" {
+		return nil
+	}
+	provider, err := fillIn(t.Provider, known)
+	if err != nil {
+		return fmt.Errorf("provider: %w", err)
+	}
+	if oidc {
+		return fmt.Errorf("provider: the roles of an OpenID provider have none")
 	}
 	if _, err := arn.ParseSAMLProvider("arn:aws:iam::" + account + ":saml-provider/" + provider); err != nil {
 		return fmt.Errorf("provider: it can't become the name of a SAML provider: %w", err)
@@ -137,7 +151,8 @@ func fillIn(template string, values map[string]string) (string, error) {
 // Derived is a role that a template gives to the members of a group.
 type Derived struct {
 	Group string
-	// Pair has Index -1: it stands nowhere in the assertion.
+	// Pair has Index -1: it stands nowhere in the assertion. Its provider is
+	// zero where the template of an OpenID provider made it.
 	Pair saml.RolePair
 }
 
@@ -303,12 +318,12 @@ func (t compiled) pair(captured map[string]string, partition func(string) (strin
 	if err != nil {
 		return saml.RolePair{}, err
 	}
+	pair := saml.RolePair{Index: -1}
+	if pair.Role, err = arn.ParseRole("arn:" + in + ":iam::" + account + ":role/" + name); err != nil || t.Provider == "" {
+		return pair, err
+	}
 	provider, err := fillIn(t.Provider, captured)
 	if err != nil {
-		return saml.RolePair{}, err
-	}
-	pair := saml.RolePair{Index: -1}
-	if pair.Role, err = arn.ParseRole("arn:" + in + ":iam::" + account + ":role/" + name); err != nil {
 		return saml.RolePair{}, err
 	}
 	pair.Provider, err = arn.ParseSAMLProvider("arn:" + in + ":iam::" + account + ":saml-provider/" + provider)

@@ -30,16 +30,30 @@ var (
 
 // columns are those of an identity provider but its id, in the order of values.
 const columns = `name, name_fold, entity_id, metadata, enabled, accounts, role_patterns, user_name_domains,
-	administrator_groups, groups_attribute, allow_auto_create, created, settings, metadata_state`
+	administrator_groups, groups_attribute, allow_auto_create, created, settings, metadata_state, protocol, oidc, client_secret`
 
 // values gives the columns' values.
 func values(p federation.IdP) ([]any, error) {
-	texts, err := pack(p.Accounts, p.RolePatterns, p.UserNameDomains, p.AdministratorGroups, p.Settings, p.Kept)
+	texts, err := pack(p.Accounts, p.RolePatterns, p.UserNameDomains, p.AdministratorGroups, p.Settings, p.Kept, p.OIDC)
 	if err != nil {
 		return nil, err
 	}
-	return []any{p.Name, strings.ToLower(p.Name), p.EntityID, p.Metadata, p.Enabled, texts[0], texts[1], texts[2],
-		texts[3], p.GroupsAttribute, p.AllowAutoCreate, p.Created.UnixMilli(), texts[4], texts[5]}, nil
+	metadata := p.Metadata
+	if metadata == nil {
+		metadata = []byte{}
+	}
+	return []any{p.Name, strings.ToLower(p.Name), entity(p), metadata, p.Enabled, texts[0], texts[1], texts[2],
+		texts[3], p.GroupsAttribute, p.AllowAutoCreate, p.Created.UnixMilli(), texts[4], texts[5],
+		string(p.Protocol), texts[6], p.OIDC.SealedSecret}, nil
+}
+
+// entity is what an identity provider is unique by: the entity id, or issuer and
+// client id.
+func entity(p federation.IdP) string {
+	if p.Protocol == federation.OIDC {
+		return "oidc " + p.OIDC.Issuer + " " + p.OIDC.ClientID
+	}
+	return p.EntityID
 }
 
 // Add inserts an identity provider; Conflict when its name or entity id is taken.
@@ -50,7 +64,7 @@ func (s Store) Add(ctx context.Context, p federation.IdP) error {
 	}
 	return s.DB.Write(ctx, func(t *sql.Tx) error {
 		n, err := t.Exec(`INSERT INTO identity_provider (`+columns+`, id, revision)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) ON CONFLICT DO NOTHING`,
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) ON CONFLICT DO NOTHING`,
 			append(values, string(p.ID), p.Revision)...)
 		if err != nil {
 			return err
@@ -64,8 +78,12 @@ func (s Store) Add(ctx context.Context, p federation.IdP) error {
 }
 
 func taken(p federation.IdP) error {
+	what := "the entity id " + p.EntityID
+	if p.Protocol == federation.OIDC {
+		what = "the client id " + p.OIDC.ClientID + " at " + p.OIDC.Issuer
+	}
 	return fault.Coded(fault.Conflict, "federation.taken",
-		"there is an identity provider with the name "+p.Name+" or the entity id "+p.EntityID).
+		"there is an identity provider with the name "+p.Name+" or "+what).
 		WithMend("remove that one first, or give this one another name")
 }
 
@@ -80,7 +98,7 @@ func (s Store) Update(ctx context.Context, p federation.IdP, revision int64) (st
 	err = s.DB.Write(ctx, func(t *sql.Tx) error {
 		var others int
 		err := t.QueryRow(`SELECT COUNT(*) FROM identity_provider WHERE id <> $1 AND (name_fold = $2 OR entity_id = $3)`,
-			string(p.ID), strings.ToLower(p.Name), p.EntityID).Scan(&others)
+			string(p.ID), strings.ToLower(p.Name), entity(p)).Scan(&others)
 		if err != nil {
 			return err
 		}
@@ -88,7 +106,7 @@ func (s Store) Update(ctx context.Context, p federation.IdP, revision int64) (st
 			return taken(p)
 		}
 		n, err := t.Exec(`UPDATE identity_provider SET (`+columns+`, revision) =
-			($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $17) WHERE id = $15 AND revision = $16`,
+			($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $20) WHERE id = $18 AND revision = $19`,
 			append(values, string(p.ID), p.Revision, revision)...)
 		stood = n == 1
 		if stood {
@@ -118,16 +136,22 @@ func (s Store) All(ctx context.Context) ([]federation.IdP, error) {
 		return t.Each(`SELECT id, revision, `+columns+` FROM identity_provider ORDER BY name_fold`, nil,
 			func(scan func(...any) error) error {
 				var p federation.IdP
-				var id, fold string
-				var texts [6]string
+				var id, fold, protocol string
+				var texts [7]string
 				var created int64
 				if err := scan(&id, &p.Revision, &p.Name, &fold, &p.EntityID, &p.Metadata, &p.Enabled, &texts[0], &texts[1], &texts[2],
-					&texts[3], &p.GroupsAttribute, &p.AllowAutoCreate, &created, &texts[4], &texts[5]); err != nil {
+					&texts[3], &p.GroupsAttribute, &p.AllowAutoCreate, &created, &texts[4], &texts[5],
+					&protocol, &texts[6], &p.OIDC.SealedSecret); err != nil {
 					return err
 				}
 				p.ID, p.Created = identity.IdPID(id), time.UnixMilli(created).UTC()
+				p.Protocol = federation.Protocol(protocol)
+				err := unpack(texts, &p)
+				if p.Protocol == federation.OIDC {
+					p.EntityID, p.Metadata = p.OIDC.Issuer, nil
+				}
 				all = append(all, p)
-				return unpack(texts, &all[len(all)-1])
+				return err
 			})
 	})
 	return all, err
@@ -183,8 +207,8 @@ func pack(values ...any) ([]string, error) {
 	return out, nil
 }
 
-func unpack(texts [6]string, p *federation.IdP) error {
-	for i, to := range []any{&p.Accounts, &p.RolePatterns, &p.UserNameDomains, &p.AdministratorGroups, &p.Settings, &p.Kept} {
+func unpack(texts [7]string, p *federation.IdP) error {
+	for i, to := range []any{&p.Accounts, &p.RolePatterns, &p.UserNameDomains, &p.AdministratorGroups, &p.Settings, &p.Kept, &p.OIDC} {
 		if err := json.Unmarshal([]byte(texts[i]), to); err != nil {
 			return err
 		}

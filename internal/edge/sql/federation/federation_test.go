@@ -2,6 +2,7 @@ package federation_test
 
 import (
 	"errors"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -28,6 +29,16 @@ func full(name, entityID string) federation.IdP {
 			PendingSince: time.UnixMilli(1_700_000_000_124).UTC(), Why: "new", Warned: []string{"x"}}}
 }
 
+// openID is an OpenID provider with every field set.
+func openID(name, issuer, client string) federation.IdP {
+	p := full(name, issuer)
+	age := 0
+	p.Protocol, p.Metadata, p.Settings = federation.OIDC, nil, federation.Settings{RoleTemplates: p.RoleTemplates}
+	p.OIDC = federation.OIDCSettings{Issuer: issuer, ClientID: client, SealedSecret: []byte("sealed\x00"), ClientAuth: "post", Scopes: []string{"a"},
+		UserNameClaim: "u", DisplayNameClaim: "d", MailClaim: "m", GroupsClaim: "g", RolesClaim: "r", ACRValues: []string{"high"}, MaxAge: &age}
+	return p
+}
+
 // TestStore is the conformance suite of federation.Store.
 func TestStore(t *testing.T) {
 	t.Parallel()
@@ -38,10 +49,10 @@ func TestStore(t *testing.T) {
 		if err := other.Watch(t.Context(), func() { changed <- struct{}{} }); err != nil {
 			t.Fatal(err)
 		}
-		b, a := full("b", "https://b"), full("A", "https://a")
+		b, a, op := full("b", "https://b"), full("A", "https://a"), openID("op", "https://a", "one")
 		a.Enabled, a.AllowAutoCreate, a.AdministratorGroups, a.GroupsAttribute = false, false, nil, ""
 		a.Settings, a.Kept = federation.Settings{}, federation.Kept{}
-		for _, p := range []federation.IdP{b, a} {
+		for _, p := range []federation.IdP{b, a, op} {
 			if err := s.Add(t.Context(), p); err != nil {
 				t.Fatal(err)
 			}
@@ -55,10 +66,10 @@ func TestStore(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff([]federation.IdP{a, b}, got); diff != "" {
+		if diff := cmp.Diff([]federation.IdP{a, b, op}, got, cmp.Exporter(func(reflect.Type) bool { return true })); diff != "" {
 			t.Errorf("read back (-want +got):\n%s", diff)
 		}
-		for _, taken := range []federation.IdP{full("B", "https://new"), full("new", "https://a")} {
+		for _, taken := range []federation.IdP{full("B", "https://new"), full("new", "https://a"), openID("new", "https://a", "one")} {
 			if err := s.Add(t.Context(), taken); !errors.Is(err, fault.New(fault.Conflict, "")) {
 				t.Errorf("name %s, entity id %s: %v", taken.Name, taken.EntityID, err)
 			}
@@ -68,7 +79,10 @@ func TestStore(t *testing.T) {
 				t.Errorf("Remove = %v, %v; want %v", found, err, want)
 			}
 		}
-		if got, err = s.All(t.Context()); err != nil || len(got) != 1 || !slices.Equal(got[0].Metadata, a.Metadata) {
+		if err := s.Add(t.Context(), openID("second client", "https://a", "two")); err != nil {
+			t.Errorf("another client of one issuer: %v", err)
+		}
+		if got, err = s.All(t.Context()); err != nil || len(got) != 3 || !slices.Equal(got[0].Metadata, a.Metadata) {
 			t.Errorf("left: %v, %v", got, err)
 		}
 	})
@@ -98,7 +112,7 @@ func TestUpdate(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff([]federation.IdP{changed, b}, got); diff != "" {
+		if diff := cmp.Diff([]federation.IdP{changed, b}, got, cmp.Exporter(func(reflect.Type) bool { return true })); diff != "" {
 			t.Errorf("after the change (-want +got):\n%s", diff)
 		}
 		for _, p := range []federation.IdP{{ID: a.ID, Name: "B", EntityID: "https://x", Revision: 2}, {ID: a.ID, Name: "x", EntityID: "https://b", Revision: 2}} {

@@ -1,0 +1,136 @@
+package entitlement
+
+import (
+	"fmt"
+	"strings"
+
+	"carnet.dev/carnet/internal/core/arn"
+	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/core/identity"
+	"carnet.dev/carnet/internal/protocol/openid"
+	"carnet.dev/carnet/internal/protocol/saml"
+	"carnet.dev/carnet/internal/service/federation"
+)
+
+// maxClaimBytes bounds all values of a roles claim together.
+const maxClaimBytes = 256 << 10
+
+// OfOIDC reads the entitlements of an ID token: the roles that the claim of its
+// identity provider names, and those that its templates derive from groups. A
+// value is the ARN of a role, or a role and its SAML provider joined by a comma,
+// as SAML has it; the provider is not used. userName is the name under which its
+// subject signed in. Candidates have no SAML provider: they are served by web
+// identity alone.
+func OfOIDC(c openid.Claims, sp *federation.Speaker, accounts Accounts, userName string) Entitlements {
+	var e Entitlements
+	e.SessionName = userName
+	if !identity.ValidSessionName(userName) {
+		e.Refusal = fault.Coded(fault.Denied, "ValidationError",
+			"the user name "+clip(userName)+" can't be a RoleSessionName, which must match [a-zA-Z_0-9+=,.@-]{2,64}").
+			WithMend("an administrator has to choose another claim as user name in the settings of the identity provider")
+	}
+	values, ok := sp.RolesIn(c)
+	if !ok {
+		e.note("the claim %s is no text and no list of texts; it names no role", clip(sp.IdP.OIDC.RolesClaim))
+	}
+	held, total := map[arn.Role]bool{}, 0
+	for i, v := range values {
+		if total += len(v); i >= saml.MaxRoles || total > maxClaimBytes {
+			e.note("there are more than %d roles, or their names take more than 256 KiB; the rest was left out", saml.MaxRoles)
+			break
+		}
+		role, err := roleIn(v)
+		if err != nil {
+			e.Malformed = append(e.Malformed, saml.Malformed{Value: clip(v), Reason: err.Error(), Index: i})
+			e.note("role value %d, %q, was skipped: %s", i+1, clip(v), err)
+			continue
+		}
+		e.claimed(Candidate{Role: role, Index: i}, sp, accounts, held)
+	}
+	e.deriveOIDC(c, len(values), sp, accounts, held)
+	return e
+}
+
+// deriveOIDC adds what the templates derive, behind the values of the claim.
+func (e *Entitlements) deriveOIDC(c openid.Claims, next int, sp *federation.Speaker, accounts Accounts, held map[arn.Role]bool) {
+	if len(sp.IdP.RoleTemplates) == 0 {
+		return
+	}
+	derived, notes := sp.Derive(sp.GroupsIn(c), func(id string) (string, bool) {
+		account, ok := accounts[id]
+		return account.Partition, ok
+	})
+	for _, n := range notes {
+		e.note("%s", n)
+	}
+	for i, d := range derived {
+		if len(e.Candidates) == saml.MaxRoles {
+			e.note("more than %d roles together; the rest was left out", saml.MaxRoles)
+			return
+		}
+		e.claimed(Candidate{Role: d.Pair.Role, Index: next + i, Derived: true, Group: d.Group}, sp, accounts, held)
+	}
+}
+
+// claimed holds one role against list and accounts, and adds it once.
+func (e *Entitlements) claimed(c Candidate, sp *federation.Speaker, accounts Accounts, held map[arn.Role]bool) {
+	from := ""
+	if c.Derived {
+		from = fmt.Sprintf(", derived from group %q,", clip(c.Group))
+	}
+	account, why := admitRole(c.Role, sp, accounts)
+	if why != "" {
+		e.note("role %s%s was dropped: %s", c.Role, from, why)
+		return
+	}
+	if held[c.Role] {
+		return
+	}
+	held[c.Role], c.Account = true, account
+	c.Refusal = unserved(c)
+	e.Candidates = append(e.Candidates, c)
+}
+
+// unserved says why a role can't be had by signing in with an OpenID provider.
+func unserved(c Candidate) *fault.Fault {
+	return fault.Coded(fault.Denied, "AccessDenied", fmt.Sprintf(
+		"role %s can't be had by this sign-in: account %s takes SAML alone, and the sign-in was by OpenID Connect", c.Role, c.Account.ID)).
+		WithMend("an administrator can let the account take web identity (exchanges in carnet.yaml), or sign in by a SAML identity provider")
+}
+
+// admitRole holds a role against the list of its identity provider and the
+// configured accounts; why is empty when it may be tried.
+func admitRole(r arn.Role, sp *federation.Speaker, accounts Accounts) (account Account, why string) {
+	if bound := sp.MayAssertRole(r); bound != "" {
+		return Account{}, string(bound)
+	}
+	account, ok := accounts[r.Account]
+	switch {
+	case !ok:
+		return Account{}, "account " + r.Account + " is not configured"
+	case account.Partition != r.Partition:
+		return Account{}, "account " + r.Account + " is configured in partition " + account.Partition
+	}
+	return account, ""
+}
+
+// roleIn reads one value of the claim. Role names may hold commas themselves, so
+// a pair is known by its second ARN.
+func roleIn(value string) (arn.Role, error) {
+	role := strings.TrimSpace(value)
+	if second := strings.LastIndex(role, "arn:"); second > 0 {
+		left, ok := strings.CutSuffix(strings.TrimSpace(role[:second]), ",")
+		right := role[second:]
+		if !ok {
+			return arn.Role{}, fmt.Errorf("want the ARN of a role, or a role and a SAML provider joined by one comma")
+		}
+		if left = strings.TrimSpace(left); strings.Contains(left, ":saml-provider/") && !strings.Contains(left, ":role/") {
+			left, right = right, left
+		}
+		if _, err := arn.ParseSAMLProvider(right); err != nil {
+			return arn.Role{}, fmt.Errorf("SAML provider: %w", err)
+		}
+		role = left
+	}
+	return arn.ParseRole(role)
+}
