@@ -99,9 +99,12 @@ func believed(file string) (*x509.CertPool, error) {
 func entitledAccounts(c *config.Config) entitlement.Accounts {
 	out := entitlement.Accounts{}
 	for _, a := range c.Accounts {
-		e := entitlement.Account{ID: a.ID, Name: a.Name, Partition: a.Partition, Deliver: string(a.Deliver), Decrypts: a.SAMLDecryption}
-		for _, x := range a.Exchanges {
-			e.SAML = e.SAML || x == config.ExchangeSAML
+		e := entitlement.Account{
+			ID: a.ID, Name: a.Name, Partition: a.Partition, Deliver: string(a.Deliver), Decrypts: a.SAMLDecryption,
+			SAML: a.Accepts(config.ExchangeSAML), WebIdentity: a.Accepts(config.ExchangeWebIdentity),
+			WebIdentityFirst: a.Exchanges[0] == config.ExchangeWebIdentity,
+			Bridge:           a.Bridge.Renew == config.Accepted, Cap: a.Bridge.Cap, AuthnContexts: a.Bridge.AuthnContexts,
+			Tags: a.Tags == config.On, SourceIdentity: a.SourceIdentity == config.On,
 		}
 		if a.Kind == config.AccountLocal {
 			e.Deliver, e.Local = "gateway", true // the keys of a local account work nowhere else

@@ -28,6 +28,8 @@ type STS interface {
 	// AWS error code and whose Public is the AWS text, or of kind Unavailable
 	// when no answer came.
 	AssumeRoleWithSAML(ctx context.Context, c Call) (Assumed, error)
+	// AssumeRoleWithWebIdentity makes one call; errors likewise.
+	AssumeRoleWithWebIdentity(ctx context.Context, c WebCall) (Assumed, error)
 }
 
 // Call is one AssumeRoleWithSAML.
@@ -42,10 +44,23 @@ type Call struct {
 	Person       identity.PersonID
 }
 
+// WebCall is one AssumeRoleWithWebIdentity. It carries no session policy: the
+// exchange at sign-in has none either.
+type WebCall struct {
+	Role        arn.Role
+	SessionName string
+	Token       secret.Text // an ID token of our own
+	Duration    time.Duration
+	// LoginSession and Person as in Call.
+	LoginSession identity.LoginSessionID
+	Person       identity.PersonID
+}
+
 // Assumed is STS's answer.
 type Assumed struct {
 	Credentials    credential.Temporary
 	AssumedRoleARN string
+	SourceIdentity string // empty: none is set
 }
 
 // Store keeps role sessions and what was learned of roles. Each method is one

@@ -56,6 +56,10 @@ func (a *authority) AssumeRoleWithSAML(ctx context.Context, c broker.Call) (brok
 	return assumed(c, time.Now().Add(c.Duration)), nil
 }
 
+func (a *authority) AssumeRoleWithWebIdentity(context.Context, broker.WebCall) (broker.Assumed, error) {
+	return broker.Assumed{}, fault.Coded(fault.Denied, "AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity")
+}
+
 func (a *authority) asked(role string) (out []string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

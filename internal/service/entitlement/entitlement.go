@@ -11,6 +11,7 @@ package entitlement
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"carnet.dev/carnet/internal/core/arn"
 	"carnet.dev/carnet/internal/core/ascii"
@@ -34,6 +35,19 @@ type Account struct {
 	// for us.
 	Decrypts bool
 	Deliver  string // direct or gateway
+	// WebIdentity: the account accepts AssumeRoleWithWebIdentity with ID tokens
+	// of our own issuer; WebIdentityFirst: rather than AssumeRoleWithSAML.
+	WebIdentity, WebIdentityFirst bool
+	// Bridge: roles that were traded by SAML may be renewed by web identity.
+	Bridge bool
+	// Cap is the longest time since the sign-in for which tokens are made; 0
+	// means 12 hours.
+	Cap time.Duration
+	// AuthnContexts are class references of which the sign-in must have had
+	// one; empty: any will do.
+	AuthnContexts []string
+	// Tags and SourceIdentity say whether our tokens may carry them.
+	Tags, SourceIdentity bool
 }
 
 // Accounts are the configured accounts by number. An account that isn't in it
@@ -52,11 +66,23 @@ type Candidate struct {
 	// in the assertion.
 	Derived bool
 	Group   string
-	// Refusal, when set, says why this role must not be traded by SAML: no
-	// call is made. It is shown and kept, since another exchange may serve it.
-	// The code is the one that STS would have answered with.
+	// Exchange serves the role: the first of the account's that the sign-in can
+	// use.
+	Exchange Exchange
+	// Refusal, when set, says why no exchange of the account can serve this
+	// role: no call is made. It is shown and kept. The code is the one that STS
+	// would have answered with.
 	Refusal *fault.Fault
 }
+
+// Exchange is a way to trade a sign-in for the keys of a role.
+type Exchange string
+
+// The exchanges.
+const (
+	BySAML        Exchange = "saml"         // the identity provider's assertion, by AssumeRoleWithSAML
+	ByWebIdentity Exchange = "web-identity" // an ID token of our own, by AssumeRoleWithWebIdentity
+)
 
 // Entitlements is what one assertion entitles to.
 type Entitlements struct {
@@ -68,6 +94,8 @@ type Entitlements struct {
 	Notes []string
 	// SessionName is the RoleSessionName that STS will use.
 	SessionName string
+	// Basis is what every candidate rests on; Of gives it for one.
+	Basis Evidence
 	// Refusal, when set, says why no role may be traded at all. Its code is
 	// the one that STS would have answered with.
 	Refusal *fault.Fault
@@ -79,6 +107,7 @@ type Entitlements struct {
 func Of(a *saml.Assertion, sp *federation.Speaker, accounts Accounts, userName string) Entitlements {
 	var e Entitlements
 	e.SessionName, e.Refusal = e.sessionName(a, sp, userName)
+	e.Basis = basis(a, sp, userName)
 	pairs, malformed := saml.RolePairs(a)
 	for _, m := range malformed {
 		e.Malformed = append(e.Malformed, m)
@@ -97,11 +126,33 @@ func Of(a *saml.Assertion, sp *federation.Speaker, accounts Accounts, userName s
 		}
 	}
 	e.derive(a, sp, accounts, held)
+	missing := e.Refusal
+	if len(a.Values(saml.AttrRoleSessionName)) > 0 {
+		missing = nil
+	}
 	for i := range e.Candidates {
 		c := &e.Candidates[i]
-		c.Refusal = refusal(*c, a)
+		c.Exchange, c.Refusal = e.choose(*c, a, missing)
+		if missing != nil && c.Exchange == ByWebIdentity {
+			e.SessionName, e.Refusal = identity.SessionName(userName), nil
+		}
 	}
+	e.Basis.SessionName = e.SessionName
 	return e
+}
+
+// choose gives the first exchange of the account that can serve a candidate.
+// missing is set where the assertion lacks a session name: STS needs it, our own
+// tokens don't. What is wrong in an assertion is wrong for both.
+func (e *Entitlements) choose(c Candidate, a *saml.Assertion, missing *fault.Fault) (Exchange, *fault.Fault) {
+	no := refusal(c, a)
+	if no == nil {
+		no = missing
+	}
+	if account := c.Account; account.WebIdentity && (account.WebIdentityFirst || !account.SAML || no != nil) {
+		return ByWebIdentity, e.Basis.flawed()
+	}
+	return BySAML, no
 }
 
 // derive adds what the templates derive, behind the Role values.
@@ -144,7 +195,7 @@ func DerivedPairs(a *saml.Assertion, sp *federation.Speaker, accounts Accounts) 
 	derived, _ := Derived(a, sp, accounts)
 	var out []saml.RolePair
 	for _, d := range derived {
-		if account, why := admit(d.Pair, sp, accounts); why == "" && account.Local {
+		if account, why := admit(d.Pair, sp, accounts); why == "" && account.Local && account.SAML {
 			out = append(out, d.Pair)
 		}
 	}
@@ -202,7 +253,7 @@ func admit(p saml.RolePair, sp *federation.Speaker, accounts Accounts) (account 
 		return Account{}, "account " + p.Role.Account + " is configured in partition " + account.Partition
 	case p.Provider.Account != p.Role.Account || p.Provider.Partition != p.Role.Partition:
 		return Account{}, "SAML provider " + p.Provider.String() + " is of another account"
-	case !account.SAML:
+	case !account.SAML && !account.WebIdentity:
 		return Account{}, "account " + p.Role.Account + " takes no SAML sign-in"
 	}
 	return account, ""

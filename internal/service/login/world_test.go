@@ -105,6 +105,10 @@ func (a *authority) AssumeRoleWithSAML(_ context.Context, c broker.Call) (broker
 		SessionToken: secret.New("session token of " + c.Role.Name), Expiration: a.now().Add(min(a.lasts, c.Duration)).Truncate(time.Second)}}, nil
 }
 
+func (a *authority) AssumeRoleWithWebIdentity(context.Context, broker.WebCall) (broker.Assumed, error) {
+	return broker.Assumed{}, fault.Coded(fault.Denied, "AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity")
+}
+
 // ownKeys are our own SAML keys: one pair for both purposes.
 type ownKeys struct{}
 

@@ -1,9 +1,9 @@
-// Package stsclient calls AssumeRoleWithSAML in AWS's own wire protocol, at
-// AWS or at a local authority.
+// Package stsclient calls AssumeRoleWithSAML and AssumeRoleWithWebIdentity in
+// AWS's own wire protocol, at AWS or at a local authority.
 //
 // One client per configured account; an account that isn't configured is never
-// called. The call is unsigned and carries the raw assertion, which is a
-// credential: the SDK's request logging stays off, and an error keeps the
+// called. The calls are unsigned and carry a raw assertion or an ID token, which
+// are credentials: the SDK's request logging stays off, and an error keeps the
 // code and the text of STS only. No endpoint comes from the environment or
 // from the caller.
 package stsclient
@@ -18,11 +18,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/aws-sdk-go-v2/service/sts/types"
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"carnet.dev/carnet/internal/core/credential"
 	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/core/secret"
 	"carnet.dev/carnet/internal/service/broker"
 )
@@ -90,43 +92,76 @@ func New(accounts []Account) *Client {
 
 // AssumeRoleWithSAML makes one call; see broker.STS for its errors.
 func (c *Client) AssumeRoleWithSAML(ctx context.Context, call broker.Call) (broker.Assumed, error) {
-	a, ok := c.accounts[call.Role.Account]
-	if !ok {
-		return broker.Assumed{}, fault.Coded(fault.Denied, "AccessDenied", "account "+call.Role.Account+" is not configured").
-			WithMend("an administrator has to add it to the accounts of the configuration")
+	a, err := c.account(call.Role.Account)
+	if err != nil {
+		return broker.Assumed{}, err
 	}
 	out, err := a.sts.AssumeRoleWithSAML(ctx, &sts.AssumeRoleWithSAMLInput{
 		RoleArn:         aws.String(call.Role.String()),
 		PrincipalArn:    aws.String(call.Provider.String()),
 		SAMLAssertion:   aws.String(call.Assertion.Reveal()),
-		DurationSeconds: aws.Int32(int32(min(call.Duration/time.Second, 1<<31-1))),
-	}, a.forWhom(call))
+		DurationSeconds: seconds(call.Duration),
+	}, a.forWhom(call.LoginSession, call.Person))
 	if err != nil {
 		return broker.Assumed{}, explain(err)
 	}
-	if out.Credentials == nil || out.AssumedRoleUser == nil {
+	return assumed(out.Credentials, out.AssumedRoleUser, out.SourceIdentity)
+}
+
+// AssumeRoleWithWebIdentity makes one call; see broker.STS for its errors.
+func (c *Client) AssumeRoleWithWebIdentity(ctx context.Context, call broker.WebCall) (broker.Assumed, error) {
+	a, err := c.account(call.Role.Account)
+	if err != nil {
+		return broker.Assumed{}, err
+	}
+	out, err := a.sts.AssumeRoleWithWebIdentity(ctx, &sts.AssumeRoleWithWebIdentityInput{
+		RoleArn:          aws.String(call.Role.String()),
+		RoleSessionName:  aws.String(call.SessionName),
+		WebIdentityToken: aws.String(call.Token.Reveal()),
+		DurationSeconds:  seconds(call.Duration),
+	}, a.forWhom(call.LoginSession, call.Person))
+	if err != nil {
+		return broker.Assumed{}, explain(err)
+	}
+	return assumed(out.Credentials, out.AssumedRoleUser, out.SourceIdentity)
+}
+
+func (c *Client) account(id string) (account, error) {
+	a, ok := c.accounts[id]
+	if !ok {
+		return account{}, fault.Coded(fault.Denied, "AccessDenied", "account "+id+" is not configured").
+			WithMend("an administrator has to add it to the accounts of the configuration")
+	}
+	return a, nil
+}
+
+func seconds(d time.Duration) *int32 { return aws.Int32(int32(min(d/time.Second, 1<<31-1))) }
+
+func assumed(keys *types.Credentials, who *types.AssumedRoleUser, sourceIdentity *string) (broker.Assumed, error) {
+	if keys == nil || who == nil {
 		return broker.Assumed{}, fault.Coded(fault.Unavailable, "InternalFailure", "STS answered without credentials")
 	}
 	return broker.Assumed{
 		Credentials: credential.Temporary{
-			AccessKeyID:     aws.ToString(out.Credentials.AccessKeyId),
-			SecretAccessKey: secret.New(aws.ToString(out.Credentials.SecretAccessKey)),
-			SessionToken:    secret.New(aws.ToString(out.Credentials.SessionToken)),
-			Expiration:      aws.ToTime(out.Credentials.Expiration).UTC().Truncate(time.Second),
+			AccessKeyID:     aws.ToString(keys.AccessKeyId),
+			SecretAccessKey: secret.New(aws.ToString(keys.SecretAccessKey)),
+			SessionToken:    secret.New(aws.ToString(keys.SessionToken)),
+			Expiration:      aws.ToTime(keys.Expiration).UTC().Truncate(time.Second),
 		},
-		AssumedRoleARN: aws.ToString(out.AssumedRoleUser.Arn),
+		AssumedRoleARN: aws.ToString(who.Arn),
+		SourceIdentity: aws.ToString(sourceIdentity),
 	}, nil
 }
 
 // forWhom adds the headers of the internal listener.
-func (a account) forWhom(call broker.Call) func(*sts.Options) {
+func (a account) forWhom(session identity.LoginSessionID, person identity.PersonID) func(*sts.Options) {
 	return func(o *sts.Options) {
 		if !a.internal {
 			return
 		}
 		o.APIOptions = append(o.APIOptions,
-			smithyhttp.SetHeaderValue(HeaderLoginSession, string(call.LoginSession)),
-			smithyhttp.SetHeaderValue(HeaderPerson, string(call.Person)))
+			smithyhttp.SetHeaderValue(HeaderLoginSession, string(session)),
+			smithyhttp.SetHeaderValue(HeaderPerson, string(person)))
 	}
 }
 
