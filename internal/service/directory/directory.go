@@ -128,6 +128,8 @@ type ServicePrincipals interface {
 	PutServicePrincipal(ctx context.Context, s ServicePrincipal) error
 	ServicePrincipal(ctx context.Context, id identity.ServicePrincipalID) (ServicePrincipal, error)
 	ServicePrincipals(ctx context.Context) ([]ServicePrincipal, error)
+	// ChangeServicePrincipal rewrites the active flag and the external id; NotFound.
+	ChangeServicePrincipal(ctx context.Context, id identity.ServicePrincipalID, change func(*ServicePrincipal)) error
 	DeleteServicePrincipal(ctx context.Context, id identity.ServicePrincipalID) error
 }
 

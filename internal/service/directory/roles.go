@@ -141,6 +141,12 @@ func (d *Directory) SetActive(ctx context.Context, id identity.PersonID, active 
 	return d.People.Change(ctx, id, func(p *Person) error { p.Active = active; return nil })
 }
 
+// SetServicePrincipalActive switches a machine identity on or off. One that is
+// off proves nothing and holds nothing; the caller also revokes what is out.
+func (d *Directory) SetServicePrincipalActive(ctx context.Context, id identity.ServicePrincipalID, active bool) error {
+	return d.ServicePrincipals.ChangeServicePrincipal(ctx, id, func(p *ServicePrincipal) { p.Active = active })
+}
+
 // SetAdministrator makes or unmakes an administrator: on another
 // administrator's word alone.
 func (d *Directory) SetAdministrator(ctx context.Context, id identity.PersonID, administrator bool) error {

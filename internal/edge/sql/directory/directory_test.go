@@ -362,6 +362,17 @@ func TestServicePrincipalsHoldRolesToo(t *testing.T) {
 		if got := held(t, d, string(s.ID)); got != "" {
 			t.Errorf("switched off: %q", got)
 		}
+		for _, on := range []bool{true, false} {
+			must(t, d.SetServicePrincipalActive(t.Context(), s.ID, on))
+			held, err := d.EffectiveRoles(t.Context(), string(s.ID))
+			must(t, err)
+			if p, err := d.ServicePrincipals.ServicePrincipal(t.Context(), s.ID); err != nil || p.Active != on || (len(held) > 0) != on {
+				t.Errorf("switched to %v: %+v, %v, holds %v", on, p, err, held)
+			}
+		}
+		if err := d.SetServicePrincipalActive(t.Context(), "spn_none", true); fault.KindOf(err) != fault.NotFound {
+			t.Errorf("switching nobody on: %v", err)
+		}
 		must(t, d.ServicePrincipals.DeleteServicePrincipal(t.Context(), s.ID))
 		_, err = d.ServicePrincipals.ServicePrincipal(t.Context(), s.ID)
 		wantFault(t, err, fault.NotFound, "")

@@ -150,6 +150,20 @@ func (s Store) ServicePrincipals(ctx context.Context) (all []directory.ServicePr
 	return all, err
 }
 
+// ChangeServicePrincipal rewrites flags of one.
+func (s Store) ChangeServicePrincipal(ctx context.Context, id identity.ServicePrincipalID, change func(*directory.ServicePrincipal)) error {
+	return s.DB.Write(ctx, func(t *sql.Tx) error {
+		p, err := s.ServicePrincipal(t.Context(), id)
+		if err != nil {
+			return err
+		}
+		change(&p)
+		t.Changed(Topic)
+		_, err = t.Exec(`UPDATE service_principal SET external_id = $2, active = $3 WHERE id = $1`, p.ID, p.ExternalID, p.Active)
+		return err
+	})
+}
+
 // DeleteServicePrincipal forgets one with all it held.
 func (s Store) DeleteServicePrincipal(ctx context.Context, id identity.ServicePrincipalID) error {
 	return s.DB.Write(ctx, func(t *sql.Tx) error {
