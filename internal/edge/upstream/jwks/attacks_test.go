@@ -68,3 +68,25 @@ func TestAttackUnknownKeyIDsDelayEverybody(t *testing.T) {
 	close(release)
 	<-over
 }
+
+// TestAttackKeySetAddressInside: an address of a key set leads nowhere that
+// egress.allow does not list: not to this machine, not to the network's own
+// services, whatever the issuer is called.
+func TestAttackKeySetAddressInside(t *testing.T) {
+	t.Parallel()
+	i := issuertest.New(t)
+	s, _ := source(t)
+	for _, at := range []string{
+		i.URL + issuertest.KeySet, "http://127.0.0.1:1/keys", "https://127.0.0.1/keys", "https://[::1]/keys", "https://169.254.169.254/latest/meta-data/",
+		"https://[::ffff:169.254.169.254]/", "https://10.0.0.1/keys", "https://192.168.1.1/keys", "https://[fd00::1]/keys", "https://0.0.0.0/keys",
+		"http://issuer.example/keys", "file:///etc/passwd", "https://user@issuer.example/keys", "gopher://issuer.example/", "", "https:///keys",
+	} {
+		set, err := s.KeysAt(t.Context(), "https://issuer.example", at, false)
+		if set != nil || fault.Of(err).Kind != fault.Misconfigured && fault.Of(err).Kind != fault.Unavailable {
+			t.Errorf("%q: %v, %v", at, set, err)
+		}
+	}
+	if i.Asked(issuertest.KeySet)+i.Asked(issuertest.Discovery) != 0 {
+		t.Error("a loopback address was asked for an issuer elsewhere")
+	}
+}

@@ -1,10 +1,10 @@
-// Package jwks fetches the key sets of OpenID providers, by discovery, and
-// keeps them.
+// Package jwks fetches the key sets of OpenID providers, by discovery or from an
+// address, and keeps them.
 //
-// Only issuers that an administrator configured are asked, through the guarded
-// client, so addresses, sizes and times are bounded. The one address that a
-// fetched document may name is jwks_uri, and it passes the same guard. Each
-// issuer is asked by one request at a time; an unknown key id asks again, but
+// Only issuers and addresses that an administrator configured are asked, through
+// the guarded client, so addresses, sizes and times are bounded. The one address
+// that a fetched document may name is jwks_uri, and it passes the same guard. Each
+// place is asked by one request at a time; an unknown key id asks again, but
 // not more often than every ten seconds; while a provider is away its last keys
 // serve for an hour and no longer. It must never take the keys of one issuer for
 // another's.
@@ -31,7 +31,7 @@ const (
 	DefaultFresh = 5 * time.Minute
 	DefaultStale = time.Hour
 	DefaultAgain = 10 * time.Second
-	mostIssuers  = 1000
+	mostPlaces   = 1000
 	patience     = 8 * time.Second // for discovery and key set together
 )
 
@@ -57,11 +57,14 @@ type Config struct {
 // Source gives key sets. Safe for concurrent use.
 type Source struct {
 	Config
-	mu      sync.Mutex
-	issuers map[string]*held
+	mu     sync.Mutex
+	places map[place]*held
 }
 
-// held is what is known of one issuer.
+// place is where an issuer's keys are looked for: by discovery, or at an address.
+type place struct{ issuer, at string }
+
+// held is what is known of one place.
 type held struct {
 	set     *oidc.KeySet // nil before the first success
 	fetched time.Time    // when set was fetched
@@ -82,7 +85,7 @@ func New(c Config) *Source {
 	if c.Again == 0 {
 		c.Again = DefaultAgain
 	}
-	return &Source{Config: c, issuers: map[string]*held{}}
+	return &Source{Config: c, places: map[place]*held{}}
 }
 
 // Keys gives the key set of an issuer, one that is configured. With unknown set
@@ -90,8 +93,18 @@ func New(c Config) *Source {
 // unless that was just done. Faults: CodeAway (Unavailable), CodeDocument
 // (Misconfigured), and those of egress.
 func (s *Source) Keys(ctx context.Context, issuer string, unknown bool) (*oidc.KeySet, error) {
+	return s.keys(ctx, place{issuer: issuer}, unknown)
+}
+
+// KeysAt is Keys for an issuer whose key set lies at a configured address:
+// nothing is discovered.
+func (s *Source) KeysAt(ctx context.Context, issuer, at string, unknown bool) (*oidc.KeySet, error) {
+	return s.keys(ctx, place{issuer, at}, unknown)
+}
+
+func (s *Source) keys(ctx context.Context, p place, unknown bool) (*oidc.KeySet, error) {
 	s.mu.Lock()
-	h := s.held(issuer)
+	h := s.held(p)
 	now := s.Now()
 	age := now.Sub(h.fetched)
 	usable := h.set != nil && age < s.Stale
@@ -107,7 +120,7 @@ func (s *Source) Keys(ctx context.Context, issuer string, unknown bool) (*oidc.K
 		}
 		h.tried, h.flying = now, make(chan struct{})
 		// The fetch outlives whoever asked first: others wait for it too.
-		go s.fly(context.WithoutCancel(ctx), issuer, h)
+		go s.fly(context.WithoutCancel(ctx), p, h)
 	}
 	wasAway := h.err != nil // when it was last asked
 	switch {
@@ -125,7 +138,7 @@ func (s *Source) Keys(ctx context.Context, issuer string, unknown bool) (*oidc.K
 	select {
 	case <-flying:
 	case <-ctx.Done():
-		left = away(issuer, ctx.Err())
+		left = away(p.issuer, ctx.Err())
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -138,25 +151,25 @@ func (s *Source) Keys(ctx context.Context, issuer string, unknown bool) (*oidc.K
 	return nil, h.err
 }
 
-// held finds an issuer's place, and keeps their number bounded: providers come
-// and go, and only configured ones are asked for.
-func (s *Source) held(issuer string) *held {
-	h := s.issuers[issuer]
+// held finds what is known of a place, and keeps their number bounded: providers
+// come and go, and only configured ones are asked for.
+func (s *Source) held(p place) *held {
+	h := s.places[p]
 	if h != nil {
 		return h
 	}
-	if len(s.issuers) >= mostIssuers {
-		clear(s.issuers)
+	if len(s.places) >= mostPlaces {
+		clear(s.places)
 	}
 	h = &held{}
-	s.issuers[issuer] = h
+	s.places[p] = h
 	return h
 }
 
-func (s *Source) fly(ctx context.Context, issuer string, h *held) {
+func (s *Source) fly(ctx context.Context, p place, h *held) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	set, err := s.fetch(ctx, issuer)
+	set, err := s.fetch(ctx, p)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if h.err = err; err == nil {
@@ -174,37 +187,48 @@ func document(issuer, format string, args ...any) error {
 	return fault.Coded(fault.Misconfigured, CodeDocument, fmt.Sprintf("the identity provider %s ", issuer)+fmt.Sprintf(format, args...))
 }
 
-// fetch follows discovery (OpenID Connect Discovery 1.0, section 4).
-func (s *Source) fetch(ctx context.Context, issuer string) (*oidc.KeySet, error) {
-	client, err := s.clientFor(issuer)
+// fetch gets the key set of a place.
+func (s *Source) fetch(ctx context.Context, p place) (*oidc.KeySet, error) {
+	client, err := s.clientFor(p.issuer)
 	if err != nil {
 		return nil, err
 	}
+	if p.at == "" {
+		if p.at, err = discover(ctx, client, p.issuer); err != nil {
+			return nil, err
+		}
+	}
+	if err := checkKeyURL(p.issuer, p.at); err != nil {
+		return nil, err
+	}
+	raw, err := client.Get(ctx, p.at)
+	if err != nil {
+		return nil, unreached(p.issuer, err)
+	}
+	set, err := oidc.ParseKeySet(raw)
+	if err != nil {
+		return nil, document(p.issuer, "publishes a key set that can't be read: %s", fault.Of(err).Public)
+	}
+	return set, nil
+}
+
+// discover gives jwks_uri (OpenID Connect Discovery 1.0, section 4).
+func discover(ctx context.Context, client *egress.Client, issuer string) (string, error) {
 	raw, err := client.Get(ctx, strings.TrimSuffix(issuer, "/")+"/.well-known/openid-configuration")
 	if err != nil {
-		return nil, unreached(issuer, err)
+		return "", unreached(issuer, err)
 	}
 	var discovery struct {
 		Issuer  string `json:"issuer"`
 		JWKSURI string `json:"jwks_uri"`
 	}
 	if err := json.Unmarshal(raw, &discovery); err != nil {
-		return nil, document(issuer, "publishes a discovery document that is not JSON: %s", err)
+		return "", document(issuer, "publishes a discovery document that is not JSON: %s", err)
 	}
 	if discovery.Issuer != issuer {
-		return nil, document(issuer, "calls itself %q in its discovery document", clip(discovery.Issuer))
+		return "", document(issuer, "calls itself %q in its discovery document", clip(discovery.Issuer))
 	}
-	if err := checkKeyURL(issuer, discovery.JWKSURI); err != nil {
-		return nil, err
-	}
-	if raw, err = client.Get(ctx, discovery.JWKSURI); err != nil {
-		return nil, unreached(issuer, err)
-	}
-	set, err := oidc.ParseKeySet(raw)
-	if err != nil {
-		return nil, document(issuer, "publishes a key set that can't be read: %s", fault.Of(err).Public)
-	}
-	return set, nil
+	return discovery.JWKSURI, nil
 }
 
 // unreached tells an answer that is not acceptable from one that never came.
@@ -240,10 +264,10 @@ func checkKeyURL(issuer, text string) error {
 	u, err := url.Parse(text)
 	of, bad := url.Parse(issuer)
 	if err != nil || bad != nil || u.Host == "" || u.User != nil || u.Fragment != "" {
-		return document(issuer, "names no usable jwks_uri in its discovery document")
+		return document(issuer, "has no usable address of its key set (jwks_uri)")
 	}
 	if u.Scheme != "https" && (u.Scheme != "http" || !loopback(of) || !loopback(u)) {
-		return document(issuer, "names a jwks_uri that is not https")
+		return document(issuer, "has an address of its key set (jwks_uri) that is not https")
 	}
 	return nil
 }

@@ -77,6 +77,31 @@ func TestKeysAreKeptAndRenewed(t *testing.T) {
 	}
 }
 
+// Keys of an address are that address's: discovery is not asked, and what it would
+// give stays apart.
+func TestKeysAtAnAddress(t *testing.T) {
+	t.Parallel()
+	i, other := issuertest.New(t), issuertest.New(t)
+	other.SetKeys(issuertest.NewKey(t, "alone", "ES256"))
+	s, clock := source(t)
+	for range 2 {
+		set, err := s.KeysAt(t.Context(), i.URL, other.URL+issuertest.KeySet, false)
+		if err != nil || set.Len() != 1 {
+			t.Fatal(set, err)
+		}
+	}
+	if n := other.Asked(issuertest.KeySet); n != 1 || i.Asked(issuertest.Discovery) != 0 || i.Asked(issuertest.KeySet) != 0 {
+		t.Errorf("the address was asked %d times, discovery %d times", n, i.Asked(issuertest.Discovery))
+	}
+	if keys(t, s, i.URL, false).Len() != 2 {
+		t.Error("keys of the address stand for those of discovery")
+	}
+	clock.pass(jwks.DefaultAgain)
+	if _, err := s.KeysAt(t.Context(), i.URL, other.URL+issuertest.KeySet, true); err != nil || other.Asked(issuertest.KeySet) != 2 {
+		t.Errorf("an unknown key id: %v, asked %d times", err, other.Asked(issuertest.KeySet))
+	}
+}
+
 // An unknown key id is worth one more look, but not one for each request: any
 // stranger can make up ids.
 func TestUnknownKeyAsksAgainNotTooOften(t *testing.T) {
