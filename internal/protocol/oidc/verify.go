@@ -16,6 +16,8 @@ type Expect struct {
 	// Audiences are the names the relying party goes by: the token's azp, or
 	// its one aud where azp is absent, must be among them.
 	Audiences []string
+	// AnyAudience takes a token of which any one aud is among them, whoever azp is.
+	AnyAudience bool
 	// Algorithms narrows the list of those that AWS takes; nil is all of it.
 	Algorithms []string
 	// Types are the wanted values of typ in lower case, without "application/";
@@ -28,7 +30,8 @@ type Expect struct {
 type Claims struct {
 	Issuer  string
 	Subject string
-	// Audience is azp where the token has it, and else its one aud.
+	// Audience is azp where the token has it, and else its one aud; empty where
+	// it has several.
 	Audience  string
 	Audiences []string // aud as it stands
 	ID        string   // jti; empty where absent
@@ -95,13 +98,10 @@ func (j *jws) prove(keys *KeySet, list []string) error {
 		return refuse(CheckAlgorithm, "the ID token's algorithm %q is not taken here", clip(j.algorithm))
 	}
 	public, err := keys.find(j, a)
-	if err != nil {
-		return err
+	if err == nil && !a.holds(public, j.input, j.signature) {
+		err = refuse(CheckSignature, "the ID token's signature does not hold")
 	}
-	if !a.holds(public, j.input, j.signature) {
-		return refuse(CheckSignature, "the ID token's signature does not hold")
-	}
-	return nil
+	return err
 }
 
 const maxSubject = 255
@@ -133,10 +133,7 @@ func (t *Token) read() (*Claims, error) {
 	if c.Audiences, ok = Texts(t.claims["aud"]); !ok || len(c.Audiences) == 0 {
 		return nil, refuse(CheckClaims, "the claim aud is not a text or a list of texts")
 	}
-	if c.Audience == "" && len(c.Audiences) > 1 {
-		return nil, refuse(CheckAudience, "Token audience contains more than one audience while authorized party is not present")
-	}
-	if c.Audience == "" {
+	if c.Audience == "" && len(c.Audiences) == 1 {
 		c.Audience = c.Audiences[0]
 	}
 	return c, nil
@@ -160,10 +157,15 @@ func Whole(v any) (uint64, bool) {
 }
 
 func (c *Claims) check(want Expect, now time.Time) error {
+	named := func(audience string) bool { return slices.Contains(want.Audiences, audience) }
 	switch {
 	case c.Issuer != want.Issuer:
 		return refuse(CheckIssuer, "the ID token is of issuer %q: want %q", clip(c.Issuer), clip(want.Issuer))
-	case !slices.Contains(want.Audiences, c.Audience):
+	case want.AnyAudience && !slices.ContainsFunc(c.Audiences, named):
+		return refuse(CheckAudience, "none of the token's audiences is taken here: %q", clip(strings.Join(c.Audiences, " ")))
+	case !want.AnyAudience && c.Audience == "":
+		return refuse(CheckAudience, "Token audience contains more than one audience while authorized party is not present")
+	case !want.AnyAudience && !named(c.Audience):
 		return refuse(CheckAudience, "the ID token's audience %q is none of this provider's client ids", clip(c.Audience))
 	case !now.Before(c.Expires.Add(want.Skew)):
 		return refuse(CheckExpired, "current date/time %d must be before the expiration date/time %d", now.Unix(), c.Expires.Unix())
