@@ -115,6 +115,10 @@ func (a api) session(w http.ResponseWriter, r *http.Request) error {
 // ends its login session and all that hangs on it.
 func (a api) signOut(w http.ResponseWriter, r *http.Request) error {
 	c := httpd.CallerOf(r)
+	if !c.AccessToken.IsZero() {
+		return fault.Coded(fault.Unsupported, "session.access-token", "An access token doesn't end a login session").
+			WithMend("revoke the token at the revocation endpoint of the issuer that gave it")
+	}
 	var err error
 	if c.CLIToken.IsZero() {
 		err = a.Login.SignOut(r.Context(), c.Session.ID)

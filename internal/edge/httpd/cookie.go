@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"carnet.dev/carnet/internal/core/secret"
+	"carnet.dev/carnet/internal/service/login"
 )
 
 // Cookies names, sets and reads the site's three cookies. All are HttpOnly and
@@ -48,7 +49,7 @@ func (c Cookies) SetPreLogin(w http.ResponseWriter, value secret.Text, age time.
 }
 
 // PreLogin reads the pre-login cookie.
-func (c Cookies) PreLogin(r *http.Request) secret.Text { return c.get(r, preLoginName) }
+func (c Cookies) PreLogin(r *http.Request) secret.Text { return c.read(r, preLoginName, maxPreLogin) }
 
 // ClearPreLogin takes the pre-login cookie away.
 func (c Cookies) ClearPreLogin(w http.ResponseWriter) { c.set(w, preLoginName, secret.Text{}, -1) }
@@ -77,11 +78,20 @@ func (c Cookies) set(w http.ResponseWriter, name string, value secret.Text, age 
 	})
 }
 
-// get reads a cookie. Two of one name mean that someone else planted one:
+// maxPreLogin bounds the pre-login cookie, which keeps the way back (login's
+// MaxReturnTo, in base64); the others are shorter.
+const (
+	maxPreLogin = 64 + login.MaxReturnTo*4/3
+	maxCookie   = 512
+)
+
+func (c Cookies) get(r *http.Request, name string) secret.Text { return c.read(r, name, maxCookie) }
+
+// read reads a cookie. Two of one name mean that someone else planted one:
 // neither counts.
-func (c Cookies) get(r *http.Request, name string) secret.Text {
+func (c Cookies) read(r *http.Request, name string, most int) secret.Text {
 	found := r.CookiesNamed(c.prefix + name)
-	if len(found) != 1 || len(found[0].Value) > 512 {
+	if len(found) != 1 || len(found[0].Value) > most {
 		return secret.Text{}
 	}
 	return secret.New(found[0].Value)

@@ -39,7 +39,14 @@ type Sessions interface {
 	NeedsSetup(ctx context.Context) (bool, error)
 }
 
-// Config is what a Site is made of. All fields but AlsoHosts are needed.
+// AccessTokens is what httpd asks about access tokens (RFC 9068).
+type AccessTokens interface {
+	// ResumeAccess gives the login session of an access token for our API.
+	ResumeAccess(ctx context.Context, token secret.Text) (login.LoginSession, error)
+}
+
+// Config is what a Site is made of. All fields but AlsoHosts and AccessTokens
+// are needed.
 type Config struct {
 	// BaseURL is where browsers reach this site; its scheme decides whether
 	// cookies are Secure and HSTS is sent.
@@ -47,6 +54,8 @@ type Config struct {
 	// AlsoHosts are further values of the Host header to answer, host:port.
 	AlsoHosts []string
 	Sessions  Sessions
+	// AccessTokens opens CLIToken rows to access tokens; nil: they are refused.
+	AccessTokens AccessTokens
 	// Page writes a fault as a page, for requests that no row serves.
 	Page   ErrorWriter
 	Logger *slog.Logger
@@ -59,6 +68,7 @@ type Site struct {
 	hosts    map[string]bool
 	hsts     bool
 	sessions Sessions
+	bearers  AccessTokens
 	ready    atomic.Bool // set-up is done; never goes back
 	page     ErrorWriter
 	log      *slog.Logger
@@ -73,7 +83,7 @@ type Site struct {
 func New(c Config, tables ...[]Route) (*Site, error) {
 	s := &Site{
 		cookies: NewCookies(c.BaseURL), hosts: map[string]bool{}, hsts: c.BaseURL.Scheme == "https",
-		sessions: c.Sessions, page: c.Page, log: c.Logger, now: c.Now,
+		sessions: c.Sessions, bearers: c.AccessTokens, page: c.Page, log: c.Logger, now: c.Now,
 		origin: http.NewCrossOriginProtection(), mux: http.NewServeMux(),
 	}
 	for _, h := range append([]string{c.BaseURL.Host}, c.AlsoHosts...) {

@@ -26,9 +26,13 @@ type sessions struct {
 	mu      sync.Mutex
 	waiting bool
 	err     error
+	resumes error
 }
 
 func (s *sessions) resume(v secret.Text) (login.LoginSession, error) {
+	if s.resumes != nil {
+		return login.LoginSession{}, s.resumes
+	}
 	switch v.Reveal() {
 	case "person":
 		return login.LoginSession{ID: "lgn_person", Person: login.Person{ID: "psn_ada", UserName: "ada"}}, nil
@@ -46,6 +50,14 @@ func (s *sessions) Resume(_ context.Context, v secret.Text) (login.LoginSession,
 
 func (s *sessions) ResumeCLI(_ context.Context, v secret.Text) (login.LoginSession, error) {
 	plain, ok := strings.CutPrefix(v.Reveal(), "cli-")
+	if !ok {
+		plain = ""
+	}
+	return s.resume(secret.New(plain))
+}
+
+func (s *sessions) ResumeAccess(_ context.Context, v secret.Text) (login.LoginSession, error) {
+	plain, ok := strings.CutPrefix(v.Reveal(), "a.b.")
 	if !ok {
 		plain = ""
 	}
@@ -91,6 +103,7 @@ var rows = []httpd.Route{
 	{Method: "GET", Pattern: "/probe", Access: httpd.Open, Rate: httpd.RateStatic, AnyHost: true, Errors: plainPage, Handler: ok},
 	{Method: "POST", Pattern: "/setup", Access: httpd.Setup, Rate: httpd.RatePage, Errors: plainPage, Handler: ok},
 	{Method: "GET", Pattern: "/sign-in", Access: httpd.Public, Rate: httpd.RatePage, Errors: plainPage, Handler: ok},
+	{Method: "GET", Pattern: "/visit", Access: httpd.Visitor, Rate: httpd.RatePage, Errors: plainPage, Handler: ok},
 	{Method: "GET", Pattern: "/{$}", Access: httpd.Person, Rate: httpd.RatePage, Errors: plainPage, Handler: ok},
 	{Method: "POST", Pattern: "/act", Access: httpd.Person, Rate: httpd.RatePage, MaxBody: 10, Errors: plainPage, Handler: func(w http.ResponseWriter, r *http.Request) error {
 		if _, err := io.ReadAll(r.Body); err != nil {
@@ -121,7 +134,7 @@ func newSite(t testing.TB, s *sessions, base string, extra ...httpd.Route) (*htt
 		t.Fatal(err)
 	}
 	site, err := httpd.New(httpd.Config{
-		BaseURL: u, Sessions: s, Page: plainPage, Now: time.Now,
+		BaseURL: u, Sessions: s, AccessTokens: s, Page: plainPage, Now: time.Now,
 		Logger: slog.New(slog.NewJSONHandler(l, nil)),
 	}, rows, extra)
 	if err != nil {
@@ -160,6 +173,14 @@ func TestAccessRules(t *testing.T) {
 		{"set-up before set-up", "POST", "/setup", nil, true, 200},
 		{"sign-in", "GET", "/sign-in", nil, false, 200},
 		{"sign-in before set-up", "GET", "/sign-in", nil, true, 503},
+		{"visitor without cookie", "GET", "/visit", nil, false, 200},
+		{"visitor with cookie", "GET", "/visit", []string{"Cookie", person}, false, 200},
+		{"visitor before set-up", "GET", "/visit", nil, true, 503},
+		{"administrator visiting before set-up", "GET", "/visit", []string{"Cookie", admin}, true, 503},
+		{"API with an access token", "GET", "/api/v1/thing", []string{"Authorization", "Bearer a.b.person"}, false, 200},
+		{"API with an unknown access token and a good cookie", "GET", "/api/v1/thing", []string{"Authorization", "Bearer a.b.c", "Cookie", person}, false, 401},
+		{"API with an access token of two dots in a CLI token", "GET", "/api/v1/thing", []string{"Authorization", "Bearer cli-person.."}, false, 401},
+		{"page with an access token", "GET", "/", []string{"Authorization", "Bearer a.b.person"}, false, 401},
 		{"page without cookie", "GET", "/", nil, false, 401},
 		{"page without cookie before set-up", "GET", "/", nil, true, 503},
 		{"page with cookie", "GET", "/", []string{"Cookie", person}, false, 200},
@@ -201,6 +222,27 @@ func TestAccessRules(t *testing.T) {
 				t.Errorf("%s %s: status %d, want %d: %s", c.method, c.path, w.Code, c.want, w.Body)
 			}
 		})
+	}
+}
+
+// TestVisitors: who has a login session is known, who has none is a stranger,
+// and what can't be told is refused.
+func TestVisitors(t *testing.T) {
+	t.Parallel()
+	away := fault.New(fault.Unavailable, "The database is away")
+	for _, c := range []struct {
+		cookie string
+		err    error
+		status int
+		body   string
+	}{
+		{"person", nil, 200, "ok lgn_person"}, {"unknown", nil, 200, "ok "}, {"old", nil, 200, "ok "}, {"", nil, 200, "ok "}, {"person", away, 503, ""},
+	} {
+		site, _ := newSite(t, &sessions{resumes: c.err}, base)
+		w := ask(site, "GET", base+"/visit", "Cookie", "__Host-carnet="+c.cookie)
+		if w.Code != c.status || c.body != "" && w.Body.String() != c.body {
+			t.Errorf("cookie %q: status %d, %q; want %d, %q", c.cookie, w.Code, w.Body, c.status, c.body)
+		}
 	}
 }
 

@@ -22,6 +22,9 @@ const (
 	Setup
 	// Public: anyone, once set-up is done. For the steps of sign-in.
 	Public
+	// Visitor: anyone, once set-up is done; the caller is known where they have
+	// a login session.
+	Visitor
 	// Person: whoever has a login session.
 	Person
 	// Administrator: whoever has a login session as an administrator.
@@ -37,6 +40,8 @@ func (a Access) String() string {
 		return "setup"
 	case Public:
 		return "public"
+	case Visitor:
+		return "visitor"
 	case Person:
 		return "person"
 	case Administrator:
@@ -82,7 +87,8 @@ type Route struct {
 	// InFlight bounds how many requests of one source run at once; 0 means no
 	// bound. For routes on which a stranger makes us work.
 	InFlight int
-	// CLIToken admits the bearer of a CLI token, not only a browser's cookie.
+	// CLIToken admits the bearer of a CLI token or of an access token for our
+	// API, not only a browser's cookie.
 	CLIToken bool
 	// CrossSite admits a post from another site's page. The assertion
 	// consumer alone has it.

@@ -93,8 +93,10 @@ func (row *row) serve(w http.ResponseWriter, r *http.Request) (*http.Request, er
 // zero value is a stranger.
 type Caller struct {
 	Session login.LoginSession
-	// CLIToken is set when the caller came with one instead of a cookie.
-	CLIToken secret.Text
+	// CLIToken or AccessToken is set when the caller came with one instead of a
+	// cookie.
+	CLIToken    secret.Text
+	AccessToken secret.Text
 }
 
 type callerKey struct{}
@@ -124,6 +126,10 @@ func (row *row) admit(r *http.Request) (Caller, error) {
 	}
 	c, err := row.prove(r)
 	switch {
+	case row.Access == Visitor && waiting:
+		return Caller{}, waitingForSetup()
+	case row.Access == Visitor && err != nil && noLonger(fault.KindOf(err)):
+		return Caller{}, nil
 	case err != nil && waiting && fault.KindOf(err) == fault.Unauthenticated:
 		return Caller{}, waitingForSetup()
 	case err != nil:
@@ -137,6 +143,11 @@ func (row *row) admit(r *http.Request) (Caller, error) {
 	return c, nil
 }
 
+// noLonger reports whether a proof counts as none at all.
+func noLonger(k fault.Kind) bool {
+	return k == fault.Unauthenticated || k == fault.Expired || k == fault.Revoked
+}
+
 // prove finds the login session: of the CLI token where the row takes one and
 // the request has an Authorization header, else of the cookie.
 func (row *row) prove(r *http.Request) (Caller, error) {
@@ -146,9 +157,7 @@ func (row *row) prove(r *http.Request) (Caller, error) {
 			return Caller{}, fault.Coded(fault.Unauthenticated, "login.authorization", "The Authorization header must be one Bearer token").
 				WithMend("run `carnet login`")
 		}
-		t := secret.New(token)
-		s, err := row.site.sessions.ResumeCLI(r.Context(), t)
-		return Caller{Session: s, CLIToken: t}, err
+		return row.site.bearer(r.Context(), secret.New(token))
 	}
 	cookie := row.site.cookies.Login(r)
 	if cookie.IsZero() {
@@ -156,6 +165,20 @@ func (row *row) prove(r *http.Request) (Caller, error) {
 	}
 	s, err := row.site.sessions.Resume(r.Context(), cookie)
 	return Caller{Session: s}, err
+}
+
+// bearer finds the login session of a token: our access tokens are JWTs, of
+// three parts, and CLI tokens have no dot.
+func (s *Site) bearer(ctx context.Context, t secret.Text) (Caller, error) {
+	if strings.Count(t.Reveal(), ".") != 2 {
+		session, err := s.sessions.ResumeCLI(ctx, t)
+		return Caller{Session: session, CLIToken: t}, err
+	}
+	if s.bearers == nil {
+		return Caller{}, fault.Coded(fault.Unauthenticated, "login.authorization", "Access tokens are not taken here").WithMend("run `carnet login`")
+	}
+	session, err := s.bearers.ResumeAccess(ctx, t)
+	return Caller{Session: session, AccessToken: t}, err
 }
 
 // CodeSignIn is the code of the fault on a request without any proof.

@@ -41,13 +41,13 @@ func (web *Web) signIn(w http.ResponseWriter, r *http.Request) error {
 		chosen = offered[0].ID
 	}
 	if chosen == "" {
-		return web.choose(w, r, offered, returnTo, nil)
+		return web.choose(w, r, offered, returnTo, q.Has("anew"), nil)
 	}
 	if !slices.ContainsFunc(offered, func(p federation.IdP) bool { return p.ID == chosen }) {
 		return fault.Coded(fault.NotFound, "idp.unknown", "This identity provider is not known here").
 			WithMend("choose one of those on the sign-in page")
 	}
-	started, err := web.Login.Begin(r.Context(), chosen, returnTo, login.Options{})
+	started, err := web.Login.Begin(r.Context(), chosen, returnTo, login.Options{Anew: q.Has("anew")})
 	if err != nil {
 		return err
 	}
@@ -69,12 +69,15 @@ func nameOf(all []federation.IdP, id identity.IdPID) string {
 
 // choose lists the identity providers. The choices are links: a form would
 // need a looser form-action, for the redirect to another site that follows.
-func (web *Web) choose(w http.ResponseWriter, r *http.Request, offered []federation.IdP, returnTo string, signedOut *signedOutPage) error {
+func (web *Web) choose(w http.ResponseWriter, r *http.Request, offered []federation.IdP, returnTo string, anew bool, signedOut *signedOutPage) error {
 	page := signInPage{SignedOut: signedOut}
 	for _, p := range offered {
 		q := url.Values{"idp": {string(p.ID)}}
 		if returnTo != "/" {
 			q.Set("return_to", returnTo)
+		}
+		if anew {
+			q.Set("anew", "")
 		}
 		page.Providers = append(page.Providers, provider{p.Name, "/sign-in?" + q.Encode()})
 	}

@@ -53,7 +53,7 @@ func (web *Web) signedOut(w http.ResponseWriter, r *http.Request) error {
 	if _, live := web.signedIn(r); live {
 		page = nil
 	}
-	return web.choose(w, r, enabled(web.Providers.List()), "/", page)
+	return web.choose(w, r, enabled(web.Providers.List()), "/", false, page)
 }
 
 // consumeRedirect takes the logout messages that come by redirect. Their

@@ -139,8 +139,12 @@ func (s *Service) expect(p *posted, requestID string) saml.Expect {
 	if p.unsolicited() {
 		since = p.now.Add(-PreLoginLifetime)
 	}
-	return p.sp.Expect(saml.Expect{ACS: s.SAMLURL, Audience: s.SAMLURL, RequestID: requestID, Skew: saml.DefaultSkew,
+	want := p.sp.Expect(saml.Expect{ACS: s.SAMLURL, Audience: s.SAMLURL, RequestID: requestID, Skew: saml.DefaultSkew,
 		AuthnSince: since, Decrypt: s.Keys.Decrypter(p.sp.IdP.AllowCBC)})
+	if p.began.Purpose == toSignInAnew {
+		want.AuthnSince = since
+	}
+	return want
 }
 
 // asked opens the request that a response answers, and gives the identity
@@ -150,7 +154,7 @@ func (s *Service) asked(id string, p *posted) (sp *federation.Speaker, err error
 		return nil, err
 	}
 	switch p.began.Purpose {
-	case toSignIn:
+	case toSignIn, toSignInAnew:
 		return s.IdPs.Speaker(p.began.IdP)
 	case toTest:
 		return s.IdPs.Trial(p.began.IdP)
@@ -191,7 +195,8 @@ func (s *Service) useUp(ctx context.Context, p *posted) error {
 // federated is what single logout will speak of.
 func federated(a *saml.Assertion) Federated {
 	return Federated{NameID: a.NameID, NameIDFormat: a.NameIDFormat, NameQualifier: a.NameQualifier, SPNameQualifier: a.SPNameQualifier,
-		SessionIndex: a.SessionIndex, AuthnContext: a.AuthnContext, Ends: a.SessionNotOnOrAfter.UTC().Truncate(time.Millisecond)}
+		SessionIndex: a.SessionIndex, AuthnContext: a.AuthnContext,
+		AuthnInstant: a.AuthnInstant.UTC().Truncate(time.Millisecond), Ends: a.SessionNotOnOrAfter.UTC().Truncate(time.Millisecond)}
 }
 
 // ends bounds the login session by our setting and by the identity provider's

@@ -58,6 +58,9 @@ type Options struct {
 	// session, makes no person and trades nothing. Only a row for
 	// administrators may set it.
 	Test bool
+	// Anew has the identity provider ask the person again, whatever it
+	// remembers of them.
+	Anew bool
 }
 
 // Consumed is an accepted response, parked until its browser fetches it.
@@ -111,6 +114,11 @@ type LoginSession struct {
 	Administrator bool
 	Started       time.Time
 	Expires       time.Time
+	// AuthTime is when the person proved themselves to the identity provider,
+	// as it said: earlier than Started where it did not ask them again.
+	AuthTime time.Time
+	// AuthnContext is how, in its words; may be empty.
+	AuthnContext string
 	// Roles are in the order of the assertion.
 	Roles []RoleStatus
 	// Notes say what was dropped or accepted with a remark, and why.
@@ -162,6 +170,10 @@ type RoleWarning struct {
 // MostPerPerson bounds the open login sessions of one person: one more ends the
 // oldest.
 const MostPerPerson = 20
+
+// MaxReturnTo bounds the path to which a sign-in returns, in bytes: it has to fit
+// into a cookie, and holds an authorization request.
+const MaxReturnTo = 2000
 
 // Lifetimes that browsers and pages need to know.
 const (

@@ -20,6 +20,7 @@ const (
 	toSignIn purpose = 1 + iota
 	toTest           // a test sign-in: it opens nothing
 	toLogOut
+	toSignInAnew // with a fresh proof
 )
 
 // request is what has to be known of a message of ours when its answer comes.
@@ -114,13 +115,10 @@ func pinned(browser [16]byte) [32]byte {
 	return secret.New(string(browser[:])).Digest()
 }
 
-// maxReturnTo bounds a return path: it has to fit into a cookie.
-const maxReturnTo = 300
-
 // LocalPath gives a path on our own host, or "/" for anything else. A browser
 // reads "//host", "/\host" and control characters as it likes; none passes.
 func LocalPath(p string) string {
-	if len(p) > maxReturnTo || !strings.HasPrefix(p, "/") || strings.HasPrefix(p, "//") {
+	if len(p) > MaxReturnTo || !strings.HasPrefix(p, "/") || strings.HasPrefix(p, "//") {
 		return "/"
 	}
 	for i := range len(p) {

@@ -118,8 +118,11 @@ func New(ctx context.Context, c Config) (*Service, error) {
 // Denied (switched off), Misconfigured.
 func (s *Service) Begin(_ context.Context, idp identity.IdPID, returnTo string, o Options) (Started, error) {
 	find, purpose := s.IdPs.Speaker, toSignIn
-	if o.Test {
+	switch {
+	case o.Test:
 		find, purpose = s.IdPs.Trial, toTest
+	case o.Anew:
+		purpose = toSignInAnew
 	}
 	sp, err := find(idp)
 	if err != nil {
@@ -131,7 +134,7 @@ func (s *Service) Begin(_ context.Context, idp identity.IdPID, returnTo string, 
 		return Started{}, err
 	}
 	ask := saml.AuthnRequest{ID: id, Issuer: s.SAMLURL, ACS: s.SAMLURL, IssueInstant: now,
-		ForceAuthn: sp.IdP.ForceAuthn, AuthnContext: sp.IdP.AuthnContexts}
+		ForceAuthn: sp.IdP.ForceAuthn || o.Anew, AuthnContext: sp.IdP.AuthnContexts}
 	return started, s.address(&started, ask, sp)
 }
 

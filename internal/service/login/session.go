@@ -3,6 +3,7 @@ package login
 import (
 	"context"
 	"crypto/subtle"
+	"time"
 
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
@@ -113,6 +114,24 @@ func (s *Service) Resume(ctx context.Context, cookie secret.Text) (LoginSession,
 	return s.resume(ctx, ByCookie, cookie)
 }
 
+// ResumeID gives the login session that a token of ours names, once that token
+// was proven. Errors as for Resume.
+func (s *Service) ResumeID(ctx context.Context, id identity.LoginSessionID) (LoginSession, error) {
+	digest := secret.New(string(id)).Digest()
+	if live, ok := s.memory.find(byID, digest); ok {
+		return s.present(live)
+	}
+	since := s.memory.generation()
+	record, err := s.Named.ByID(ctx, id)
+	if isNotFound(err) {
+		return LoginSession{}, notSignedIn()
+	}
+	if err != nil {
+		return LoginSession{}, err
+	}
+	return s.load(ctx, byID, digest, record, since)
+}
+
 func (s *Service) resume(ctx context.Context, by By, presented secret.Text) (LoginSession, error) {
 	if presented.IsZero() {
 		return LoginSession{}, notSignedIn()
@@ -150,7 +169,17 @@ func (s *Service) present(l *live) (LoginSession, error) {
 		return LoginSession{}, err
 	}
 	return LoginSession{ID: l.ID, Person: l.Person, IdPName: l.IdPName, Administrator: l.Administrator,
-		Started: l.Started, Expires: l.Expires, Roles: s.roles(l, s.Now()), Notes: l.Notes, live: l}, nil
+		Started: l.Started, Expires: l.Expires, AuthTime: l.authTime(), AuthnContext: l.Federated.AuthnContext,
+		Roles: s.roles(l, s.Now()), Notes: l.Notes, live: l}, nil
+}
+
+// authTime is the identity provider's word, and never later than our own; the
+// start of the login session where there is none.
+func (r Record) authTime() time.Time {
+	if at := r.Federated.AuthnInstant; !at.IsZero() && at.Before(r.Started) {
+		return at
+	}
+	return r.Started
 }
 
 // holds is nil while a login session is neither over nor revoked.

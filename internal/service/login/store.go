@@ -33,6 +33,8 @@ type Federated struct {
 	SPNameQualifier string
 	SessionIndex    string
 	AuthnContext    string // class reference
+	// AuthnInstant is when the person proved themselves; zero: unknown.
+	AuthnInstant time.Time
 	// Ends is SessionNotOnOrAfter; zero: the identity provider set no bound.
 	Ends time.Time
 }
@@ -57,6 +59,8 @@ type By string
 const (
 	ByCookie By = "cookie"
 	ByCLI    By = "cli"
+	// byID is no secret: only what rests on a login session is resumed so.
+	byID By = "id"
 )
 
 // Sessions keeps login sessions. Every method is one transaction, or part of
@@ -95,11 +99,13 @@ type TestTicket struct {
 	Expires  time.Time
 }
 
-// Named finds login sessions as identity providers name them.
+// Named finds login sessions by names that are no secrets.
 type Named interface {
 	// OfSubject gives the login sessions, open and parked, of one NameID of an
 	// identity provider, newest first.
 	OfSubject(ctx context.Context, idp identity.IdPID, nameID string) ([]Record, error)
+	// ByID gives an open login session; NotFound.
+	ByID(ctx context.Context, id identity.LoginSessionID) (Record, error)
 }
 
 // CLICode is the stored form of a one-use code.

@@ -247,6 +247,7 @@ type visit struct {
 	started   login.Started
 	requestID string
 	relay     string
+	forced    bool // the request asks for a fresh proof
 }
 
 func (w *world) begin(returnTo string) visit {
@@ -268,7 +269,7 @@ func (w *world) beginWith(returnTo string, o login.Options) visit {
 	if id == nil || !strings.HasPrefix(s.RedirectURL, forge.SSOURL+"?") {
 		w.t.Fatalf("redirect %s carries %s", s.RedirectURL, xml)
 	}
-	return visit{started: s, requestID: string(id[1]), relay: u.Query().Get("RelayState")}
+	return visit{started: s, requestID: string(id[1]), relay: u.Query().Get("RelayState"), forced: bytes.Contains(xml, []byte(`ForceAuthn="true"`))}
 }
 
 // respond is the honest answer to a visit, changed as a test likes.

@@ -30,6 +30,15 @@ func (s Store) OfSubject(ctx context.Context, idp identity.IdPID, nameID string)
 	return all, err
 }
 
+// ByID gives an open login session.
+func (s Store) ByID(ctx context.Context, id identity.LoginSessionID) (r login.Record, err error) {
+	err = s.DB.Read(ctx, func(t *sql.Tx) error {
+		r, err = find(t, `cookie IS NOT NULL AND id = $1`, string(id))
+		return err
+	})
+	return r, err
+}
+
 // records reads the login sessions whose ids a statement gives.
 func records(t *sql.Tx, q string, args ...any) (all []login.Record, err error) {
 	found, err := ids(t, q, args...)

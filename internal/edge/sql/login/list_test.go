@@ -63,6 +63,13 @@ func TestNamed(t *testing.T) {
 		if len(got) != 2 || got[0].ID != parked.ID || got[1].ID != open.ID || got[1].Federated.SessionIndex != "_1" {
 			t.Errorf("found %+v", got)
 		}
+		if got, err := s.ByID(t.Context(), other.ID); err != nil || got.ID != other.ID {
+			t.Errorf("by id: %+v, %v", got, err)
+		}
+		for _, id := range []identity.LoginSessionID{parked.ID, "lgn_unknown", ""} {
+			_, err := s.ByID(t.Context(), id)
+			wantNothing(t, "a login session that is not open", err)
+		}
 		if got, err := s.OfSubject(t.Context(), "idp_a", ""); err != nil || len(got) != 0 {
 			t.Errorf("no NameID finds %+v, %v", got, err)
 		}

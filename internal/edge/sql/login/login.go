@@ -57,11 +57,11 @@ func insert(t *sql.Tx, r login.Record, cookie []byte) error {
 	}
 	f := r.Federated
 	_, err = t.Exec(`INSERT INTO login_session (id, person, idp, idp_name, user_name, display_name, administrator, started, expires, notes, epoch, cookie,
-		name_id, name_id_format, name_qualifier, sp_name_qualifier, session_index, authn_context, idp_ends)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)`,
+		name_id, name_id_format, name_qualifier, sp_name_qualifier, session_index, authn_context, idp_ends, authn_instant)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)`,
 		string(r.ID), string(r.Person.ID), string(r.Person.IdP), r.IdPName, r.Person.UserName, r.Person.DisplayName,
 		r.Administrator, r.Started.UnixMilli(), r.Expires.UnixMilli(), string(notes), int64(r.Epoch), cookie,
-		f.NameID, f.NameIDFormat, f.NameQualifier, f.SPNameQualifier, f.SessionIndex, f.AuthnContext, millis(f.Ends))
+		f.NameID, f.NameIDFormat, f.NameQualifier, f.SPNameQualifier, f.SessionIndex, f.AuthnContext, millis(f.Ends), millis(f.AuthnInstant))
 	return err
 }
 
@@ -71,6 +71,14 @@ func millis(t time.Time) int64 {
 		return 0
 	}
 	return t.UnixMilli()
+}
+
+// moment reads what millis wrote.
+func moment(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
 }
 
 // Claim uses up a ticket and gives its login session.
@@ -137,21 +145,19 @@ func (s Store) Find(ctx context.Context, by login.By, digest [32]byte) (r login.
 func find(t *sql.Tx, where string, arg any) (login.Record, error) {
 	var r login.Record
 	var id, person, idp, notes string
-	var started, expires, ends int64
+	var started, expires, ends, authn int64
 	f := &r.Federated
 	err := t.QueryRow(`SELECT id, person, idp, idp_name, user_name, display_name, administrator, started, expires, notes, epoch,
-		name_id, name_id_format, name_qualifier, sp_name_qualifier, session_index, authn_context, idp_ends
+		name_id, name_id_format, name_qualifier, sp_name_qualifier, session_index, authn_context, idp_ends, authn_instant
 		FROM login_session WHERE `+where, arg).
 		Scan(&id, &person, &idp, &r.IdPName, &r.Person.UserName, &r.Person.DisplayName, &r.Administrator, &started, &expires, &notes, &r.Epoch,
-			&f.NameID, &f.NameIDFormat, &f.NameQualifier, &f.SPNameQualifier, &f.SessionIndex, &f.AuthnContext, &ends)
+			&f.NameID, &f.NameIDFormat, &f.NameQualifier, &f.SPNameQualifier, &f.SessionIndex, &f.AuthnContext, &ends, &authn)
 	if err != nil {
 		return login.Record{}, nothing(err)
 	}
 	r.ID, r.Person.ID, r.Person.IdP = identity.LoginSessionID(id), identity.PersonID(person), identity.IdPID(idp)
 	r.Started, r.Expires = time.UnixMilli(started).UTC(), time.UnixMilli(expires).UTC()
-	if ends != 0 {
-		f.Ends = time.UnixMilli(ends).UTC()
-	}
+	f.Ends, f.AuthnInstant = moment(ends), moment(authn)
 	return r, json.Unmarshal([]byte(notes), &r.Notes)
 }
 

@@ -36,7 +36,7 @@ func wantNothing(t *testing.T, what string, err error) {
 func record(ends time.Duration) login.Record {
 	return login.Record{ID: identity.NewLoginSessionID(), IdPName: "Dev", Administrator: true, Started: at(), Expires: at().Add(ends),
 		Person: login.Person{ID: "psn_a", IdP: "idp_a", UserName: "ann", DisplayName: "Ann"}, Notes: []string{`a "note"`}, Epoch: 7,
-		Federated: login.Federated{NameID: "Ann", NameIDFormat: "f", NameQualifier: "q", SPNameQualifier: "sp", SessionIndex: "_1", AuthnContext: "c", Ends: at().Add(ends)}}
+		Federated: login.Federated{NameID: "Ann", NameIDFormat: "f", NameQualifier: "q", SPNameQualifier: "sp", SessionIndex: "_1", AuthnContext: "c", AuthnInstant: at().Add(-time.Minute), Ends: at().Add(ends)}}
 }
 
 func each(t *testing.T, fn func(t *testing.T, s sqllogin.Store)) {
