@@ -121,7 +121,7 @@ func (s *Service) describe() error {
 	s.discovery = map[Level]Document{}
 	methods := []string{"client_secret_basic", "client_secret_post", "private_key_jwt", "none"}
 	known := methods[:3] // who asks about a token has a secret of its own
-	taken := []string{"RS256", "ES256", "RS384", "ES384", "RS512", "ES512"}
+	taken := Algorithms()
 	for _, l := range Levels() {
 		at := s.EndpointURL(l) + "/v1/"
 		m := metadata{

@@ -50,7 +50,7 @@ func (l *live) keep(digest [32]byte, m Minted, epoch uint64) {
 // digest names what the token says, but its epoch; false for one that is for
 // one answer alone.
 func (t IDToken) digest() ([32]byte, bool) {
-	if t.Nonce != "" || len(t.Profile) > 0 {
+	if t.Nonce != "" || t.AccessTokenHash != "" || len(t.Profile) > 0 {
 		return [32]byte{}, false
 	}
 	b := make([]byte, 0, 512)

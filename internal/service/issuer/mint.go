@@ -55,6 +55,8 @@ type IDToken struct {
 	AuthTime        time.Time
 	Nonce           string
 	AuthorizedParty string
+	// AccessTokenHash is at_hash: of the access token that was given with it.
+	AccessTokenHash string
 	ACR             string
 	AMR             []string
 	// Profile are claims about the person (name, email, preferred_username), for
@@ -163,7 +165,7 @@ func noAudience(a string) error {
 // claims gives what stands in an ID token beside what all tokens have.
 func (t IDToken) claims() map[string]any {
 	c := map[string]any{"sub": t.Subject, "aud": t.Audience, ClaimEpoch: t.Epoch}
-	put(c, map[string]string{"sid": string(t.LoginSession), "nonce": t.Nonce, "azp": t.AuthorizedParty, "acr": t.ACR})
+	put(c, map[string]string{"sid": string(t.LoginSession), "nonce": t.Nonce, "azp": t.AuthorizedParty, "acr": t.ACR, "at_hash": t.AccessTokenHash})
 	if !t.AuthTime.IsZero() {
 		c["auth_time"] = t.AuthTime.Unix()
 	}
