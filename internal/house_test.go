@@ -30,8 +30,8 @@ var serviceOrder = [][]string{
 	{"access"}, // before sts, whose signed operations ask it
 	{"sts", "broker"},
 	{"login"},
-	{"workload"}, // delegations are made in a login session
-	{"oauth"},    // asks both
+	{"workload", "device"}, // delegations are made in a login session
+	{"oauth"},              // asks both
 	{"diagnose", "generate", "administrator"},
 }
 
