@@ -52,7 +52,7 @@ func (k SigningKey) Check() error {
 // header is the whole JOSE header: no key and no address in it.
 type header struct {
 	Algorithm string `json:"alg"`
-	KeyID     string `json:"kid"`
+	KeyID     string `json:"kid,omitempty"` // a client may have a single key, without a name
 	Type      string `json:"typ"`
 }
 
