@@ -11,6 +11,7 @@
 package egress
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -102,6 +103,29 @@ func (c *Client) Get(ctx context.Context, rawURL string) ([]byte, error) {
 		return nil, explain(err, request.URL)
 	}
 	return body, nil
+}
+
+// Send makes one request to a configured URL and gives status and body, whatever
+// the status is. A redirect is an answer like others: what is sent goes to the
+// one place that was configured. body may be nil. Faults as for Get, but none for
+// a status.
+func (c *Client) Send(ctx context.Context, method, rawURL string, header http.Header, body []byte) (status int, answer []byte, err error) {
+	request, err := http.NewRequestWithContext(ctx, method, rawURL, bytes.NewReader(body))
+	if err != nil {
+		return 0, nil, fault.Wrap(err, fault.Invalid, "the configured address is not a URL")
+	}
+	request.Header = header
+	once := *c.http
+	once.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	got, err := once.Do(request)
+	if err != nil {
+		return 0, nil, explain(err, request.URL)
+	}
+	defer func() { _ = got.Body.Close() }()
+	if answer, err = io.ReadAll(got.Body); err != nil {
+		return 0, nil, explain(err, request.URL)
+	}
+	return got.StatusCode, answer, nil
 }
 
 // explain keeps a fault of ours and says of everything else which URL failed.

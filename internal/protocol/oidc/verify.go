@@ -23,13 +23,15 @@ type Expect struct {
 	// Types are the wanted values of typ in lower case, without "application/";
 	// nil is jwt alone, which an absent typ stands for too.
 	Types []string
-	Skew  time.Duration
+	// NoSubject takes a token without sub: that of a logout may name a sid alone.
+	NoSubject bool
+	Skew      time.Duration
 }
 
 // Claims are the claims of a token that was verified.
 type Claims struct {
 	Issuer  string
-	Subject string
+	Subject string // empty only where NoSubject was asked for
 	// Audience is azp where the token has it, and else its one aud; empty where
 	// it has several.
 	Audience  string
@@ -81,7 +83,7 @@ func (t *Token) Verify(keys *KeySet, want Expect, now time.Time) (*Claims, error
 	if err := t.prove(keys, want.Algorithms); err != nil {
 		return nil, err
 	}
-	c, err := t.read()
+	c, err := t.read(want.NoSubject)
 	if err != nil {
 		return nil, err
 	}
@@ -107,9 +109,9 @@ func (j *jws) prove(keys *KeySet, list []string) error {
 const maxSubject = 255
 
 // read takes the registered claims. All that AWS asks for must be there.
-func (t *Token) read() (*Claims, error) {
+func (t *Token) read(noSubject bool) (*Claims, error) {
 	for _, name := range []string{"iss", "sub", "aud", "iat", "exp"} {
-		if _, ok := t.claims[name]; !ok {
+		if _, ok := t.claims[name]; !ok && (name != "sub" || !noSubject) {
 			return nil, refuse(CheckClaims, "Missing a required claim: %s", name)
 		}
 	}
@@ -120,7 +122,7 @@ func (t *Token) read() (*Claims, error) {
 			return nil, refuse(CheckClaims, "the claim %s is not a text", name)
 		}
 	}
-	if c.Issuer == "" || c.Subject == "" || len(c.Subject) > maxSubject {
+	if c.Issuer == "" || c.Subject == "" && !noSubject || len(c.Subject) > maxSubject {
 		return nil, refuse(CheckClaims, "the claims iss and sub must have a value, the latter of at most %d characters", maxSubject)
 	}
 	for name, to := range map[string]*time.Time{"iat": &c.IssuedAt, "exp": &c.Expires, "nbf": &c.NotBefore} {

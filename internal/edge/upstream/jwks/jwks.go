@@ -16,23 +16,21 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/go-jose/go-jose/v4/json"
 
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/edge/egress"
+	"carnet.dev/carnet/internal/edge/upstream/kept"
 	"carnet.dev/carnet/internal/protocol/oidc"
 )
 
 // Defaults of Config.
 const (
-	DefaultFresh = 5 * time.Minute
-	DefaultStale = time.Hour
-	DefaultAgain = 10 * time.Second
-	mostPlaces   = 1000
-	patience     = 8 * time.Second // for discovery and key set together
+	DefaultFresh = kept.DefaultFresh
+	DefaultStale = kept.DefaultStale
+	DefaultAgain = kept.DefaultAgain
 )
 
 // The codes of faults: what the provider publishes is not what it must be, or
@@ -57,35 +55,20 @@ type Config struct {
 // Source gives key sets. Safe for concurrent use.
 type Source struct {
 	Config
-	mu     sync.Mutex
-	places map[place]*held
+	places *kept.Source[place, *oidc.KeySet]
 }
 
 // place is where an issuer's keys are looked for: by discovery, or at an address.
 type place struct{ issuer, at string }
 
-// held is what is known of one place.
-type held struct {
-	set     *oidc.KeySet // nil before the first success
-	fetched time.Time    // when set was fetched
-	tried   time.Time    // when a fetch began last
-	err     error        // of the last fetch
-	flying  chan struct{}
-	waiting int // for it
-}
-
 // New makes a Source.
 func New(c Config) *Source {
-	if c.Fresh == 0 {
-		c.Fresh = DefaultFresh
-	}
-	if c.Stale == 0 {
-		c.Stale = DefaultStale
-	}
-	if c.Again == 0 {
-		c.Again = DefaultAgain
-	}
-	return &Source{Config: c, places: map[place]*held{}}
+	s := &Source{Config: c}
+	s.places = kept.New(kept.Config[place, *oidc.KeySet]{
+		Fetch: s.fetch, Left: func(p place, cause error) error { return away(p.issuer, cause) },
+		Now: c.Now, Fresh: c.Fresh, Stale: c.Stale, Again: c.Again,
+	})
+	return s
 }
 
 // Keys gives the key set of an issuer, one that is configured. With unknown set
@@ -93,90 +76,13 @@ func New(c Config) *Source {
 // unless that was just done. Faults: CodeAway (Unavailable), CodeDocument
 // (Misconfigured), and those of egress.
 func (s *Source) Keys(ctx context.Context, issuer string, unknown bool) (*oidc.KeySet, error) {
-	return s.keys(ctx, place{issuer: issuer}, unknown)
+	return s.places.Get(ctx, place{issuer: issuer}, unknown)
 }
 
 // KeysAt is Keys for an issuer whose key set lies at a configured address:
 // nothing is discovered.
 func (s *Source) KeysAt(ctx context.Context, issuer, at string, unknown bool) (*oidc.KeySet, error) {
-	return s.keys(ctx, place{issuer, at}, unknown)
-}
-
-func (s *Source) keys(ctx context.Context, p place, unknown bool) (*oidc.KeySet, error) {
-	s.mu.Lock()
-	h := s.held(p)
-	now := s.Now()
-	age := now.Sub(h.fetched)
-	usable := h.set != nil && age < s.Stale
-	if h.flying == nil {
-		justTried := !h.tried.IsZero() && now.Sub(h.tried) < s.Again
-		switch {
-		case usable && (age < s.Fresh && !unknown || justTried):
-			defer s.mu.Unlock()
-			return h.set, nil
-		case justTried:
-			defer s.mu.Unlock()
-			return nil, h.err
-		}
-		h.tried, h.flying = now, make(chan struct{})
-		// The fetch outlives whoever asked first: others wait for it too.
-		go s.fly(context.WithoutCancel(ctx), p, h)
-	}
-	wasAway := h.err != nil // when it was last asked
-	switch {
-	case usable && !unknown && (age < s.Fresh || wasAway):
-		defer s.mu.Unlock()
-		return h.set, nil // others look for an unknown key, or it won't come
-	case !usable && wasAway && h.waiting > 0:
-		defer s.mu.Unlock()
-		return nil, h.err // one waits for it, and no more
-	}
-	flying := h.flying
-	h.waiting++
-	s.mu.Unlock()
-	var left error
-	select {
-	case <-flying:
-	case <-ctx.Done():
-		left = away(p.issuer, ctx.Err())
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if h.waiting--; left != nil {
-		return nil, left
-	}
-	if h.set != nil && s.Now().Sub(h.fetched) < s.Stale {
-		return h.set, nil
-	}
-	return nil, h.err
-}
-
-// held finds what is known of a place, and keeps their number bounded: providers
-// come and go, and only configured ones are asked for.
-func (s *Source) held(p place) *held {
-	h := s.places[p]
-	if h != nil {
-		return h
-	}
-	if len(s.places) >= mostPlaces {
-		clear(s.places)
-	}
-	h = &held{}
-	s.places[p] = h
-	return h
-}
-
-func (s *Source) fly(ctx context.Context, p place, h *held) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	set, err := s.fetch(ctx, p)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if h.err = err; err == nil {
-		h.set, h.fetched = set, s.Now()
-	}
-	close(h.flying)
-	h.flying = nil
+	return s.places.Get(ctx, place{issuer, at}, unknown)
 }
 
 func away(issuer string, err error) error {
