@@ -48,6 +48,7 @@ var siblings = map[string]string{
 	"edge/web -> edge/httpd":                     "design section 6",
 	"edge/api -> edge/httpd":                     "design section 6",
 	"edge/awsapi -> edge/httpd":                  "design section 6",
+	"edge/issuerapi -> edge/httpd":               "design section 6",
 	"edge/gateway -> edge/httpd":                 "design section 6",
 	"edge/upstream/s3client -> edge/egress":      "design section 6",
 	"edge/upstream/stsclient -> edge/egress":     "design section 6",

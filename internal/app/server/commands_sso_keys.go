@@ -127,10 +127,10 @@ func (h *host) ssoSwitches() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				d := api.SingleSignOnDocument(now, s.config.BaseURL, s.config.SAMLURL())
+				d := api.SingleSignOnDocument(now, now.Issuer(s.issuerURLs()), s.config.BaseURL, s.config.SAMLURL())
 				var text strings.Builder
 				lines(&text, "unified login", onOff(now.UnifiedLogin, "on", "off"), "issuer for AWS", d.Issuer, "organisation", d.Organisation)
-				if was := before.Issuer(s.config.BaseURL); was != d.Issuer {
+				if was := before.Issuer(s.issuerURLs()); was != d.Issuer {
 					text.WriteString("Trusts at AWS that name " + was + " take nothing from Carnet any more.\n")
 				}
 				return say(cmd, d, text.String())

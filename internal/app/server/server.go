@@ -115,8 +115,8 @@ func (srv *Server) wireSite(o Options) error {
 	}, pages.Routes(), api.Routes(api.Config{
 		Login: srv.login, Providers: srv.federation, Metadata: srv.federation, Installation: srv.federation, Keys: srv.spkeys, SAMLURL: c.SAMLURL(),
 		Cookies: httpd.NewCookies(base), Web: c.BaseURL, Home: home, Elsewhere: elsewhere, LocalAccounts: localNumbers(c),
-		Administration: srv.newAdministrator(),
-	}))
+		Administration: srv.newAdministrator(), Issuers: srv.issuers,
+	}), srv.issuerRoutes())
 	return err
 }
 

@@ -29,6 +29,7 @@ import (
 	"carnet.dev/carnet/internal/service/directory"
 	"carnet.dev/carnet/internal/service/federation"
 	"carnet.dev/carnet/internal/service/iam"
+	"carnet.dev/carnet/internal/service/issuer"
 	"carnet.dev/carnet/internal/service/keyring"
 	"carnet.dev/carnet/internal/service/onceonly"
 	"carnet.dev/carnet/internal/service/revocation"
@@ -52,6 +53,7 @@ type state struct {
 	directory  *directory.Directory
 	federation *federation.Service
 	spkeys     *spkeys.Service
+	issuer     *issuer.Service
 	feed       *revocation.Feed
 	trail      *audit.Writer
 	iam        *iam.Service
@@ -131,6 +133,9 @@ func (s *state) open(ctx context.Context, development bool, id string) error {
 		Store: sqlspkeys.Store{DB: s.db}, Sealer: s.ring, State: s.db, Trail: s.trail, Now: s.now, Logger: s.log,
 	})
 	if err != nil {
+		return err
+	}
+	if err := s.openIssuer(ctx); err != nil {
 		return err
 	}
 	s.iam, err = iam.Open(ctx, iam.Config{
@@ -227,6 +232,7 @@ func (s *state) run(ctx context.Context, tasks *sync.WaitGroup) error {
 	tasks.Go(func() { s.feed.Run(ctx, revoked) })
 	tasks.Go(func() { s.trail.Run(ctx) })
 	tasks.Go(func() { s.federation.Run(ctx) })
+	tasks.Go(func() { s.issuer.Run(ctx) })
 	tasks.Go(func() { s.once.Run(ctx, s.log) })
 	return nil
 }

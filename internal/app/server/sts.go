@@ -21,7 +21,7 @@ func (srv *Server) newSTS(o Options, may *access.Access) (*sts.Service, error) {
 		}
 	}
 	return sts.New(sts.Config{
-		IAM: srv.iam, Keys: srv.ring.SessionTokenKeys(), Revocations: srv.feed, Access: may, KeySets: jwks.New(keys),
+		IAM: srv.iam, Keys: srv.ring.SessionTokenKeys(), Revocations: srv.feed, Access: may, KeySets: keySets{srv.issuer, jwks.New(keys)},
 		Subjects: subjects{srv.state}, Trail: audit.NewGroup(srv.trail), Region: c.Region, Now: o.Now,
 		MinDuration: c.IAM.MinimumDuration, Expect: srv.expectAtSTS,
 	}), nil

@@ -130,7 +130,12 @@ func serve(t *testing.T) (*world, string, []httpd.Route) {
 		Elsewhere:      map[string]api.Place{cloud.Account: {Region: "eu-west-1"}},
 		LocalAccounts:  []string{"111122223333"},
 		Issuers: func() []api.Issuer {
-			return []api.Issuer{{Level: "workspace", Issuer: base.String() + "/oidc"}, {Level: "account", Issuer: base.String() + "/oidc/accounts/1", Registered: true}}
+			i, err := w.sso.Installation()
+			if err != nil {
+				t.Error(err)
+			}
+			return []api.Issuer{{Level: "workspace", Issuer: base.String() + "/oidc", Registered: i.UnifiedLogin},
+				{Level: "account", Issuer: base.String() + "/oidc/accounts/1", Registered: !i.UnifiedLogin}}
 		},
 	}))
 	if err != nil {

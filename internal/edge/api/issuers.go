@@ -50,3 +50,16 @@ func (a api) place(w http.ResponseWriter, r *http.Request) error {
 	}
 	return answer(w, http.StatusOK, out)
 }
+
+// registered is the issuer that mints for AWS; empty where there is none.
+func (a api) registered() string {
+	if a.Issuers == nil {
+		return ""
+	}
+	for _, i := range a.Issuers() {
+		if i.Registered {
+			return i.Issuer
+		}
+	}
+	return ""
+}

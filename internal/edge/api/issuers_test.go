@@ -17,7 +17,7 @@ func TestStrangersLearnIssuersAndPlaces(t *testing.T) {
 		t.Fatal(err)
 	}
 	issuers, err := c.Issuers(t.Context())
-	if err != nil || len(issuers) != 2 || issuers[0].Registered || !issuers[1].Registered || issuers[1].Issuer != base+"/oidc/accounts/1" {
+	if err != nil || len(issuers) != 2 || !issuers[0].Registered || issuers[1].Registered || issuers[1].Issuer != base+"/oidc/accounts/1" {
 		t.Errorf("%+v, %v", issuers, err)
 	}
 	for account, local := range map[string]bool{"111122223333": true, cloud.Account: false, "999999999999": false, "x": false} {

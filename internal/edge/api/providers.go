@@ -250,14 +250,15 @@ func (a api) singleSignOn(w http.ResponseWriter, _ *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return answer(w, http.StatusOK, SingleSignOnDocument(i, a.Web, a.SAMLURL))
+	return answer(w, http.StatusOK, SingleSignOnDocument(i, a.registered(), a.Web, a.SAMLURL))
 }
 
 // SingleSignOnDocument writes what holds for all identity providers as the API
-// shows it. base is the address of pages and API.
-func SingleSignOnDocument(i federation.Installation, base, samlURL string) ssodoc.SingleSignOn {
+// shows it. issuer is the one that mints for AWS, base the address of pages and
+// API.
+func SingleSignOnDocument(i federation.Installation, issuer, base, samlURL string) ssodoc.SingleSignOn {
 	return ssodoc.SingleSignOn{SAMLURL: samlURL, SAMLMetadataURL: base + "/saml/metadata",
-		UnifiedLogin: i.UnifiedLogin, Organisation: i.Organisation, Issuer: i.Issuer(base)}
+		UnifiedLogin: i.UnifiedLogin, Organisation: i.Organisation, Issuer: issuer}
 }
 
 func (a api) changeSingleSignOn(w http.ResponseWriter, r *http.Request) error {

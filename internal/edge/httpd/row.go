@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -49,7 +50,7 @@ func (row *row) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // need nothing of ours first, the database after them, the body last.
 // It gives the request with its caller, for the page of a refusal.
 func (row *row) serve(w http.ResponseWriter, r *http.Request) (*http.Request, error) {
-	if !row.AnyHost && !row.site.hosts[plainHost(r.Host)] {
+	if !row.AnyHost && !row.answersTo(plainHost(r.Host)) {
 		return r, fault.Coded(fault.Invalid, "request.host", "This server does not answer for the host that was asked for").
 			WithMend("use the address that your administrator gave you")
 	}
@@ -87,6 +88,10 @@ func (row *row) serve(w http.ResponseWriter, r *http.Request) (*http.Request, er
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, row.MaxBody)
 	return r, row.Handler(w, r)
+}
+
+func (row *row) answersTo(host string) bool {
+	return row.site.hosts[host] || slices.ContainsFunc(row.Hosts, func(own string) bool { return plainHost(own) == host })
 }
 
 // Caller is who stands behind a request, once its row has admitted it. The

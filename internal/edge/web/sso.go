@@ -62,7 +62,7 @@ func (web *Web) sso(w http.ResponseWriter, r *http.Request) error {
 	other.UnifiedLogin = !other.UnifiedLogin
 	page := ssoPage{
 		SAMLURL: web.SAMLURL, MetadataURL: web.BaseURL.JoinPath("/saml/metadata").String(), Done: done(r),
-		Unified: installation.UnifiedLogin, Issuer: installation.Issuer(web.BaseURL.String()), OtherIssuer: other.Issuer(web.BaseURL.String()),
+		Unified: installation.UnifiedLogin, Issuer: installation.Issuer(web.Issuers), OtherIssuer: other.Issuer(web.Issuers),
 	}
 	for _, p := range web.Providers.List() {
 		page.Providers = append(page.Providers, web.card(p))

@@ -120,6 +120,8 @@ type Config struct {
 	BaseURL       *url.URL
 	// SAMLURL is ACS URL, entity ID, audience and recipient at once.
 	SAMLURL string
+	// Issuers are our OIDC issuers.
+	Issuers federation.IssuerURLs
 	// SAMLMetadata gives this service provider's metadata document.
 	SAMLMetadata func() ([]byte, error)
 	Accounts     []Account

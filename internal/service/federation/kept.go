@@ -40,11 +40,16 @@ type Installation struct {
 	Switches
 }
 
-// Issuer gives the OIDC issuer that mints for AWS, on the base URL of this
-// installation.
-func (i Installation) Issuer(base string) string {
+// IssuerURLs are those of our two OIDC issuers.
+type IssuerURLs struct {
+	Workspace string
+	Account   string // of the account level
+}
+
+// Issuer gives the OIDC issuer that mints for AWS.
+func (i Installation) Issuer(of IssuerURLs) string {
 	if i.UnifiedLogin {
-		return base + "/oidc"
+		return of.Workspace
 	}
-	return base + "/oidc/accounts/" + i.Organisation
+	return of.Account
 }

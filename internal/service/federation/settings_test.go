@@ -247,8 +247,8 @@ func TestSwitches(t *testing.T) {
 	if err != nil || berr != nil || a != b || len(a.Organisation) != 36 || a.Organisation[14] != '4' || !a.UnifiedLogin {
 		t.Fatalf("%+v, %+v, %v, %v", a, b, err, berr)
 	}
-	const base = "https://carnet.example.com"
-	if got := a.Issuer(base); got != base+"/oidc" {
+	urls := federation.IssuerURLs{Workspace: "https://carnet.example.com/oidc", Account: "https://carnet.example.com/oidc/accounts/1"}
+	if got := a.Issuer(urls); got != urls.Workspace {
 		t.Errorf("unified login on: %s", got)
 	}
 	if err := servers[0].SetSwitches(t.Context(), federation.Switches{UnifiedLogin: false}); err != nil {
@@ -256,7 +256,7 @@ func TestSwitches(t *testing.T) {
 	}
 	eventually(t, func() bool { sw, err := servers[1].Switches(); return err == nil && !sw.UnifiedLogin })
 	b, _ = servers[1].Installation()
-	if got := b.Issuer(base); got != base+"/oidc/accounts/"+a.Organisation {
+	if got := b.Issuer(urls); got != urls.Account {
 		t.Errorf("unified login off: %s", got)
 	}
 	if got := to.events[0]; got.Action != "switches.change" || got.Detail["unified_login"] != "false" {
