@@ -32,7 +32,7 @@ func (s *Service) Begin(ctx context.Context, a Ask) (Begun, error) {
 	now := s.Now()
 	switch {
 	case s.Off:
-		return Begun{}, off()
+		return Begun{}, off(UnsupportedGrant)
 	case len(a.Scope) > maxScope:
 		return Begun{}, fault.New(fault.Invalid, "the scope is longer than 256 characters").WithCode("invalid_scope")
 	case !s.admit(now):

@@ -57,7 +57,7 @@ func wrong() error {
 // guesses at the same time don't outrun the count.
 func (s *Service) look(ctx context.Context, who Approver, text string) (Grant, error) {
 	if s.Off {
-		return Grant{}, off()
+		return Grant{}, off(CodeOff)
 	}
 	if who.Person == "" {
 		return Grant{}, fault.Coded(fault.Denied, "device.nobody", "a set-up link is nobody whom a device could act as").WithMend("sign in with your identity provider")

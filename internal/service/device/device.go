@@ -32,6 +32,7 @@ const (
 	ExpiredToken         = "expired_token"
 	AccessDenied         = "access_denied"
 	InvalidGrant         = "invalid_grant"
+	UnsupportedGrant     = "unsupported_grant_type"
 )
 
 // Codes of other faults.
@@ -203,7 +204,7 @@ type Approval struct {
 }
 
 // off is what everybody is told where the grant is switched off.
-func off() error {
-	return fault.Coded(fault.Unsupported, CodeOff, "signing in on a device by a code is switched off here").
+func off(code string) error {
+	return fault.Coded(fault.Unsupported, code, "signing in on a device by a code is switched off here").
 		WithMend("use a client that opens a browser, such as carnet login on a machine that has one; an administrator can allow it: oidc.device_flow")
 }

@@ -85,9 +85,12 @@ func (w *world) begin(t *testing.T) device.Begun {
 
 func (w *world) poll(t *testing.T, b device.Begun) (device.Approval, error) {
 	t.Helper()
-	var got device.Approval
-	err := w.Redeem(t.Context(), "workspace", "oac_tool", b.DeviceCode, func(_ context.Context, a device.Approval) error { got = a; return nil })
-	return got, err
+	got, err := w.Poll(t.Context(), "workspace", "oac_tool", b.DeviceCode)
+	if err != nil {
+		return got, err
+	}
+	refusal, err := w.Use(t.Context(), b.DeviceCode)
+	return got, errors.Join(refusal, err)
 }
 
 func wants(t *testing.T, err error, code string) {
@@ -131,22 +134,6 @@ func TestADeviceIsApprovedOnce(t *testing.T) {
 	}
 	if e := w.events[0]; e.Target != "oac_tool" || e.LoginSession != "lgn_1" || e.Source != "192.0.2.7" || e.Detail["device_source"] != "198.51.100.9" {
 		t.Errorf("recorded %+v", e)
-	}
-}
-
-func TestAFailureOfGivingLeavesTheGrant(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	b := w.begin(t)
-	if _, err := w.Decide(t.Context(), approver(1), b.UserCode, true); err != nil {
-		t.Fatal(err)
-	}
-	lost := errors.New("the key is away")
-	if err := w.Redeem(t.Context(), "workspace", "oac_tool", b.DeviceCode, func(context.Context, device.Approval) error { return lost }); !errors.Is(err, lost) {
-		t.Errorf("error %v", err)
-	}
-	if _, err := w.poll(t, b); err != nil {
-		t.Errorf("after that: %v", err)
 	}
 }
 
@@ -228,7 +215,10 @@ func TestSwitchedOff(t *testing.T) {
 	_, poll := w.poll(t, b)
 	_, review := w.Review(t.Context(), approver(1), b.UserCode)
 	_, decide := w.Decide(t.Context(), approver(1), b.UserCode, true)
-	for _, err := range []error{begin, poll, review, decide} {
+	for _, err := range []error{begin, poll} {
+		wants(t, err, device.UnsupportedGrant)
+	}
+	for _, err := range []error{review, decide} {
 		wants(t, err, device.CodeOff)
 	}
 }
@@ -246,10 +236,7 @@ func TestAttackDevicePhishingAnotherClientRedeems(t *testing.T) {
 		{"workspace", "oac_thief", b.DeviceCode.Reveal()}, {"account", "oac_tool", b.DeviceCode.Reveal()},
 		{"workspace", "oac_tool", b.UserCode}, {"workspace", "oac_tool", ""},
 	} {
-		err := w.Redeem(t.Context(), as[0], as[1], secret.New(as[2]), func(context.Context, device.Approval) error {
-			t.Errorf("%v got tokens", as)
-			return nil
-		})
+		_, err := w.Poll(t.Context(), as[0], as[1], secret.New(as[2]))
 		wants(t, err, device.InvalidGrant)
 	}
 	if _, err := w.poll(t, b); err != nil {

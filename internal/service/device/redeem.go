@@ -11,47 +11,42 @@ import (
 
 func says(kind fault.Kind, code, public string) *fault.Fault { return fault.Coded(kind, code, public) }
 
-// Redeem answers one poll of a client (RFC 8628 section 3.4). Where the grant
-// is approved, give makes what the client gets, in the transaction that uses
-// the grant up; give may run more than once, and its error leaves the grant.
-// Errors: those of RFC 8628 section 3.5, by their codes.
-func (s *Service) Redeem(ctx context.Context, level, client string, code secret.Text, give func(context.Context, Approval) error) error {
+// Poll answers one poll of a client (RFC 8628 section 3.4): with the approval,
+// which Use then uses up. Errors: those of RFC 8628 section 3.5, by their codes.
+func (s *Service) Poll(ctx context.Context, level, client string, code secret.Text) (Approval, error) {
 	if s.Off {
-		return off()
+		return Approval{}, off(UnsupportedGrant)
 	}
 	now := s.Now()
 	g, err := s.Grants.Find(ctx, code.Digest())
-	if fault.KindOf(err) == fault.NotFound || err == nil && (g.Client != client || g.Level != level) {
-		return unknown()
-	}
-	if err != nil {
-		return err
-	}
-	if !now.Before(g.Expires) {
-		return says(fault.Expired, ExpiredToken, "nobody approved this device within ten minutes").WithMend("begin again on the device")
-	}
-	if g.State == Denied {
-		return says(fault.Denied, AccessDenied, "the person refused this device")
-	}
-	if now.Before(g.Next) {
-		return s.slow(ctx, g, now)
-	}
-	if g.State == Waiting {
+	switch {
+	case err != nil && fault.KindOf(err) != fault.NotFound:
+		return Approval{}, err
+	case err != nil || g.Client != client || g.Level != level:
+		return Approval{}, unknown()
+	case !now.Before(g.Expires):
+		return Approval{}, says(fault.Expired, ExpiredToken, "nobody approved this device within ten minutes").WithMend("begin again on the device")
+	case g.State == Denied:
+		return Approval{}, says(fault.Denied, AccessDenied, "the person refused this device")
+	case now.Before(g.Next):
+		return Approval{}, s.slow(ctx, g, now)
+	case g.State == Waiting:
 		if err := s.Grants.Polled(ctx, g.Device, g.Interval, now.Add(g.Interval)); err != nil {
-			return err
+			return Approval{}, err
 		}
-		return says(fault.Invalid, AuthorizationPending, "nobody has approved this device yet").WithMend("ask again after the interval")
+		return Approval{}, says(fault.Invalid, AuthorizationPending, "nobody has approved this device yet").WithMend("ask again after the interval")
 	}
-	return s.State.Atomic(ctx, func(ctx context.Context) error {
-		won, err := s.Grants.Take(ctx, g.Device)
-		if err != nil {
-			return err
-		}
-		if !won {
-			return unknown()
-		}
-		return give(ctx, Approval{Scope: g.Scope, LoginSession: g.LoginSession})
-	})
+	return Approval{Scope: g.Scope, LoginSession: g.LoginSession}, nil
+}
+
+// Use uses an approved grant up, in the transaction that ctx carries. refusal
+// says that another call was first.
+func (s *Service) Use(ctx context.Context, code secret.Text) (refusal, err error) {
+	won, err := s.Grants.Take(ctx, code.Digest())
+	if err == nil && !won {
+		refusal = unknown()
+	}
+	return refusal, err
 }
 
 func unknown() error {

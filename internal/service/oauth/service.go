@@ -28,6 +28,7 @@ type Config struct {
 	Feed        Revocations
 	State       Atomic
 	Trail       Trail
+	Devices     Devices // nil: the device grant is not offered
 	Now         func() time.Time
 	Logger      *slog.Logger // nil discards
 }
@@ -47,6 +48,9 @@ func Open(ctx context.Context, c Config) (*Service, error) {
 	}
 	s := &Service{Config: c}
 	s.grants = map[string]Grant{}
+	if s.Devices != nil {
+		s.grants[GrantDevice] = s.deviceCode
+	}
 	if err := s.Clients.Watch(ctx, func() { s.follow(ctx) }); err != nil {
 		return nil, err
 	}
