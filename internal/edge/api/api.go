@@ -65,6 +65,8 @@ type Config struct {
 	LocalAccounts []string
 	// Issuers gives the issuers of this installation; nil: it has none.
 	Issuers func() []Issuer
+	// IDTokens mints; nil: nothing does.
+	IDTokens IDTokens
 }
 
 //go:embed openapi.json
@@ -90,7 +92,7 @@ func Routes(c Config) []httpd.Route {
 	}
 	redeem := row(http.MethodPost, "cli/tokens", httpd.Public, maxSmall, a.redeemCode)
 	redeem.Rate = httpd.RateSecret
-	return slices.Concat(a.administratorRoutes(row), a.ssoRoutes(row), a.issuerRoutes(row), []httpd.Route{
+	return slices.Concat(a.administratorRoutes(row), a.ssoRoutes(row), a.issuerRoutes(row), a.idTokenRoutes(row), []httpd.Route{
 		row(http.MethodGet, "openapi.json", httpd.Open, 0, a.document),
 		redeem,
 		row(http.MethodGet, "session", httpd.Person, 0, a.session),

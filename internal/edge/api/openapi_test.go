@@ -119,7 +119,7 @@ func TestDocumentHasExactlyTheFields(t *testing.T) {
 		ssodoc.Certificate{}, ssodoc.MetadataFields{}, ssodoc.NewIdentityProvider{}, ssodoc.IdentityProviderChange{}, ssodoc.Seen{},
 		ssodoc.SAMLKeys{}, ssodoc.SAMLKey{}, ssodoc.SAMLKeyRequest{}, ssodoc.SingleSignOn{}, ssodoc.SingleSignOnChange{},
 		api.AdministratorRoles{}, api.AdministratorRole{}, api.AdministratorCredentialsRequest{}, client.AdministratorRole{},
-		api.Issuers{}, api.Issuer{}, api.AccountPlace{}, client.Issuer{},
+		api.Issuers{}, api.Issuer{}, api.AccountPlace{}, client.Issuer{}, api.IDTokenRequest{}, api.IDToken{},
 		client.Session{}, client.Person{}, client.LoginSession{}, client.Endpoints{}, client.Role{}, client.RoleError{}, client.RoleWarning{},
 	} {
 		ty := reflect.TypeOf(v)
@@ -213,6 +213,7 @@ func TestAnswersFollowTheDocument(t *testing.T) {
 	bodies := map[string]string{
 		"POST /api/v1/cli/tokens":                      `{"code":"code","verifier":"verifier"}`,
 		"POST /api/v1/roles/credentials":               `{"role":"analyst"}`,
+		"POST /api/v1/id-tokens":                       `{"audience":"sts.amazonaws.com","role":"analyst"}`,
 		"POST /api/v1/identity-providers":              `{"name":"n","metadata":"<x/>","accounts":[],"role_patterns":[],"user_name_domains":[]}`,
 		"PATCH /api/v1/identity-providers/{id}":        `{"enabled":false}`,
 		"POST /api/v1/identity-providers/{id}/refresh": `{}`,
@@ -222,7 +223,7 @@ func TestAnswersFollowTheDocument(t *testing.T) {
 		"POST /api/v1/saml-keys/promote":               `{"purpose":"signing"}`,
 		"PATCH /api/v1/single-sign-on":                 `{"unified_login":false}`,
 	}
-	want := map[string]int{"GET /api/v1/identity-providers": 200, "GET /api/v1/identity-providers/{id}": 200, "PATCH /api/v1/identity-providers/{id}": 200,
+	want := map[string]int{"POST /api/v1/id-tokens": 200, "GET /api/v1/issuers": 200, "GET /api/v1/accounts/{account}/place": 200, "GET /api/v1/identity-providers": 200, "GET /api/v1/identity-providers/{id}": 200, "PATCH /api/v1/identity-providers/{id}": 200,
 		"DELETE /api/v1/identity-providers/{id}": 204, "POST /api/v1/identity-providers/{id}/refresh": 404, "POST /api/v1/identity-providers/{id}/accept": 404,
 		"GET /api/v1/saml-keys": 200, "POST /api/v1/saml-keys": 201, "POST /api/v1/saml-keys/promote": 200, "DELETE /api/v1/saml-keys/{id}": 404,
 		"GET /api/v1/single-sign-on": 200, "PATCH /api/v1/single-sign-on": 200}
