@@ -66,6 +66,8 @@ type Principal struct {
 	ServicePrincipal identity.ServicePrincipalID
 	Person           identity.PersonID
 	Delegation       identity.DelegationID
+	// IdP is by whose subject a person was proven.
+	IdP identity.IdPID
 }
 
 // Subject gives the sub of tokens about the principal; empty for nobody.

@@ -1,0 +1,288 @@
+package workload
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"carnet.dev/carnet/internal/core/arn"
+	"carnet.dev/carnet/internal/core/event"
+	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/core/identity"
+	"carnet.dev/carnet/internal/service/directory"
+	"carnet.dev/carnet/internal/service/login"
+	"carnet.dev/carnet/internal/service/revocation"
+)
+
+// NewDelegation is what a person says when they delegate.
+type NewDelegation struct {
+	// Role is one of theirs: its ARN, its name, or account/name, where that
+	// names one of them alone.
+	Role string
+	// ServicePrincipal is who shall work as them: its id or name.
+	ServicePrincipal string
+	Label            string
+	// Lifetime is DefaultDelegation where it is 0.
+	Lifetime time.Duration
+}
+
+// Delegate lets a service principal work as the person of a login session in a
+// role that they hold there. Nobody else can delegate for them. Faults: Denied,
+// Invalid, NotFound, Conflict (too many).
+func (s *Service) Delegate(ctx context.Context, l login.LoginSession, n NewDelegation) (Delegation, error) {
+	if l.Person.ID == "" {
+		return Delegation{}, fault.Coded(fault.Denied, "delegation.nobody", "a login session by a set-up link is nobody's: it can't delegate").
+			WithMend("sign in at an identity provider")
+	}
+	if n.Lifetime == 0 {
+		n.Lifetime = DefaultDelegation
+	}
+	switch {
+	case !readable(n.Label, MostLabel):
+		return Delegation{}, fault.Coded(fault.Invalid, "delegation.label", fmt.Sprintf("a delegation needs a label of 1 to %d bytes that can be seen", MostLabel)).
+			WithMend("say what it is for")
+	case n.Lifetime < time.Minute || n.Lifetime > LongestDelegation:
+		return Delegation{}, fault.Coded(fault.Invalid, "delegation.lifetime", "a delegation lives for a minute to 365 days")
+	}
+	role, err := choose(l.Roles, n.Role)
+	if err != nil {
+		return Delegation{}, err
+	}
+	sp, err := s.findMachine(ctx, n.ServicePrincipal)
+	if err != nil {
+		return Delegation{}, err
+	}
+	epoch, err := s.Feed.Epoch()
+	if err != nil {
+		return Delegation{}, err
+	}
+	now := s.now()
+	d := Delegation{ID: identity.NewDelegationID(), Person: l.Person.ID, IdP: l.Person.IdP, Role: role, ServicePrincipal: sp.ID, Label: n.Label,
+		Created: now, Expires: now.Add(n.Lifetime).Truncate(time.Second), Epoch: epoch,
+		Evidence: Evidence{LoginSession: l.ID, UserName: l.Person.UserName, SignedIn: l.Started.UTC().Truncate(time.Millisecond)}}
+	// What would not work at its first use is refused now, with the reason.
+	if err := s.takesWebIdentity(role); err != nil {
+		return Delegation{}, err
+	}
+	if _, err := s.serves(ctx, d); err != nil {
+		return Delegation{}, err
+	}
+	e := d.event("delegation.add")
+	e.LoginSession = l.ID
+	return d, s.recorded(ctx, e, func(ctx context.Context) error { return s.Delegations.AddDelegation(ctx, d, MostDelegations) })
+}
+
+// event is the record of something that is done with a delegation.
+func (d Delegation) event(action string) event.Event {
+	return event.Event{Action: action, Outcome: event.Done, Target: string(d.ID), Role: d.Role.String(), Account: d.Role.Account, IdP: d.IdP,
+		Detail: map[string]string{"label": d.Label, "service_principal": string(d.ServicePrincipal), "person": string(d.Person),
+			"user_name": d.Evidence.UserName, "expires": d.Expires.Format(time.RFC3339)}}
+}
+
+// choose finds the one role of a login session that a text names. One whose
+// exchange was refused is not held.
+func choose(roles []login.RoleStatus, text string) (arn.Role, error) {
+	var held []string
+	var found []arn.Role
+	for _, r := range roles {
+		if r.State == login.RoleFailed {
+			continue
+		}
+		held = append(held, r.Role.String())
+		account, name, ok := strings.Cut(text, "/")
+		if text == r.Role.String() || text == r.Role.Name || ok && name == r.Role.Name && (account == r.Account || account == r.AccountName && account != "") {
+			found = append(found, r.Role)
+		}
+	}
+	const most = 20
+	list := strings.Join(held[:min(len(held), most)], ", ")
+	switch {
+	case len(held) == 0:
+		return arn.Role{}, fault.Coded(fault.NotFound, "role.none", "you hold no role that could be delegated").
+			WithMend("ask the administrator of your identity provider for one, then sign in again")
+	case len(found) == 0:
+		return arn.Role{}, fault.Coded(fault.NotFound, "role.unheld", fmt.Sprintf("you don't hold role %q; you hold %s", clip(text), list)).
+			WithMend("name one of them")
+	case len(found) > 1:
+		return arn.Role{}, fault.Coded(fault.Invalid, "role.ambiguous", fmt.Sprintf("role name %q is held in several accounts; you hold %s", clip(text), list)).
+			WithMend("give the role's ARN")
+	}
+	return found[0], nil
+}
+
+// findMachine finds a service principal by id, or by name, letter case aside.
+func (s *Service) findMachine(ctx context.Context, text string) (directory.ServicePrincipal, error) {
+	all, err := s.Directory.ServicePrincipals(ctx)
+	if err != nil {
+		return directory.ServicePrincipal{}, err
+	}
+	for _, p := range all {
+		if p.Active && text != "" && (string(p.ID) == text || directory.Fold(p.Name) == directory.Fold(text)) {
+			return p, nil
+		}
+	}
+	return directory.ServicePrincipal{}, fault.Coded(fault.NotFound, "delegation.service-principal", fmt.Sprintf("no service principal is called %q", clip(text))).
+		WithMend("ask an administrator for its id (spn_…)")
+}
+
+// List gives delegations, ended ones too, by time of making.
+func (s *Service) List(ctx context.Context, of Of) ([]Delegation, error) {
+	return s.Delegations.Delegations(ctx, of)
+}
+
+// Stands says why a delegation does not stand by itself: revoked, or over. nil: it
+// does, as far as it itself says; Behind asks everything.
+func (d Delegation) Stands(now time.Time) error {
+	switch {
+	case !d.Revoked.IsZero():
+		return fault.Coded(fault.Revoked, CodeGrant, fmt.Sprintf("the delegation %s was revoked", d.ID))
+	case !now.Before(d.Expires):
+		return fault.Coded(fault.Expired, CodeGrant, fmt.Sprintf("the delegation %s ended at %s", d.ID, d.Expires.Format(time.RFC3339)))
+	}
+	return nil
+}
+
+// End revokes a delegation, and what was issued by it, in one transaction. by is
+// the person who made it; empty for an administrator. Faults: NotFound, also for
+// one of somebody else; none where it was revoked before.
+func (s *Service) End(ctx context.Context, id identity.DelegationID, by identity.PersonID) (epoch uint64, err error) {
+	d, err := s.Delegations.Delegation(ctx, id)
+	if err != nil || by != "" && d.Person != by {
+		if err == nil || fault.KindOf(err) == fault.NotFound {
+			err = fault.Coded(fault.NotFound, "delegation.unknown", "there is no such delegation").WithMend("list them: carnet delegation list")
+		}
+		return 0, err
+	}
+	err = s.recorded(ctx, d.event("delegation.revoke"), func(ctx context.Context) error {
+		if _, err := s.Delegations.EndDelegation(ctx, id, s.now()); err != nil {
+			return err
+		}
+		epoch, err = s.Feed.Revoke(ctx, revocation.Delegation, string(id))
+		return err
+	})
+	return epoch, err
+}
+
+// EndAll revokes all delegations that are chosen and stand, in the transaction
+// that ctx carries: with a person or an identity provider that is taken out, or
+// everything. The feed's word of these reaches what was issued.
+func (s *Service) EndAll(ctx context.Context, of Of) error {
+	all, err := s.Delegations.Delegations(ctx, of)
+	if err != nil {
+		return err
+	}
+	for _, d := range all {
+		if d.Stands(s.now()) != nil {
+			continue
+		}
+		if err := s.endOne(ctx, d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Service) endOne(ctx context.Context, d Delegation) error {
+	if _, err := s.Delegations.EndDelegation(ctx, d.ID, s.now()); err != nil {
+		return err
+	}
+	return s.Trail.Record(ctx, d.event("delegation.end"))
+}
+
+// Forget deletes the policies of a service principal and the delegations to it, in
+// the transaction that ctx carries: it is being removed.
+func (s *Service) Forget(ctx context.Context, id identity.ServicePrincipalID) error {
+	return s.Policies.ForgetServicePrincipal(ctx, id)
+}
+
+// Tend marks delegations whose person was revoked, before the feed forgets that,
+// and deletes those that ended long ago.
+func (s *Service) Tend(ctx context.Context) error {
+	all, err := s.Delegations.Delegations(ctx, Of{})
+	if err != nil {
+		return err
+	}
+	for _, d := range all {
+		if d.Stands(s.now()) != nil {
+			continue
+		}
+		err := s.unrevoked(d)
+		if fault.KindOf(err) == fault.Revoked && err != nil {
+			err = s.State.Atomic(ctx, func(ctx context.Context) error { return s.endOne(ctx, d) })
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return s.Delegations.SweepDelegations(ctx, s.now().Add(-kept))
+}
+
+func (s *Service) unrevoked(d Delegation) error {
+	return s.notRevoked(d.Epoch, [2]string{revocation.Person, string(d.Person)}, [2]string{revocation.Delegation, string(d.ID)})
+}
+
+// Behind gives a delegation that counts now: neither ended nor revoked, its person
+// switched on and still entitled, its service principal switched on. Faults:
+// Denied (CodeGrant) where not.
+func (s *Service) Behind(ctx context.Context, id identity.DelegationID) (Delegation, directory.Person, error) {
+	d, err := s.Delegations.Delegation(ctx, id)
+	if err != nil {
+		if fault.KindOf(err) == fault.NotFound {
+			err = refused(fmt.Sprintf("there is no delegation %s", clip(string(id))))
+		}
+		return Delegation{}, directory.Person{}, err
+	}
+	if err := d.Stands(s.Now()); err != nil {
+		return Delegation{}, directory.Person{}, denial(err)
+	}
+	if err := s.unrevoked(d); err != nil {
+		return Delegation{}, directory.Person{}, denial(err)
+	}
+	p, err := s.serves(ctx, d)
+	return d, p, err
+}
+
+// serves asks everything that a delegation rests on, but itself.
+func (s *Service) serves(ctx context.Context, d Delegation) (directory.Person, error) {
+	if err := s.machine(ctx, d.ServicePrincipal); err != nil {
+		return directory.Person{}, err
+	}
+	p, err := s.person(ctx, d.Person, d.IdP)
+	if err != nil {
+		return p, err
+	}
+	sp, err := s.IdPs.Speaker(d.IdP)
+	if err != nil {
+		return p, denial(err)
+	}
+	if bound := sp.MayAssertRole(d.Role); bound != "" {
+		return p, refused(string(bound))
+	}
+	if s.Entitled == nil {
+		return p, refused("this installation can't ask whether a person who is away is still entitled")
+	}
+	return p, denial(s.Entitled.StillEntitled(ctx, d.Person, d.IdP, d.Role))
+}
+
+// denial makes every refusal one of the grant; what is away stays away.
+func denial(err error) error {
+	if err == nil {
+		return nil
+	}
+	if k := fault.KindOf(err); slices.Contains([]fault.Kind{fault.Unavailable, fault.Internal}, k) {
+		return err
+	}
+	return refused(fault.Of(err).Public).WithMend(fault.Of(err).Mend).WithCause(err)
+}
+
+// job gives the delegation under which a job asks, when the service principal that
+// asks is the one that may use it.
+func (s *Service) job(ctx context.Context, who Principal) (Delegation, directory.Person, error) {
+	d, p, err := s.Behind(ctx, who.Delegation)
+	if err == nil && (who.ServicePrincipal == "" || d.ServicePrincipal != who.ServicePrincipal) {
+		return Delegation{}, directory.Person{}, refused("the delegation is not for this service principal")
+	}
+	return d, p, err
+}
