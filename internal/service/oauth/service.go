@@ -39,6 +39,7 @@ type Service struct {
 	grants  map[string]Grant
 	loading sync.Mutex // orders loads, so that an older one can't win
 	known   atomic.Pointer[registry]
+	used    sync.Map // identity.CredentialID → time.Time, when its use was noted
 }
 
 // Open loads the clients and follows changes until ctx ends.
@@ -47,7 +48,10 @@ func Open(ctx context.Context, c Config) (*Service, error) {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	s := &Service{Config: c}
-	s.grants = map[string]Grant{}
+	s.grants = map[string]Grant{
+		GrantCode:    s.redeem,
+		GrantRefresh: s.refresh,
+	}
 	if s.Devices != nil {
 		s.grants[GrantDevice] = s.deviceCode
 	}

@@ -67,6 +67,8 @@ type Codes interface {
 	Code(ctx context.Context, digest [32]byte) (Code, error)
 	// ClaimCode uses a code up; NotFound when it was used, or never was.
 	ClaimCode(ctx context.Context, digest [32]byte) error
+	// EndClient forgets all codes and grants of a client.
+	EndClient(ctx context.Context, client string) error
 }
 
 // Given is what one approval gave a client: all tokens that came of one code.
@@ -103,9 +105,10 @@ type Grants interface {
 	// Grant finds one, and its tokens that count or could be meant: by the
 	// digest of a code or of a handle.
 	Grant(ctx context.Context, by By, digest [32]byte) (Given, []Issued, error)
-	// Rotate marks a refresh token as used and stores what it gave; false, and
-	// nothing changed, when the grant is gone.
-	Rotate(ctx context.Context, parent string, at time.Time, next Issued) (bool, error)
+	// Rotate marks the refresh token beside an access token as used, where it was
+	// not, and stores what it gave. Those that the same token gave before lose
+	// theirs: one of them is in use now.
+	Rotate(ctx context.Context, accessID string, at time.Time, next Issued) error
 	// RemoveGrant forgets a grant with its tokens.
 	RemoveGrant(ctx context.Context, id string) error
 	// Sweep deletes what ended before now.
