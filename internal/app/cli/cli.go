@@ -4,7 +4,7 @@
 // Each file holds one command and every text that it shows. Results go to
 // standard output; progress and errors go to standard error, an error with
 // what to do next. Keys are printed only by the commands made for it
-// (credentials, env). This package decides nothing about rights: the server
+// (credentials, env, token). This package decides nothing about rights: the server
 // does, at every call.
 package cli
 
@@ -130,7 +130,7 @@ func (r *run) root(extra []*cobra.Command) *cobra.Command {
 	f.StringVar(&r.ca, "ca", "", "PEM file of an authority to trust besides the system's; login remembers it")
 	root.AddGroup(&cobra.Group{ID: groupPerson, Title: "Your access:"}, &cobra.Group{ID: groupHost, Title: "On the server's host:"})
 	for _, c := range []*cobra.Command{
-		r.login(), r.logout(), r.whoami(), r.role(), r.credentials(), r.env(), r.exec(), r.configure(), r.setup(),
+		r.login(), r.logout(), r.whoami(), r.role(), r.credentials(), r.env(), r.exec(), r.configure(), r.token(), r.setup(),
 	} {
 		c.GroupID = groupPerson
 		root.AddCommand(c)

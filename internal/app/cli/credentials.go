@@ -43,13 +43,18 @@ func (r *run) credentials() *cobra.Command {
 	return c
 }
 
-// asked says whose keys are wanted: a role's, or carnet-admin's of an account.
-type asked struct{ role, administrator string }
+// asked says whose keys are wanted: a role's, or carnet-admin's of an account,
+// of the person who is signed in; or a role's of a workload.
+type asked struct {
+	role, administrator string
+	workload
+}
 
 func (r *run) roleFlag(c *cobra.Command, which *asked) {
 	c.Flags().StringVar(&which.role, "role", "", "ARN, name or ACCOUNT/NAME of the role (default: the current one)")
 	c.Flags().StringVar(&which.administrator, "administrator", "", "a local account: keys of its carnet-admin, for administrators of Carnet")
 	c.MarkFlagsMutuallyExclusive("role", "administrator")
+	r.workloadFlags(c, &which.workload)
 }
 
 // keys are credentials that were checked for what they are going into.
@@ -61,6 +66,9 @@ type keys struct {
 
 // keys gets the keys of the role that is named, chosen, or the only one.
 func (r *run) keys(ctx context.Context, which asked) (keys, error) {
+	if which.administrator == "" && r.proves(&which.workload) {
+		return r.workloadKeys(ctx, which.workload, which.role)
+	}
 	s, err := r.signedIn()
 	if err != nil {
 		return keys{}, err

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -26,7 +27,12 @@ import (
 // a browser, and the AWS SDK for Go.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"carnet":  func() { os.Exit(cli.Run(context.Background(), cli.System(), hostCommand())) },
+		"carnet": func() {
+			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+			code := cli.Run(ctx, cli.System(), hostCommand())
+			stop()
+			os.Exit(code)
+		},
 		"browser": browser,
 		"gosdk":   goSDK,
 	})
@@ -115,6 +121,9 @@ func TestScripts(t *testing.T) {
 			}
 			w.stop = srv.Close
 			e.Values[worldKey{}] = w
+			if err := writeClientKey(filepath.Join(e.WorkDir, "key.pem"), w); err != nil {
+				return err
+			}
 			e.Setenv("SERVER", srv.URL)
 			e.Setenv("SECURE", secure.URL)
 			e.Setenv("HOME", e.WorkDir)
@@ -123,8 +132,9 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"person": person,
-			"mode":   mode,
+			"person":  person,
+			"mode":    mode,
+			"waitfor": func(ts *testscript.TestScript, _ bool, args []string) { waitFor(ts, args[0], args[1]) },
 			"stop": func(ts *testscript.TestScript, _ bool, _ []string) {
 				ts.Value(worldKey{}).(*world).stop()
 			},
@@ -155,6 +165,8 @@ func person(ts *testscript.TestScript, _ bool, args []string) {
 		w.administers = true
 	case "refuses":
 		w.refuse = true
+	case "disabled": // the workload
+		w.disabled = true
 	default:
 		ts.Fatalf("person can't %q", args[0])
 	}

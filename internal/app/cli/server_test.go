@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"context"
+	"crypto"
 	"crypto/sha256"
 	"encoding/base64"
 	"io"
@@ -37,6 +38,10 @@ type world struct {
 	stop    func() // ends the http server
 	// administers makes the person an administrator.
 	administers bool
+	// The workload: its public key, and whether it may have nothing.
+	key      crypto.PublicKey
+	disabled bool
+	minted   int
 }
 
 func role(account, name string) arn.Role {
@@ -170,10 +175,12 @@ func (w *world) start(secure bool) (*httptest.Server, error) {
 		Administration: administration{},
 		Elsewhere:      map[string]api.Place{"777788889999": {Region: "eu-west-1"}},
 		LocalAccounts:  []string{"111122223333", "444455556666"},
+		IDTokens:       idTokens{w, base.String()},
 		Issuers: func() []api.Issuer {
 			return []api.Issuer{{Level: "workspace", Issuer: base.String() + "/oidc"}, {Level: "account", Issuer: base.String() + "/oidc/accounts/org", Registered: true}}
 		},
-	}), httpd.Route{
+	}), w.tokenRoutes(base.String())...)
+	rows = append(rows, httpd.Route{
 		Method: http.MethodGet, Pattern: "/cli/authorize", Access: httpd.Open, Rate: httpd.RatePage,
 		Errors: httpd.Problem, Handler: w.authorize,
 	})
