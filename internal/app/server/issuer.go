@@ -63,12 +63,14 @@ func (s *state) issuerURLs() federation.IssuerURLs {
 }
 
 // issuerRoutes are discovery, key sets and endpoints of both issuers.
-func (srv *Server) issuerRoutes() []httpd.Route {
+func (srv *Server) issuerRoutes(base *url.URL, page httpd.ErrorWriter) []httpd.Route {
 	at, err := url.Parse(srv.config.OIDC.AccountURL)
 	if err != nil {
 		at = &url.URL{} // the configuration was held to its form
 	}
-	return issuerapi.Routes(issuerapi.Config{Documents: srv.issuer, AccountHost: at.Host})
+	c := issuerapi.Config{Documents: srv.issuer, AccountHost: at.Host, Clients: srv.oauth, Grants: srv.oauth, Tokens: srv.oauth,
+		BaseURL: base, Page: page, APIAudience: srv.issuer.APIAudience()}
+	return issuerapi.Routes(c)
 }
 
 // keySets gives our own issuers' keys from memory, and those of others by

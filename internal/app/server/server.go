@@ -22,6 +22,7 @@ import (
 	"carnet.dev/carnet/internal/edge/httpd"
 	"carnet.dev/carnet/internal/edge/web"
 	"carnet.dev/carnet/internal/service/login"
+	"carnet.dev/carnet/internal/service/oauth"
 )
 
 // Options are what a program of this process decides.
@@ -48,6 +49,7 @@ type Options struct {
 type Server struct {
 	*state
 	login  *login.Service
+	oauth  *oauth.Service
 	stores *stores
 	site   *httpd.Site
 	aws    http.Handler
@@ -95,6 +97,10 @@ func New(starting context.Context, o Options) (_ *Server, err error) {
 		return nil, err
 	}
 	srv.tasks.Go(func() { srv.login.Run(ctx) })
+	if srv.oauth, err = srv.openOAuth(ctx, srv.login); err != nil {
+		return nil, err
+	}
+	srv.tasks.Go(func() { srv.oauth.Run(ctx) })
 	return srv, srv.wireSite(o)
 }
 
@@ -111,12 +117,12 @@ func (srv *Server) wireSite(o Options) error {
 	}
 	home, elsewhere := places(c)
 	srv.site, err = httpd.New(httpd.Config{
-		BaseURL: base, AlsoHosts: o.AlsoHosts, Sessions: srv.login, Page: pages.ErrorPage, Logger: srv.log, Now: o.Now,
+		BaseURL: base, AlsoHosts: o.AlsoHosts, Sessions: srv.login, AccessTokens: srv.oauth, Page: pages.ErrorPage, Logger: srv.log, Now: o.Now,
 	}, pages.Routes(), api.Routes(api.Config{
 		Login: srv.login, Providers: srv.federation, Metadata: srv.federation, Installation: srv.federation, Keys: srv.spkeys, SAMLURL: c.SAMLURL(),
 		Cookies: httpd.NewCookies(base), Web: c.BaseURL, Home: home, Elsewhere: elsewhere, LocalAccounts: localNumbers(c),
 		Administration: srv.newAdministrator(), Issuers: srv.issuers,
-	}), srv.issuerRoutes())
+	}), srv.issuerRoutes(base, pages.ErrorPage))
 	return err
 }
 

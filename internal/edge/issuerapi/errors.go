@@ -42,6 +42,9 @@ func ErrorOf(f *fault.Fault) (code string, status int) {
 	if status, known := statuses[f.Code]; known {
 		return f.Code, status
 	}
+	if f.Code == codeNoToken {
+		return "invalid_token", http.StatusUnauthorized
+	}
 	switch f.Kind {
 	case fault.Unauthenticated:
 		return "invalid_client", http.StatusUnauthorized
@@ -79,19 +82,23 @@ func WriteError(w http.ResponseWriter, r *http.Request, f *fault.Fault) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-store")
-	if status == http.StatusUnauthorized {
-		h.Set("WWW-Authenticate", challenge(r, code))
+	if status == http.StatusUnauthorized || code == "insufficient_scope" {
+		h.Set("WWW-Authenticate", challenge(r, f.Code))
 	}
 	w.WriteHeader(status)
 	_, _ = w.Write(body)
 }
 
 // challenge names the scheme that the client tried: a bearer of a token is told
-// of that, everyone else of client authentication.
+// of that, everyone else of client authentication. Who brought no token is told
+// of no error (RFC 6750, section 3.1).
 func challenge(r *http.Request, code string) string {
 	scheme, _, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if code == "invalid_token" || strings.EqualFold(scheme, "Bearer") {
-		return `Bearer realm="carnet", error="` + code + `"`
+	switch {
+	case code == codeNoToken:
+		return `Bearer realm="carnet"`
+	case code == "invalid_token" || code == "insufficient_scope" || strings.EqualFold(scheme, "Bearer"):
+		return `Bearer realm="carnet", error="` + plain(code) + `"`
 	}
 	return `Basic realm="carnet"`
 }

