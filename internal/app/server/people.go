@@ -9,7 +9,6 @@ import (
 	"carnet.dev/carnet/internal/app/config"
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
-	sqlbroker "carnet.dev/carnet/internal/edge/sql/broker"
 	sqllogin "carnet.dev/carnet/internal/edge/sql/login"
 	"carnet.dev/carnet/internal/edge/upstream/stsclient"
 	"carnet.dev/carnet/internal/protocol/saml"
@@ -21,25 +20,16 @@ import (
 	"carnet.dev/carnet/internal/service/sts"
 )
 
-// newLogin wires the first walk: sign-in, entitlement, broker, STS. in is the
-// internal listener of the local authority; nil for the host's own commands,
-// which exchange nothing.
-func newLogin(ctx context.Context, s *state, o Options, in *inner) (*login.Service, error) {
-	accounts, err := stsAccounts(s.config, in)
-	if err != nil {
-		return nil, err
-	}
-	b := broker.Config{STS: stsclient.New(accounts), Store: sqlbroker.Store{DB: s.db}, Sealer: s.ring, Parallel: s.config.Parallel, Now: s.now}
-	if o.KeyLifetime > 0 {
-		b.Durations = append(b.Durations, o.KeyLifetime)
-	}
+// newLogin wires the first walk: sign-in, entitlement, broker, STS.
+func newLogin(ctx context.Context, s *state, b *broker.Broker) (*login.Service, error) {
 	store := sqllogin.Store{DB: s.db}
 	return login.New(ctx, login.Config{
 		SAMLURL:  s.config.SAMLURL(),
 		Accounts: entitledAccounts(s.config),
 		IdPs:     s.federation,
 		People:   people{s.directory},
-		Broker:   broker.New(b),
+		Broker:   b,
+		Renewer:  b,
 		Once:     s.once,
 		Sealer:   s.ring,
 		Keys:     s.spkeys,

@@ -21,6 +21,7 @@ import (
 	"carnet.dev/carnet/internal/edge/api"
 	"carnet.dev/carnet/internal/edge/httpd"
 	"carnet.dev/carnet/internal/edge/web"
+	"carnet.dev/carnet/internal/service/broker"
 	"carnet.dev/carnet/internal/service/login"
 	"carnet.dev/carnet/internal/service/oauth"
 )
@@ -48,6 +49,7 @@ type Options struct {
 // Server is the wired program.
 type Server struct {
 	*state
+	broker *broker.Broker
 	login  *login.Service
 	oauth  *oauth.Service
 	stores *stores
@@ -93,9 +95,14 @@ func New(starting context.Context, o Options) (_ *Server, err error) {
 	if err := srv.wireAWS(o); err != nil {
 		return nil, err
 	}
-	if srv.login, err = newLogin(ctx, srv.state, o, srv.inner); err != nil {
+	if srv.broker, err = newBroker(srv.state, o, srv.inner); err != nil {
 		return nil, err
 	}
+	if srv.login, err = newLogin(ctx, srv.state, srv.broker); err != nil {
+		return nil, err
+	}
+	srv.sayRisk()
+	srv.tasks.Go(func() { srv.broker.Run(ctx) })
 	srv.tasks.Go(func() { srv.login.Run(ctx) })
 	if srv.oauth, err = srv.openOAuth(ctx, srv.login); err != nil {
 		return nil, err
@@ -240,7 +247,11 @@ func linkWith(base string, code secret.Text) string {
 
 // recoveryLink makes a link from a command on the host.
 func (s *state) recoveryLink(ctx context.Context) (string, error) {
-	l, err := newLogin(ctx, s, Options{}, nil)
+	b, err := newBroker(s, Options{}, nil)
+	if err != nil {
+		return "", err
+	}
+	l, err := newLogin(ctx, s, b)
 	if err != nil {
 		return "", err
 	}

@@ -6,10 +6,19 @@
 // and nowhere else; no text that STS returns may carry it on. A refused call
 // is repeated with a shorter duration only, never with other rights, and an
 // answer that is not for the role and name asked for is thrown away.
+//
+// The bridge: a role whose account takes ID tokens of our own issuer is traded
+// by one at its first use, or was traded by SAML and is renewed by one, without
+// the person, until the deadline (docs/security/bridge.md). What the sign-in
+// proved is kept as evidence, sealed. Before every token the broker asks anew
+// whether it still counts: permit holds every clause, in one place. It must never
+// make a token for a role that no sign-in of this login session proved, nor give
+// keys that the trail doesn't hold.
 package broker
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -64,7 +73,7 @@ type Assumed struct {
 }
 
 // Store keeps role sessions and what was learned of roles. Each method is one
-// transaction, or part of the one that ctx carries.
+// transaction, or part of the one that ctx carries. Renewals is its other half.
 type Store interface {
 	Save(ctx context.Context, id identity.LoginSessionID, rows []Row, learned []Longest) error
 	Load(ctx context.Context, id identity.LoginSessionID) ([]Row, error)
@@ -86,7 +95,14 @@ type Row struct {
 	Sealed         []byte    // secret access key and session token; nil for a failure
 	Failure        Failure   // zero for success
 	Warning        Warning   // zero for none
-	Ends           time.Time // when the row may be deleted
+	Ends           time.Time // end of the login session: then the row may be deleted
+	// Served says how the keys came, or will come.
+	Served Served
+	// Evidence is sealed: what renewals rest on; nil where there are none.
+	Evidence []byte
+	Obtained time.Time // when the keys came; zero: not known
+	Renewals int
+	Trouble  Trouble // why the last renewal was refused; zero: it was not
 }
 
 // Longest is the longest duration that a role is known to grant.
@@ -104,6 +120,10 @@ type Sealer interface {
 
 // Config is what a Broker stands on.
 type Config struct {
+	// Bridge is what trading by our own tokens stands on; without its Tokens no
+	// role is served so.
+	Bridge
+
 	STS    STS
 	Store  Store
 	Sealer Sealer
@@ -117,10 +137,16 @@ type Config struct {
 	// Durations are asked for in turn, longest first, while STS says that one
 	// is too long; nil means 12, 8, 4, 2 and 1 hours.
 	Durations []time.Duration
+	Logger    *slog.Logger // nil discards
 }
 
-// Broker trades and keeps. Safe for concurrent use.
-type Broker struct{ Config }
+// Broker trades, keeps and renews. Safe for concurrent use.
+type Broker struct {
+	Config
+	memory  memory
+	flights sync.WaitGroup
+	slots   chan struct{} // bounds the renewals that nobody waits for
+}
 
 // redeemable is how long after its issue STS takes an assertion
 // (facts: ExpiredTokenException "Token must be redeemed within 5 minutes").
@@ -144,16 +170,24 @@ func New(c Config) *Broker {
 	if c.Durations == nil {
 		c.Durations = []time.Duration{12 * time.Hour, 8 * time.Hour, 4 * time.Hour, 2 * time.Hour, time.Hour}
 	}
-	return &Broker{c}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Broker{Config: c, slots: make(chan struct{}, parallelRenewals)}
 }
 
 // Request is one assertion to be traded.
 type Request struct {
 	LoginSession identity.LoginSessionID
 	Person       identity.PersonID
+	// Epoch is that of the revocation feed when the sign-in began.
+	Epoch   uint64
+	Started time.Time // of the login session
 	// Ends is the end of the login session: keys are not asked for beyond it.
 	Ends         time.Time
 	Entitlements entitlement.Entitlements
+	// Assertion and IssueInstant are those of a sign-in by SAML; zero for one by
+	// OpenID Connect, which has candidates by web identity alone.
 	Assertion    secret.Text
 	IssueInstant time.Time
 }
@@ -163,33 +197,47 @@ type Outcome struct {
 	Role    arn.Role
 	Index   int // place among the assertion's Role values
 	Session credential.RoleSession
-	Failure *Failure // nil for success
+	Failure *Failure // nil for success, and for a role that waits for its first use
 	Warning Warning  // the zero value for none
+	// Served says how the keys came, or will come at the first use.
+	Served Served
+	// Basis is what renewals rest on; nil: this role has none.
+	Basis    *Basis
+	Obtained time.Time // when the keys came; zero: not known
+	Renewals int
+	Trouble  Trouble // why the last renewal was refused; zero: it was not
+
 	longest time.Duration
+	due     time.Time // when this server renews it; set in its memory
 }
 
 // Exchange trades the assertion for every candidate, in parallel, and gives
 // the outcomes in the order of the candidates. Errors: only of the store;
 // what STS refuses is in the outcomes.
 func (b *Broker) Exchange(ctx context.Context, r Request) ([]Outcome, error) {
-	out := make([]Outcome, len(r.Entitlements.Candidates))
+	candidates := r.Entitlements.Candidates
+	out := make([]Outcome, len(candidates))
 	if f := refusedWhole(r); f != nil {
-		for i, c := range r.Entitlements.Candidates {
-			out[i] = Outcome{Role: c.Role, Index: c.Index, Failure: f}
+		for i, c := range candidates {
+			out[i] = Outcome{Role: c.Role, Index: c.Index, Served: Served(c.Exchange), Failure: f}
 		}
 		return out, nil
 	}
-	longest, err := b.longest(ctx, r.Entitlements.Candidates)
+	longest, err := b.longest(ctx, candidates)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, min(b.Patience, max(0, r.IssueInstant.Add(redeemable).Sub(b.Now()))+time.Second))
 	defer cancel()
-	slots := b.slots(r.Entitlements.Candidates)
+	slots := b.perAccount(candidates)
 	var calls sync.WaitGroup
-	for i, c := range r.Entitlements.Candidates {
+	for i, c := range candidates {
 		if f := c.Refusal; f != nil {
-			out[i] = Outcome{Role: c.Role, Index: c.Index, Failure: &Failure{Code: f.Code, Message: f.Public, Mend: f.Mend}}
+			out[i] = Outcome{Role: c.Role, Index: c.Index, Served: Served(c.Exchange), Failure: &Failure{Code: f.Code, Message: f.Public, Mend: f.Mend}}
+			continue
+		}
+		if c.Exchange == entitlement.ByWebIdentity {
+			out[i] = b.waiting(r, c)
 			continue
 		}
 		calls.Go(func() {
@@ -203,8 +251,8 @@ func (b *Broker) Exchange(ctx context.Context, r Request) ([]Outcome, error) {
 	return out, nil
 }
 
-// slots gives each account its own bound.
-func (b *Broker) slots(candidates []entitlement.Candidate) map[string]chan struct{} {
+// perAccount gives each account its own bound.
+func (b *Broker) perAccount(candidates []entitlement.Candidate) map[string]chan struct{} {
 	slots := map[string]chan struct{}{}
 	for _, c := range candidates {
 		if slots[c.Role.Account] == nil {
@@ -250,7 +298,7 @@ func (b *Broker) longest(ctx context.Context, candidates []entitlement.Candidate
 // one trades for one role: the longest duration first, then shorter ones
 // while STS says that it is too long.
 func (b *Broker) one(ctx context.Context, r Request, c entitlement.Candidate, known time.Duration) Outcome {
-	o := Outcome{Role: c.Role, Index: c.Index}
+	o := Outcome{Role: c.Role, Index: c.Index, Served: ServedSAML}
 	steps := b.steps(r.Ends.Sub(b.Now()), known)
 	for i, d := range steps {
 		got, err := b.STS.AssumeRoleWithSAML(ctx, Call{Role: c.Role, Provider: c.Provider, Assertion: r.Assertion,
@@ -261,10 +309,11 @@ func (b *Broker) one(ctx context.Context, r Request, c entitlement.Candidate, kn
 		if err == nil {
 			o.Session = credential.RoleSession{Role: c.Role, SessionName: r.Entitlements.SessionName,
 				AssumedRoleARN: got.AssumedRoleARN, Credentials: got.Credentials}
+			o.Basis, o.Obtained = b.basis(r, c), b.Now()
 			if i > 0 {
 				o.longest = d
 			}
-			if i > 0 || d == known {
+			if (i > 0 || d == known) && !b.mayRenew(o) {
 				o.Warning = shortLived(c.Role, d, r.Ends.Sub(b.Now()))
 			}
 			return o

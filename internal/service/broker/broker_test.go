@@ -166,7 +166,7 @@ func TestDurationFallsBackAndIsLearned(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := b.Keep(t.Context(), "lgn_a", time.Now(), out); err != nil {
+			if err := b.Keep(t.Context(), broker.Request{LoginSession: "lgn_a", Ends: time.Now()}, out); err != nil {
 				t.Fatal(err)
 			}
 			return out

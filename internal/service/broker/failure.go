@@ -10,6 +10,7 @@ import (
 	"carnet.dev/carnet/internal/core/secret"
 	"carnet.dev/carnet/internal/protocol/saml"
 	"carnet.dev/carnet/internal/service/entitlement"
+	"carnet.dev/carnet/internal/service/issuer"
 )
 
 // Failure says why a role can't be had: the AWS code and text, and how to
@@ -140,8 +141,46 @@ func mend(code, message string, c entitlement.Candidate) string {
 	return "sign in again; if it stays so, ask an administrator to look at role " + c.Role.String()
 }
 
-// cut bounds a text of STS and takes any piece of the assertion out of it:
-// validation errors may quote what was sent, and the assertion is a credential.
+// explainWeb turns what STS said of a token of ours into a fault with a way to
+// mend it.
+func explainWeb(f *fault.Fault, role arn.Role, m issuer.Minted) error {
+	if f.Code == "" {
+		return fault.Coded(fault.Unavailable, "ServiceUnavailable", "no answer from STS for account "+role.Account).WithCause(f).
+			WithMend("try again in a moment; if it stays so, an administrator has to check the way from Carnet to STS")
+	}
+	message := cut(f.Public, m.Token)
+	return fault.Coded(f.Kind, f.Code, message).WithMend(mendWeb(f.Code, message, role, m.Issuer))
+}
+
+// mendWeb says what to do about an AWS error (IAM User Guide, "Troubleshoot OIDC
+// federation", "Pass session tags in AWS STS").
+func mendWeb(code, message string, role arn.Role, issuer string) string {
+	for _, m := range []struct{ code, text, mend string }{
+		{"ValidationError", "DurationSeconds", "set the maximum session duration of role %[1]s to one hour or more"},
+		{"ValidationError", "", "an administrator has to look at role %[1]s and its account"},
+		{"PackedPolicyTooLarge", "", "send fewer or shorter session tags from the identity provider, or set tags: off for account %[3]s"},
+		{"InvalidIdentityToken", "No OpenIDConnect provider", "create the OpenID Connect provider %[2]s in account %[3]s: carnet setup aws --oidc prints how"},
+		{"InvalidIdentityToken", "audience", "add the client id sts.amazonaws.com to the OpenID Connect provider %[2]s in account %[3]s"},
+		{"InvalidIdentityToken", "verification key", "see what the world reads of the issuer: carnet issuer check; %[2]s has to be reachable from account %[3]s"},
+		{"InvalidIdentityToken", "", "compare the OpenID Connect provider of account %[3]s with the issuer %[2]s: carnet issuer check"},
+		{"ExpiredToken", "", "check the clock of the Carnet server"},
+		{"IDP", "", "STS can't read the keys of %[2]s: carnet issuer check shows what the world sees; then try again"},
+		{"AccessDenied", "TagSession", "the trust policy of role %[1]s has to allow sts:TagSession, or set tags: off for account %[3]s"},
+		{"AccessDenied", "SetSourceIdentity", "the trust policy of role %[1]s has to allow sts:SetSourceIdentity, or set source_identity: off for account %[3]s"},
+		{"AccessDenied", "", "check that role %[1]s exists and that its trust policy allows sts:AssumeRoleWithWebIdentity, sts:TagSession and sts:SetSourceIdentity " +
+			"to the OpenID Connect provider %[2]s, with audience sts.amazonaws.com and a subject that fits: carnet setup aws --oidc prints it"},
+		{"RegionDisabled", "", "activate the STS endpoint of this region in account %[3]s, or choose another region for it"},
+		{"Throttl", "", "try again in a moment"},
+	} {
+		if strings.HasPrefix(code, m.code) && strings.Contains(message, m.text) {
+			return fmt.Sprintf(m.mend+"%.0[1]s%.0[2]s%.0[3]s", role, issuer, role.Account)
+		}
+	}
+	return "ask an administrator to look at role " + role.String()
+}
+
+// cut bounds a text of STS and takes any piece of the assertion, or of a token,
+// out of it: validation errors may quote what was sent, which is a credential.
 func cut(message string, assertion secret.Text) string {
 	const most, piece = 800, 24
 	if len(message) > most {
@@ -173,13 +212,13 @@ func cut(message string, assertion secret.Text) string {
 	return strings.ToValidUTF8(b.String(), "")
 }
 
-// base64Run counts the bytes up to the first that no base64 text holds; broken
-// lines are base64 too.
+// base64Run counts the bytes up to the first that no base64 text and no token
+// holds; broken lines are base64 too.
 func base64Run(s string) int {
 	for i := range len(s) {
 		c := s[i]
 		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
-		if !letter && strings.IndexByte("+/=\r\n", c) < 0 {
+		if !letter && strings.IndexByte("+/=-_.\r\n", c) < 0 {
 			return i
 		}
 	}

@@ -27,12 +27,13 @@ func binding(id identity.LoginSessionID, role, accessKeyID string) []byte {
 	return []byte(string(id) + "\x00" + role + "\x00" + accessKeyID)
 }
 
-// Keep stores the outcomes of a login session until it ends.
-func (b *Broker) Keep(ctx context.Context, id identity.LoginSessionID, ends time.Time, outcomes []Outcome) error {
+// Keep stores the outcomes of a sign-in until its login session ends, and what
+// its identity provider said of the person: its last word.
+func (b *Broker) Keep(ctx context.Context, r Request, outcomes []Outcome) error {
 	rows := make([]Row, len(outcomes))
 	var learned []Longest
 	for i, o := range outcomes {
-		row, err := b.row(id, ends, o)
+		row, err := b.row(r.LoginSession, r.Ends, o)
 		if err != nil {
 			return err
 		}
@@ -41,16 +42,28 @@ func (b *Broker) Keep(ctx context.Context, id identity.LoginSessionID, ends time
 			learned = append(learned, Longest{Role: row.Role, Duration: o.longest, Learned: b.Now()})
 		}
 	}
-	return b.Store.Save(ctx, id, rows, learned)
+	if err := b.Store.Save(ctx, r.LoginSession, rows, learned); err != nil || b.Renewals == nil {
+		return err
+	}
+	return b.putWord(ctx, r)
 }
 
 func (b *Broker) row(id identity.LoginSessionID, ends time.Time, o Outcome) (Row, error) {
-	r := Row{Role: o.Role.String(), Index: o.Index, Warning: o.Warning, Ends: ends}
+	r := Row{Role: o.Role.String(), Index: o.Index, Warning: o.Warning, Ends: ends,
+		Served: o.Served, Obtained: o.Obtained, Renewals: o.Renewals, Trouble: o.Trouble}
 	if o.Failure != nil {
 		r.Failure = *o.Failure
 		return r, nil
 	}
+	var err error
+	if r.Evidence, err = b.sealBasis(id, r.Role, o.Basis); err != nil {
+		return Row{}, err
+	}
 	keys := o.Session.Credentials
+	if keys.AccessKeyID == "" {
+		r.Failure = unused()
+		return r, nil
+	}
 	plain, err := json.Marshal(sealed{keys.SecretAccessKey.Reveal(), keys.SessionToken.Reveal()})
 	if err != nil {
 		return Row{}, err
@@ -59,6 +72,13 @@ func (b *Broker) row(id identity.LoginSessionID, ends time.Time, o Outcome) (Row
 	r.AccessKeyID, r.Expiration = keys.AccessKeyID, keys.Expiration
 	r.Sealed, err = b.Sealer.Seal(purpose, binding(id, r.Role, r.AccessKeyID), plain)
 	return r, err
+}
+
+// unused stands in the row of a role that waits for its first use: a server of
+// the release before shows it as a role that it can't give.
+func unused() Failure {
+	return Failure{Code: "ServiceUnavailable", Message: "another server of this installation gives this role",
+		Mend: "try again when all servers run the same release"}
 }
 
 // Kept gives the outcomes of a login session, in the order of the assertion.
@@ -83,7 +103,13 @@ func (b *Broker) outcome(id identity.LoginSessionID, r Row) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	o := Outcome{Role: role, Index: r.Index, Warning: r.Warning}
+	o := Outcome{Role: role, Index: r.Index, Warning: r.Warning, Served: r.Served, Obtained: r.Obtained, Renewals: r.Renewals, Trouble: r.Trouble}
+	if o.Basis, err = b.openBasis(id, r); err != nil {
+		return Outcome{}, err
+	}
+	if r.Served == ServedWebIdentity && r.Failure == unused() {
+		return o, nil
+	}
 	if r.Failure != (Failure{}) {
 		o.Failure = &r.Failure
 		return o, nil
@@ -104,6 +130,7 @@ func (b *Broker) outcome(id identity.LoginSessionID, r Row) (Outcome, error) {
 
 // Forget deletes the keys of a login session.
 func (b *Broker) Forget(ctx context.Context, id identity.LoginSessionID) error {
+	b.memory.forget(id)
 	return b.Store.Forget(ctx, id)
 }
 

@@ -32,7 +32,7 @@ func TestKeysRestSealed(t *testing.T) {
 		t.Fatal(err)
 	}
 	out[1].Failure = &broker.Failure{Code: "AccessDenied", Message: "no", Mend: "mend"}
-	if err := b.Keep(t.Context(), "lgn_a", r.Ends, out); err != nil {
+	if err := b.Keep(t.Context(), r, out); err != nil {
 		t.Fatal(err)
 	}
 	got, err := b.Kept(t.Context(), "lgn_a")

@@ -49,8 +49,9 @@ func (s *Service) Consume(ctx context.Context, samlResponse, relay string, sourc
 		Started:       p.now, Expires: s.ends(p.now, a), Epoch: epoch, Federated: federated(a)}
 	entitled := entitlement.Of(a, sp, s.Accounts, who.UserName)
 	record.Notes = entitled.Notes
-	outcomes, err := s.Broker.Exchange(ctx, broker.Request{LoginSession: record.ID, Person: who.ID, Ends: record.Expires,
-		Entitlements: entitled, Assertion: secret.New(samlResponse), IssueInstant: a.IssueInstant})
+	p.trade = broker.Request{LoginSession: record.ID, Person: who.ID, Epoch: epoch, Started: record.Started, Ends: record.Expires,
+		Entitlements: entitled, Assertion: secret.New(samlResponse), IssueInstant: a.IssueInstant}
+	outcomes, err := s.Broker.Exchange(ctx, p.trade)
 	if err != nil {
 		return Consumed{}, err
 	}
@@ -70,6 +71,8 @@ type posted struct {
 	sp    *federation.Speaker
 	// assertion is what was verified; nil for a test sign-in that failed.
 	assertion *saml.Assertion
+	// trade is what the broker gets: whom the keys are for, and by what.
+	trade broker.Request
 	// checks and refusal are those of a test sign-in.
 	checks  []saml.CheckResult
 	refusal *fault.Fault
@@ -222,7 +225,7 @@ func (s *Service) park(ctx context.Context, p *posted, r Record, relayPath strin
 		if err := s.Sessions.Park(ctx, r, t); err != nil {
 			return err
 		}
-		if err := s.Broker.Keep(ctx, r.ID, r.Expires, outcomes); err != nil {
+		if err := s.Broker.Keep(ctx, p.trade, outcomes); err != nil {
 			return err
 		}
 		for _, e := range trail {

@@ -134,9 +134,10 @@ type RoleState string
 
 // The states of a role.
 const (
-	RoleReady   RoleState = "ready"   // its keys can be fetched
-	RoleFailed  RoleState = "failed"  // the exchange failed; see Error
-	RoleExpired RoleState = "expired" // its keys are past their end: sign in again
+	RoleReady     RoleState = "ready"     // its keys can be fetched
+	RoleAvailable RoleState = "available" // its keys come when they are fetched
+	RoleFailed    RoleState = "failed"    // the exchange failed; see Error
+	RoleExpired   RoleState = "expired"   // its keys are past their end: sign in again
 )
 
 // RoleStatus is one role of a login session. It holds no keys.
@@ -147,11 +148,20 @@ type RoleStatus struct {
 	State          RoleState
 	Error          *RoleError  // set exactly when State is RoleFailed
 	Warning        RoleWarning // zero for none
-	Expiration     time.Time   // zero when State is RoleFailed
+	Expiration     time.Time   // zero when State is RoleFailed or RoleAvailable
 	SessionName    string
 	AssumedRoleARN string
 	// Deliver says how the account's keys are to be used: "direct" or "gateway".
 	Deliver string
+	// Served says how the role is served: "saml" (traded at sign-in), "web-identity"
+	// (traded by Carnet's own token when it is used) or "bridge" (traded at sign-in,
+	// and renewed by Carnet's own token).
+	Served string
+	// Renewable: new keys come without the person, until NeededBy.
+	Renewable bool
+	// NeededBy is when the person is needed next: they have to sign in again. Zero
+	// when State is RoleFailed or RoleExpired: now.
+	NeededBy time.Time
 }
 
 // RoleError says why a role can't be had.
@@ -161,10 +171,11 @@ type RoleError struct {
 	Mend    string
 }
 
-// RoleWarning is said of a role whose keys came, but not as they might.
+// RoleWarning is said of a role whose keys came, but not as they might, and of
+// keys that end soon.
 type RoleWarning struct {
 	Message string
-	Command string // what an administrator of the account runs to mend it
+	Command string // what an administrator of the account runs to mend it; may be empty
 }
 
 // MostPerPerson bounds the open login sessions of one person: one more ends the

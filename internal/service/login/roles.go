@@ -14,32 +14,36 @@ import (
 func (s *Service) roles(l *live, now time.Time) []RoleStatus {
 	out := make([]RoleStatus, len(l.outcomes))
 	for i, o := range l.outcomes {
-		account := s.Accounts[o.Role.Account]
-		r := RoleStatus{Warning: RoleWarning(o.Warning), Role: o.Role, Account: o.Role.Account, AccountName: account.Name, Deliver: account.Deliver}
-		switch {
-		case o.Failure != nil:
-			r.State = RoleFailed
-			r.Error = &RoleError{Code: o.Failure.Code, Message: o.Failure.Message, Mend: o.Failure.Mend}
-		case o.Session.Credentials.Live(now):
+		account, st := s.Accounts[o.Role.Account], s.Renewer.Status(l.ID, o)
+		keys := st.Outcome.Session.Credentials
+		r := RoleStatus{Role: o.Role, Account: o.Role.Account, AccountName: account.Name, Deliver: account.Deliver,
+			Served: string(st.Served), Renewable: st.Renewable, NeededBy: st.NeededBy, Warning: RoleWarning(st.Warning)}
+		switch f := st.Refused; {
+		case keys.Live(now):
 			r.State = RoleReady
+		case f != nil:
+			r.State, r.Error = RoleFailed, &RoleError{Code: f.Code, Message: f.Message, Mend: f.Mend}
+		case st.Renewable:
+			r.State = RoleAvailable
 		default:
 			r.State = RoleExpired
 		}
-		if o.Failure == nil {
-			r.Expiration = o.Session.Credentials.Expiration
-			r.SessionName, r.AssumedRoleARN = o.Session.SessionName, o.Session.AssumedRoleARN
+		if r.State == RoleReady || r.State == RoleExpired {
+			r.Expiration = keys.Expiration
+			r.SessionName, r.AssumedRoleARN = st.Outcome.Session.SessionName, st.Outcome.Session.AssumedRoleARN
 		}
 		out[i] = r
 	}
 	return out
 }
 
-// Credentials gives the keys of one role of a login session. role is an ARN, a
-// role name that is held once, or account/name with the account's number or
-// name; empty means the only role. Errors: NotFound or Invalid, listing what
-// is held; the AWS code when the exchange failed; Expired; Unauthenticated.
-// session must come from Resume or ResumeCLI within this request.
-func (s *Service) Credentials(_ context.Context, session LoginSession, role string) (credential.RoleSession, error) {
+// Credentials gives the keys of one role of a login session: those that are kept,
+// or where its account allows it new ones. role is an ARN, a role name that is held
+// once, or account/name with the account's number or name; empty means the only
+// role. Errors: NotFound or Invalid, listing what is held; the AWS code when the
+// exchange or a renewal failed; Expired; Unauthenticated. session must come from
+// Resume or ResumeCLI within this request.
+func (s *Service) Credentials(ctx context.Context, session LoginSession, role string) (credential.RoleSession, error) {
 	l := session.live
 	if l == nil {
 		return credential.RoleSession{}, notSignedIn()
@@ -50,6 +54,13 @@ func (s *Service) Credentials(_ context.Context, session LoginSession, role stri
 	o, err := s.choose(l, role)
 	if err != nil {
 		return credential.RoleSession{}, err
+	}
+	if o, err = s.Renewer.Fresh(ctx, l.ID, o); err != nil {
+		f := fault.Of(err)
+		if f == nil || f.Kind == fault.Unauthenticated {
+			return credential.RoleSession{}, err
+		}
+		return credential.RoleSession{}, fault.Coded(f.Kind, f.Code, "role "+o.Role.String()+" can't be had: "+f.Code+": "+f.Public).WithMend(f.Mend).WithCause(err)
 	}
 	if f := o.Failure; f != nil {
 		return credential.RoleSession{}, fault.Coded(failureKind(*f), f.Code,

@@ -30,10 +30,19 @@ type Speakers interface {
 // Broker trades assertions and keeps the keys.
 type Broker interface {
 	Exchange(ctx context.Context, r broker.Request) ([]broker.Outcome, error)
-	Keep(ctx context.Context, id identity.LoginSessionID, ends time.Time, outcomes []broker.Outcome) error
+	Keep(ctx context.Context, r broker.Request, outcomes []broker.Outcome) error
 	Kept(ctx context.Context, id identity.LoginSessionID) ([]broker.Outcome, error)
 	Forget(ctx context.Context, id identity.LoginSessionID) error
 	Sweep(ctx context.Context) error
+}
+
+// Renewer gives the keys of a role as they are now.
+type Renewer interface {
+	// Fresh gives kept keys, renewed ones, or the first of a role that is traded
+	// at its first use.
+	Fresh(ctx context.Context, id identity.LoginSessionID, o broker.Outcome) (broker.Outcome, error)
+	// Status tells of them, from memory.
+	Status(id identity.LoginSessionID, o broker.Outcome) broker.Status
 }
 
 // Once guards one-time use across all servers.
@@ -69,6 +78,7 @@ type Config struct {
 	IdPs     Speakers
 	People   People
 	Broker   Broker
+	Renewer  Renewer
 	Once     Once
 	Sealer   Sealer
 	State    Atomic

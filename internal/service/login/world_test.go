@@ -183,12 +183,13 @@ func (w *world) wire(server string, db *sql.DB) login.Config {
 	}
 	trail, err := audit.Open(w.t.Context(), audit.Config{Store: sqlaudit.Store{DB: db}, Sealer: w.ring, Now: w.clock})
 	must(w.t, err)
+	b := broker.New(broker.Config{STS: w.sts, Store: sqlbroker.Store{DB: db}, Sealer: w.ring, Now: w.clock})
 	return login.Config{
 		SAMLURL: forge.ACS, IdPs: w.fed, People: people{sqldirectory.On(db, w.clock)},
 		Accounts: entitlement.Accounts{
 			"111122223333": {ID: "111122223333", Name: "analytics", Partition: "aws", SAML: true, Decrypts: true, Deliver: "direct"},
 			"444455556666": {ID: "444455556666", Name: "engineering", Partition: "aws", SAML: true, Deliver: "gateway"}},
-		Broker: broker.New(broker.Config{STS: w.sts, Store: sqlbroker.Store{DB: db}, Sealer: w.ring, Now: w.clock}),
+		Broker: b, Renewer: b,
 		Once:   w.once,
 		Sealer: w.ring, State: db, Sessions: store, Parked: store, Named: store, CLI: store, Upkeep: store, Keys: ownKeys{}, Feed: feed, Audit: trail, Now: w.clock,
 	}

@@ -12,25 +12,29 @@ import (
 	"carnet.dev/carnet/internal/service/broker"
 )
 
-// Store is broker.Store on a database.
+// Store is broker.Store and broker.Renewals on a database.
 type Store struct{ DB *sql.DB }
 
-var _ broker.Store = Store{}
+var (
+	_ broker.Store    = Store{}
+	_ broker.Renewals = Store{}
+)
 
 // Save stores the role sessions of a login session, and what was learned of
 // roles.
 func (s Store) Save(ctx context.Context, id identity.LoginSessionID, rows []broker.Row, learned []broker.Longest) error {
 	return s.DB.Write(ctx, func(t *sql.Tx) error {
 		for _, r := range rows {
-			expiration := int64(0)
-			if !r.Expiration.IsZero() {
-				expiration = r.Expiration.UnixMilli()
+			trouble, err := writeTrouble(r.Trouble)
+			if err != nil {
+				return err
 			}
 			if _, err := t.Exec(`INSERT INTO role_session (login_session, role, place, session_name, assumed_role_arn, access_key_id,
-				expiration, sealed, code, message, mend, ends, warning, command) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
+				expiration, sealed, code, message, mend, ends, warning, command, served, evidence, obtained, renewals, trouble)
+				VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)`,
 				string(id), r.Role, int64(r.Index), r.SessionName, r.AssumedRoleARN, r.AccessKeyID,
-				expiration, append([]byte{}, r.Sealed...), r.Failure.Code, r.Failure.Message, r.Failure.Mend, r.Ends.UnixMilli(),
-				r.Warning.Message, r.Warning.Command); err != nil {
+				millis(r.Expiration), append([]byte{}, r.Sealed...), r.Failure.Code, r.Failure.Message, r.Failure.Mend, r.Ends.UnixMilli(),
+				r.Warning.Message, r.Warning.Command, string(r.Served), append([]byte{}, r.Evidence...), millis(r.Obtained), int64(r.Renewals), trouble); err != nil {
 				return err
 			}
 		}
@@ -46,27 +50,48 @@ func (s Store) Save(ctx context.Context, id identity.LoginSessionID, rows []brok
 }
 
 // Load reads the role sessions of a login session, in the assertion's order.
-func (s Store) Load(ctx context.Context, id identity.LoginSessionID) ([]broker.Row, error) {
-	var rows []broker.Row
-	err := s.DB.Read(ctx, func(t *sql.Tx) error {
-		rows = nil
-		return t.Each(`SELECT role, place, session_name, assumed_role_arn, access_key_id, expiration, sealed, code, message, mend, ends, warning, command
-			FROM role_session WHERE login_session = $1 ORDER BY place`, []any{string(id)},
-			func(scan func(...any) error) error {
-				var r broker.Row
-				var place, expiration, ends int64
-				err := scan(&r.Role, &place, &r.SessionName, &r.AssumedRoleARN, &r.AccessKeyID, &expiration, &r.Sealed,
-					&r.Failure.Code, &r.Failure.Message, &r.Failure.Mend, &ends,
-					&r.Warning.Message, &r.Warning.Command)
-				if expiration != 0 {
-					r.Expiration = time.UnixMilli(expiration).UTC()
-				}
-				r.Index, r.Ends = int(place), time.UnixMilli(ends).UTC()
-				rows = append(rows, r)
-				return err
-			})
+func (s Store) Load(ctx context.Context, id identity.LoginSessionID) (rows []broker.Row, err error) {
+	err = s.DB.Read(ctx, func(t *sql.Tx) error {
+		rows, err = read(t, `login_session = $1 ORDER BY place`, string(id))
+		return err
 	})
 	return rows, err
+}
+
+// read gives the rows for which where, a constant, holds.
+func read(t *sql.Tx, where string, args ...any) (rows []broker.Row, err error) {
+	err = t.Each(`SELECT role, place, session_name, assumed_role_arn, access_key_id, expiration, sealed, code, message, mend, ends, warning, command,
+		served, evidence, obtained, renewals, trouble FROM role_session WHERE `+where, args,
+		func(scan func(...any) error) error {
+			var r broker.Row
+			var place, expiration, ends, obtained, renewals int64
+			var served, trouble string
+			if err := scan(&r.Role, &place, &r.SessionName, &r.AssumedRoleARN, &r.AccessKeyID, &expiration, &r.Sealed,
+				&r.Failure.Code, &r.Failure.Message, &r.Failure.Mend, &ends, &r.Warning.Message, &r.Warning.Command,
+				&served, &r.Evidence, &obtained, &renewals, &trouble); err != nil {
+				return err
+			}
+			r.Index, r.Renewals, r.Served = int(place), int(renewals), broker.Served(served)
+			r.Expiration, r.Ends, r.Obtained = moment(expiration), time.UnixMilli(ends).UTC(), moment(obtained)
+			rows = append(rows, r)
+			return readTrouble(trouble, &rows[len(rows)-1].Trouble)
+		})
+	return rows, err
+}
+
+// millis writes a moment; 0 stands for none.
+func millis(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+func moment(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
 }
 
 // Forget deletes the role sessions of a login session.

@@ -1,0 +1,107 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"carnet.dev/carnet/internal/core/arn"
+	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/core/identity"
+	"carnet.dev/carnet/internal/service/entitlement"
+)
+
+// said is what an identity provider said of a person at one sign-in: the last
+// word, until a later sign-in.
+type said struct {
+	Basis entitlement.Evidence `json:"basis"` // of no role
+	Roles []saidRole           `json:"roles"`
+}
+
+type saidRole struct {
+	ARN   string `json:"arn"`
+	Group string `json:"group,omitempty"`
+}
+
+// role finds what was said of a role.
+func (s said) role(r arn.Role) (entitlement.Evidence, bool) {
+	i := slices.IndexFunc(s.Roles, func(x saidRole) bool { return x.ARN == r.String() })
+	if i < 0 {
+		return entitlement.Evidence{}, false
+	}
+	e := s.Basis
+	e.Role, e.Group = r, s.Roles[i].Group
+	return e, true
+}
+
+func wordBinding(person identity.PersonID, idp identity.IdPID) []byte {
+	return []byte(string(person) + "\x00" + string(idp))
+}
+
+// putWord stores the word of a sign-in. No role is a word too: it ends all.
+func (b *Broker) putWord(ctx context.Context, r Request) error {
+	w := said{Basis: r.Entitlements.Basis}
+	for _, c := range r.Entitlements.Candidates {
+		w.Roles = append(w.Roles, saidRole{ARN: c.Role.String(), Group: c.Group})
+	}
+	plain, err := json.Marshal(w)
+	if err != nil {
+		return err
+	}
+	sealed, err := b.Sealer.Seal(purposeWord, wordBinding(r.Person, w.Basis.IdP), plain)
+	if err != nil {
+		return err
+	}
+	return b.Renewals.PutWord(ctx, Word{Person: r.Person, IdP: w.Basis.IdP, Issued: w.Basis.Issued, Sealed: sealed})
+}
+
+// word reads the last word; NotFound where there is none.
+func (b *Broker) word(ctx context.Context, person identity.PersonID, idp identity.IdPID) (said, time.Time, error) {
+	w, err := b.Renewals.Word(ctx, person, idp)
+	if err != nil {
+		return said{}, time.Time{}, err
+	}
+	plain, err := b.Sealer.Open(purposeWord, wordBinding(person, idp), w.Sealed)
+	if err != nil {
+		return said{}, time.Time{}, fault.Wrap(err, fault.Internal, "what the identity provider said last can't be opened")
+	}
+	var out said
+	return out, w.Issued, json.Unmarshal(plain, &out)
+}
+
+// StillEntitled says whether a person is entitled to a role by what an identity
+// provider said of them last: they are switched on, the provider is, its last
+// word has the role, and its list, its templates and the configured accounts
+// admit it now. Nobody has to be signed in. Faults: Denied, NotFound, Revoked:
+// not; any other: it can't be said.
+func (b *Broker) StillEntitled(ctx context.Context, person identity.PersonID, idp identity.IdPID, role arn.Role) error {
+	if err := b.Standing.Active(ctx, person); err != nil {
+		return err
+	}
+	speaker, err := b.Standing.Speaker(idp)
+	if err != nil {
+		return err
+	}
+	word, _, err := b.word(ctx, person, idp)
+	if fault.KindOf(err) == fault.NotFound {
+		return fault.Coded(fault.Denied, "bridge.word", "the identity provider has said nothing of this person yet").
+			WithMend("have the person sign in once")
+	}
+	if err != nil {
+		return err
+	}
+	e, ok := word.role(role)
+	if !ok {
+		return lastWord(role)
+	}
+	if err := e.Holds(speaker, b.Accounts); err != nil {
+		return err
+	}
+	return required(e, b.Accounts[role.Account])
+}
+
+func lastWord(role arn.Role) error {
+	return fault.Coded(fault.Denied, "bridge.word", "the last sign-in through this identity provider did not bring role "+role.String()).
+		WithMend("ask for the role at your identity provider, then sign in again")
+}
