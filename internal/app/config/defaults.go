@@ -17,6 +17,10 @@ const (
 	DefaultParallel        = 32
 )
 
+// Complete fills what a program that makes its own configuration leaves out.
+// Paths start from the data folder.
+func (c *Config) Complete() { c.complete(c.Data) }
+
 // complete fills what the file leaves out and makes every path absolute.
 func (c *Config) complete(dir string) {
 	fill(&c.Region, DefaultRegion)

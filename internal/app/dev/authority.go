@@ -4,6 +4,7 @@ import (
 	"bytes"
 	_ "embed"
 	"encoding/json"
+	"strings"
 	"text/template"
 
 	"carnet.dev/carnet/internal/core/secret"
@@ -26,7 +27,7 @@ var authorityTemplate string
 
 // demoAuthority gives the authority file of the demo: the providers, roles and
 // policies that one would write with `carnet authority apply`.
-func demoAuthority(metadata []byte, samlURL string) ([]byte, error) {
+func demoAuthority(metadata []byte, samlURL, issuer string) ([]byte, error) {
 	quoted, err := json.Marshal(string(metadata)) // a JSON string is a YAML string
 	if err != nil {
 		return nil, err
@@ -36,7 +37,9 @@ func demoAuthority(metadata []byte, samlURL string) ([]byte, error) {
 		return nil, err
 	}
 	var b bytes.Buffer
-	err = t.Execute(&b, map[string]string{"Metadata": string(quoted), "SAMLURL": samlURL})
+	err = t.Execute(&b, map[string]string{
+		"Metadata": string(quoted), "SAMLURL": samlURL, "Issuer": issuer, "IssuerName": strings.TrimPrefix(issuer, "http://"),
+	})
 	return b.Bytes(), err
 }
 

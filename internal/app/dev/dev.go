@@ -236,7 +236,7 @@ func applyAuthority(ctx context.Context, srv *server.Server, o Options, idp *dev
 	if o.Authority != "" {
 		return srv.ApplyAuthorityFile(ctx, o.Authority)
 	}
-	text, err := demoAuthority(idp.Metadata(), samlURL)
+	text, err := demoAuthority(idp.Metadata(), samlURL, srv.RegisteredIssuer())
 	if err != nil {
 		return err
 	}
@@ -284,9 +284,10 @@ func demoConfig(o Options, w world) *config.Config {
 	}
 	for _, a := range []struct{ id, name string }{{analytics, "analytics"}, {engineering, "engineering"}} {
 		c.Accounts = append(c.Accounts, config.Account{
-			ID: a.id, Name: a.name, Kind: config.AccountLocal, Exchanges: []config.Exchange{config.ExchangeSAML},
-			Deliver: config.DeliverDirect, Region: region, Partition: "aws",
+			ID: a.id, Name: a.name, Kind: config.AccountLocal, Exchanges: []config.Exchange{config.ExchangeSAML, config.ExchangeWebIdentity},
+			Bridge: config.Bridge{Renew: config.Accepted},
 		})
 	}
+	c.Complete()
 	return c
 }

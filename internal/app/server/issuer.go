@@ -58,6 +58,9 @@ func (s *state) issuers() []api.Issuer {
 	return all
 }
 
+// RegisteredIssuer is the issuer that AWS and local accounts are to trust.
+func (srv *Server) RegisteredIssuer() string { return srv.issuer.URL(srv.issuer.Registered()) }
+
 func (s *state) issuerURLs() federation.IssuerURLs {
 	return federation.IssuerURLs{Workspace: s.issuer.URL(issuer.Workspace), Account: s.issuer.URL(issuer.Account)}
 }
