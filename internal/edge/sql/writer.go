@@ -34,6 +34,7 @@ var errLost = errors.New("sql: the shared transaction was rolled back")
 type batch struct {
 	tx     *stdsql.Tx
 	ctx    context.Context
+	stmt   context.Context // of its statements
 	cancel context.CancelFunc
 	n      int
 	broken bool // it must be rolled back whole
@@ -56,7 +57,7 @@ func (w *writer) run(ctx context.Context, fn func(*Tx) error) error {
 		}
 	}
 	b.n++
-	t := &Tx{db: w.db, tx: b.tx, stmt: b.ctx}
+	t := &Tx{db: w.db, tx: b.tx, stmt: b.stmt}
 	t.ctx = context.WithValue(ctx, txKey{}, t)
 	err := w.apply(b, t, fn)
 	<-b.done
@@ -74,6 +75,12 @@ func (w *writer) run(ctx context.Context, fn func(*Tx) error) error {
 func (w *writer) begin() (*batch, error) {
 	b := &batch{done: make(chan struct{})}
 	b.ctx, b.cancel = context.WithTimeout(context.Background(), batchTime)
+	if b.stmt = b.ctx; !w.db.postgres {
+		// SQLite's driver sets up a goroutine to break each statement off, which
+		// costs as much as a small one does. Nothing is far away here: the
+		// transaction as a whole ends in time.
+		b.stmt = context.WithoutCancel(b.ctx)
+	}
 	w.prepared.prepare(b.ctx, w.db)
 	tx, err := w.db.write.BeginTx(b.ctx, w.db.writeOptions())
 	if err != nil {
@@ -100,7 +107,7 @@ func (w *writer) apply(b *batch, t *Tx, fn func(*Tx) error) (err error) {
 		return err
 	}
 	if b.n > 1 {
-		if _, err := b.tx.ExecContext(b.ctx, "SAVEPOINT one"); err != nil {
+		if _, err := b.tx.ExecContext(b.stmt, "SAVEPOINT one"); err != nil {
 			b.broken = true
 			return err
 		}
@@ -121,15 +128,15 @@ func (w *writer) settle(b *batch, t *Tx, err error) {
 	case err == nil:
 		b.topics = append(b.topics, t.topics...)
 		if b.n > 1 {
-			_, bad := b.tx.ExecContext(b.ctx, "RELEASE SAVEPOINT one")
+			_, bad := b.tx.ExecContext(b.stmt, "RELEASE SAVEPOINT one")
 			b.broken = bad != nil
 		}
 	case b.n == 1, w.db.conflicting(err):
 		b.broken = true // nobody else is in it, or the engine has given it up
 	default:
-		_, bad := b.tx.ExecContext(b.ctx, "ROLLBACK TO SAVEPOINT one")
+		_, bad := b.tx.ExecContext(b.stmt, "ROLLBACK TO SAVEPOINT one")
 		if bad == nil {
-			_, bad = b.tx.ExecContext(b.ctx, "RELEASE SAVEPOINT one")
+			_, bad = b.tx.ExecContext(b.stmt, "RELEASE SAVEPOINT one")
 		}
 		b.broken = bad != nil
 	}

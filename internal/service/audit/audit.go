@@ -242,11 +242,12 @@ func attribute(ctx context.Context, e *event.Event) {
 
 // link gives the hash of a record that follows prev.
 func (r Record) link(prev [32]byte) [32]byte {
-	b := []byte("carnet audit v1\x00")
-	b = append(b, prev[:]...)
+	const heading = "carnet audit v1\x00"
+	b := make([]byte, 0, len(heading)+len(prev)+32+len(r.Writer)+len(r.Action)+len(r.Person)+len(r.Body))
+	b = append(append(b, heading...), prev[:]...)
 	b = binary.BigEndian.AppendUint64(b, uint64(r.Seq))
 	b = binary.BigEndian.AppendUint64(b, uint64(r.At.UnixMilli()))
-	for _, s := range []string{r.Writer, r.Action, r.Person, r.Body} {
+	for _, s := range [...]string{r.Writer, r.Action, r.Person, r.Body} {
 		b = binary.BigEndian.AppendUint32(b, uint32(len(s)))
 		b = append(b, s...)
 	}

@@ -10,13 +10,17 @@ import (
 )
 
 // Group records acts that stand in no other transaction, such as exchanges at
-// STS: those that come while a commit is under way share the next one. Nobody is
-// answered before the commit that holds their record. Safe for concurrent use.
+// STS: those that come while a commit is under way share the next one. A commit
+// costs far more than a record, so while many come the next one waits, for a
+// moment, until as many wait as the last ones show to be right. Nobody is answered
+// before the commit that holds their record. Safe for concurrent use.
 type Group struct {
 	writer *Writer
+	enough chan struct{} // holds a word once as many wait as are wanted
 
 	mu      sync.Mutex
 	waiting []*waiting
+	wanted  int // by the next commit
 	writing bool
 }
 
@@ -29,10 +33,12 @@ const (
 	mostGrouped = 128
 	// groupTime bounds one commit; what lasts longer fails, and so do the acts.
 	groupTime = 15 * time.Second
+	// company is how long a commit waits for as many as are wanted.
+	company = time.Millisecond
 )
 
 // NewGroup makes a Group that writes the chain of w.
-func NewGroup(w *Writer) *Group { return &Group{writer: w} }
+func NewGroup(w *Writer) *Group { return &Group{writer: w, enough: make(chan struct{}, 1)} }
 
 // Record appends an event to the chain and returns when it is committed. When it
 // fails the act must not happen. When ctx ends first the act must not happen
@@ -43,13 +49,7 @@ func (g *Group) Record(ctx context.Context, e event.Event) error {
 		return err
 	}
 	mine := &waiting{record: r, done: make(chan error, 1)}
-	g.mu.Lock()
-	g.waiting = append(g.waiting, mine)
-	if !g.writing {
-		g.writing = true
-		go g.write()
-	}
-	g.mu.Unlock()
+	g.add(mine)
 	select {
 	case err := <-mine.done:
 		return err
@@ -58,22 +58,74 @@ func (g *Group) Record(ctx context.Context, e event.Event) error {
 	}
 }
 
+func (g *Group) add(mine *waiting) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.waiting = append(g.waiting, mine)
+	if !g.writing {
+		g.writing = true
+		go g.write()
+	}
+	if len(g.waiting) == g.wanted {
+		select {
+		case g.enough <- struct{}{}:
+		default:
+		}
+	}
+}
+
 // write commits what waits, until nothing does.
 func (g *Group) write() {
 	for {
-		g.mu.Lock()
-		next := g.waiting[:min(len(g.waiting), mostGrouped)]
-		g.waiting = g.waiting[len(next):]
+		next := g.take()
 		if len(next) == 0 {
-			g.writing, g.waiting = false, nil
-			g.mu.Unlock()
 			return
 		}
-		g.mu.Unlock()
 		err := g.commit(next)
+		g.learn(len(next))
 		for _, w := range next {
 			w.done <- err
 		}
+	}
+}
+
+// take gives what the next commit holds; nothing once nothing waits.
+func (g *Group) take() []*waiting {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if n := len(g.waiting); n > 0 && n < g.wanted {
+		select {
+		case <-g.enough: // of an earlier commit
+		default:
+		}
+		g.mu.Unlock()
+		late := time.NewTimer(company)
+		select {
+		case <-g.enough:
+		case <-late.C:
+		}
+		late.Stop()
+		g.mu.Lock()
+	}
+	next := g.waiting[:min(len(g.waiting), mostGrouped)]
+	g.waiting = g.waiting[len(next):]
+	if len(next) == 0 {
+		g.writing, g.waiting = false, nil
+	}
+	return next
+}
+
+// learn finds out how many belong into one commit, from how many came while n
+// were committed. Where many did, there is work enough meanwhile for the next to
+// be larger; where few did, most of them were in it, and nobody worked.
+func (g *Group) learn(n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch came := len(g.waiting); {
+	case 2*came >= n:
+		g.wanted = min(n+1, mostGrouped)
+	case 4*came < n:
+		g.wanted = (n + 1) / 2
 	}
 }
 

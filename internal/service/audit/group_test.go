@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"carnet.dev/carnet/internal/core/event"
@@ -125,5 +126,84 @@ func TestGroupLetsGoOfWhoLeaves(t *testing.T) {
 	}
 	if err := g.Record(t.Context(), event.Event{}); fault.KindOf(err) != fault.Internal {
 		t.Errorf("a record of nothing: %v", err)
+	}
+}
+
+// slow is a store in memory whose commits take a while.
+type slow struct {
+	takes   time.Duration
+	commits int
+	most    int // records of one commit
+	head    audit.Head
+	signers []audit.Signer
+}
+
+func (s *slow) Head(context.Context, string) (audit.Head, error) { return s.head, nil }
+
+func (s *slow) Append(_ context.Context, all []audit.Record) error {
+	last := all[len(all)-1]
+	s.head, s.most = audit.Head{Writer: last.Writer, Seq: last.Seq, Hash: last.Hash}, max(s.most, len(all))
+	return nil
+}
+
+func (s *slow) PutCheckpoint(context.Context, audit.Checkpoint) error { return nil }
+
+func (s *slow) Signers(_ context.Context, add *audit.Signer) ([]audit.Signer, error) {
+	if add != nil {
+		s.signers = []audit.Signer{*add}
+	}
+	return s.signers, nil
+}
+
+func (s *slow) Atomic(ctx context.Context, fn func(context.Context) error) error {
+	time.Sleep(s.takes)
+	s.commits++
+	return fn(ctx)
+}
+
+type unsealed struct{}
+
+func (unsealed) Seal(_ string, _, p []byte) ([]byte, error) { return p, nil }
+func (unsealed) Open(_ string, _, p []byte) ([]byte, error) { return p, nil }
+
+// TestGroupWaitsForCompanyOnlyWhereThereIs: one who records alone waits for
+// nobody; of many who do so at once most share a commit, and never all, so that
+// work goes on meanwhile.
+func TestGroupWaitsForCompanyOnlyWhereThereIs(t *testing.T) {
+	const rounds = 200
+	for clients, want := range map[int]struct{ least, most int }{1: {1, 1}, 2: {1, 2}, 16: {4, 12}, 100: {5, 50}} {
+		synctest.Test(t, func(t *testing.T) {
+			store := &slow{takes: 300 * time.Microsecond}
+			w, err := audit.Open(t.Context(), audit.Config{Store: store, Sealer: unsealed{}, Now: time.Now})
+			if err != nil {
+				t.Fatal(err)
+			}
+			g, began := audit.NewGroup(w), time.Now()
+			processor := make(chan struct{}, 2)
+			var wait sync.WaitGroup
+			for range clients {
+				wait.Go(func() {
+					for range rounds {
+						processor <- struct{}{}
+						time.Sleep(200 * time.Microsecond) // the work of an exchange
+						<-processor
+						if err := g.Record(t.Context(), event.Event{Action: "exchange"}); err != nil {
+							t.Error(err)
+						}
+					}
+				})
+			}
+			wait.Wait()
+			took := time.Since(began)
+			if mean := clients * rounds / store.commits; mean < want.least || store.most > want.most {
+				t.Errorf("%d at once: %d of a commit, at most %d", clients, mean, store.most)
+			}
+			if least := rounds * 500 * time.Microsecond; clients == 1 && took != least {
+				t.Errorf("one who is alone waits: %v, want %v", took, least)
+			}
+			if ideal := rounds * time.Duration(clients) * 100 * time.Microsecond; clients == 16 && took > ideal*5/4 {
+				t.Errorf("16 at once took %v where their work alone takes %v", took, ideal)
+			}
+		})
 	}
 }
