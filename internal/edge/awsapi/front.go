@@ -11,7 +11,6 @@ package awsapi
 import (
 	"bytes"
 	"io"
-	"mime"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -153,11 +152,12 @@ func unsignedFederation(r *http.Request) bool {
 		return false
 	}
 	body, err := readWhole(r.Body, r.ContentLength)
-	r.Body = &kept{io.MultiReader(bytes.NewReader(body), r.Body), r.Body, body, err == nil}
+	text := string(body)
+	r.Body = &kept{io.MultiReader(bytes.NewReader(body), r.Body), r.Body, body, text, err == nil}
 	if err != nil || len(body) > awsquery.MaxBody {
 		return false
 	}
-	action, ok := actionOf(string(body))
+	action, ok := actionOf(text)
 	return ok && federated(action)
 }
 
@@ -170,6 +170,7 @@ type kept struct {
 	io.Reader
 	io.Closer
 	body  []byte
+	text  string // of body
 	whole bool
 }
 
@@ -227,7 +228,4 @@ func isHex(c byte) bool {
 	return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F'
 }
 
-func isForm(r *http.Request) bool {
-	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	return err == nil && kind == "application/x-www-form-urlencoded"
-}
+func isForm(r *http.Request) bool { return awsquery.IsForm(r.Header.Get("Content-Type")) }

@@ -50,14 +50,11 @@ func Error(status int, code, message, requestID string) []byte {
 // and fields are left out. Nil fields stand for an operation without a result,
 // whose answer has no OpResult.
 func (a API) Answer(operation string, fields []Field, requestID string) []byte {
-	var b bytes.Buffer
-	b.WriteString(`<` + operation + `Response xmlns="` + a.Namespace + `">`)
-	if fields != nil {
-		write(&b, Field{Name: operation + "Result", Fields: fields}, true)
-	}
-	write(&b, Field{Name: "ResponseMetadata", Fields: []Field{{Name: "RequestId", Text: requestID}}}, true)
-	b.WriteString(`</` + operation + `Response>`)
-	return b.Bytes()
+	all := Field{Name: operation + "Response", Fields: []Field{
+		{Name: operation + "Result", Fields: fields, Always: fields != nil},
+		{Name: "ResponseMetadata", Fields: []Field{{Name: "RequestId", Text: requestID}}},
+	}}
+	return a.document(all)
 }
 
 // Error writes an error document. Senders' errors and ours are told apart by
@@ -67,29 +64,54 @@ func (a API) Error(status int, code, message, requestID string) []byte {
 	if status >= 500 {
 		kind = "Receiver"
 	}
-	var b bytes.Buffer
-	b.WriteString(`<ErrorResponse xmlns="` + a.Namespace + `">`)
-	write(&b, Field{Name: "Error", Fields: []Field{{Name: "Type", Text: kind}, {Name: "Code", Text: code}, {Name: "Message", Text: message}}}, true)
-	write(&b, Field{Name: "RequestId", Text: requestID}, true)
-	b.WriteString(`</ErrorResponse>`)
-	return b.Bytes()
+	return a.document(Field{Name: "ErrorResponse", Fields: []Field{
+		{Name: "Error", Fields: []Field{{Name: "Type", Text: kind}, {Name: "Code", Text: code}, {Name: "Message", Text: message}}},
+		{Name: "RequestId", Text: requestID, Always: true},
+	}})
 }
 
-func write(b *bytes.Buffer, f Field, always bool) {
-	if f.Text == "" && len(f.Fields) == 0 && !always {
-		return
+// document writes a field as the whole of an answer, in one piece of memory.
+func (a API) document(f Field) []byte {
+	const attribute = ` xmlns=""`
+	b := make([]byte, 0, size(&f)+len(attribute)+len(a.Namespace))
+	b = append(append(append(b, '<'), f.Name...), ` xmlns="`...)
+	b = append(append(b, a.Namespace...), `">`...)
+	for i := range f.Fields {
+		b = write(b, &f.Fields[i])
 	}
-	b.WriteString("<" + f.Name + ">")
+	return closing(b, f.Name)
+}
+
+// size is the room that a field takes unless it has to be escaped.
+func size(f *Field) int {
+	n := 2*len(f.Name) + len("<></>") + len(f.Text)
+	for i := range f.Fields {
+		n += size(&f.Fields[i])
+	}
+	return n
+}
+
+func write(b []byte, f *Field) []byte {
+	if f.Text == "" && len(f.Fields) == 0 && !f.Always {
+		return b
+	}
+	b = append(append(append(b, '<'), f.Name...), '>')
 	if isPlain(f.Text) {
-		b.WriteString(f.Text)
+		b = append(b, f.Text...)
 	} else {
 		// EscapeText replaces what XML can't hold; a Buffer never fails.
-		_ = xml.EscapeText(b, []byte(f.Text))
+		var escaped bytes.Buffer
+		_ = xml.EscapeText(&escaped, []byte(f.Text))
+		b = append(b, escaped.Bytes()...)
 	}
-	for _, inner := range f.Fields {
-		write(b, inner, inner.Always)
+	for i := range f.Fields {
+		b = write(b, &f.Fields[i])
 	}
-	b.WriteString("</" + f.Name + ">")
+	return closing(b, f.Name)
+}
+
+func closing(b []byte, name string) []byte {
+	return append(append(append(b, "</"...), name...), '>')
 }
 
 // isPlain reports whether XML holds a text as it is, as it does nearly all that

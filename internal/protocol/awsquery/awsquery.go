@@ -46,12 +46,12 @@ type Parameters struct{ values map[string]string }
 // Parse reads a request's parameters. rawQuery and body are as received; the
 // body of a POST is read as a form, an absent one as no parameters. Faults:
 // MalformedQueryString, InvalidParameterValue (a parameter twice).
-func Parse(method, rawQuery, contentType string, body []byte) (Parameters, error) {
+func Parse[T string | []byte](method, rawQuery, contentType string, body T) (Parameters, error) {
 	return ParseWithin(MaxBody, method, rawQuery, contentType, body)
 }
 
 // ParseWithin is Parse with another limit on the body, in bytes.
-func ParseWithin(most int, method, rawQuery, contentType string, body []byte) (Parameters, error) {
+func ParseWithin[T string | []byte](most int, method, rawQuery, contentType string, body T) (Parameters, error) {
 	p := Parameters{values: map[string]string{}}
 	if len(body) > most || len(rawQuery) > MaxBody {
 		return p, fault.Coded(fault.TooLarge, "RequestEntityTooLarge", fmt.Sprintf("The request is larger than %d bytes.", most))
@@ -65,12 +65,34 @@ func ParseWithin(most int, method, rawQuery, contentType string, body []byte) (P
 	if method != "POST" {
 		return p, malformed("only a POST has a body")
 	}
-	kind, parameters, err := mime.ParseMediaType(contentType)
-	charset := strings.ToLower(parameters["charset"])
-	if err != nil || kind != "application/x-www-form-urlencoded" || charset != "" && charset != "utf-8" {
-		return p, malformed("the content type must be application/x-www-form-urlencoded in UTF-8")
+	if kind, charset := mediaType(contentType); kind != Form || charset != "" && charset != "utf-8" {
+		return p, malformed("the content type must be " + Form + " in UTF-8")
 	}
 	return p, p.add(string(body))
+}
+
+// Form is the media type of a form.
+const Form = "application/x-www-form-urlencoded"
+
+// IsForm reports whether a content type is that of a form, in any character set.
+func IsForm(contentType string) bool {
+	kind, _ := mediaType(contentType)
+	return kind == Form
+}
+
+// mediaType reads a content type. What SDKs send is known by its letters.
+func mediaType(contentType string) (kind, charset string) {
+	switch contentType {
+	case Form:
+		return Form, ""
+	case Form + "; charset=utf-8":
+		return Form, "utf-8"
+	}
+	kind, parameters, err := mime.ParseMediaType(contentType)
+	if err != nil {
+		return "", ""
+	}
+	return kind, strings.ToLower(parameters["charset"])
 }
 
 func malformed(why string) error {

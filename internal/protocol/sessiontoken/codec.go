@@ -64,14 +64,14 @@ type textClaim struct {
 	at *string
 }
 
-func encode(c Claims) []byte {
-	b := make([]byte, 0, 512)
+func encode(c *Claims) []byte {
+	b := make([]byte, 0, 768)
 	text := func(n uint64, s string) {
 		if s != "" {
 			b = field(b, n, s)
 		}
 	}
-	number := func(n, v uint64) { b = field(b, n, string(binary.AppendUvarint(nil, v))) }
+	number := func(n, v uint64) { b = field(b, n, binary.AppendUvarint(make([]byte, 0, binary.MaxVarintLen64), v)) }
 	text(fRole, c.Role.String())
 	text(fUser, c.User.String())
 	text(fSecretKey, c.SecretKey.Reveal())
@@ -102,7 +102,7 @@ func encode(c Claims) []byte {
 	return b
 }
 
-func field(b []byte, n uint64, s string) []byte {
+func field[T string | []byte](b []byte, n uint64, s T) []byte {
 	return append(binary.AppendUvarint(binary.AppendUvarint(b, n), uint64(len(s))), s...)
 }
 

@@ -94,7 +94,7 @@ func TestKindsKeepToTheirFields(t *testing.T) {
 	}
 	// The zero kind has one spelling: none. Chained has one: 1.
 	for _, n := range []uint64{fKind, fChained} {
-		if _, err := decode(field(encode(full()), n, string(binary.AppendUvarint(nil, 0)))); err == nil {
+		if _, err := decode(field(encode(new(full())), n, string(binary.AppendUvarint(nil, 0)))); err == nil {
 			t.Errorf("field %d of value 0 is read", n)
 		}
 	}

@@ -48,7 +48,7 @@ func Seal(keys Keys, accessKeyID string, c Claims) (secret.Text, error) {
 	if err != nil {
 		return secret.Text{}, err
 	}
-	plain := encode(c)
+	plain := encode(&c)
 	raw := make([]byte, 0, 2+len(id)+nonceLength+len(plain)+tagLength)
 	raw = append(raw, version, byte(len(id)))
 	raw = append(raw, id...)
@@ -105,14 +105,13 @@ func Open(keys Keys, accessKeyID string, token secret.Text, now time.Time) (Clai
 // PackedSize is STS's PackedPolicySize: the percentage of the room in a
 // session token that session policies and tags take.
 func PackedSize(c Claims) int {
-	full := len(encode(c))
-	bare := c
-	bare.SessionPolicy, bare.SessionPolicyARNs, bare.Tags, bare.TransitiveTagKeys = "", nil, nil, nil
-	base := len(encode(bare))
-	room := encoding.DecodedLen(MaxLength) - 2 - maxKeyID - nonceLength - tagLength - base
-	if full == base {
+	if c.SessionPolicy == "" && len(c.SessionPolicyARNs)+len(c.Tags)+len(c.TransitiveTagKeys) == 0 {
 		return 0
 	}
+	full := len(encode(&c))
+	c.SessionPolicy, c.SessionPolicyARNs, c.Tags, c.TransitiveTagKeys = "", nil, nil, nil
+	base := len(encode(&c))
+	room := encoding.DecodedLen(MaxLength) - 2 - maxKeyID - nonceLength - tagLength - base
 	if room <= 0 {
 		return 100 + full
 	}

@@ -216,7 +216,7 @@ func TestSealRefusesHollowClaims(t *testing.T) {
 
 func TestMalformedClaimsAreRefused(t *testing.T) {
 	t.Parallel()
-	good := encode(full())
+	good := encode(new(full()))
 	tag := field(nil, fTagKey, "k")
 	for name, b := range map[string][]byte{
 		"empty":            {},
@@ -257,7 +257,7 @@ func FuzzClaims(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, err := decode(encode(c))
+		again, err := decode(encode(&c))
 		if err != nil {
 			t.Fatalf("re-encoded claims are refused: %v", err)
 		}

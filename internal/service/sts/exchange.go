@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"strconv"
 	"strings"
 	"time"
@@ -222,27 +221,28 @@ func (x *exchange) claims(role *iam.Role, expires time.Time, epoch uint64) sessi
 	}
 }
 
-// issueRole makes the credentials of a role session and records that it did.
+// issueRole makes the credentials of a role session and records that it did, with
+// what else the way knows in detail.
 func (s *Service) issueRole(ctx context.Context, x *exchange, c sessiontoken.Claims, detail map[string]string) (RoleAnswer, error) {
-	all := map[string]string{"role_id": string(c.RoleID), "expires": c.Expires.Format(time.RFC3339)}
-	maps.Copy(all, detail)
-	keys, err := s.issue(ctx, x.caller, c, x.now, event.Event{
-		Action: "sts." + x.operation, Account: c.Role.Account, Role: c.Role.String(), Target: c.Role.AssumedRole(c.SessionName), Detail: all,
+	detail["role_id"], detail["expires"] = string(c.RoleID), c.Expires.Format(time.RFC3339)
+	session := c.Role.AssumedRole(c.SessionName)
+	keys, err := s.issue(ctx, x.caller, &c, x.now, event.Event{
+		Action: "sts." + x.operation, Account: c.Role.Account, Role: c.Role.String(), Target: session, Detail: detail,
 	})
 	if err != nil {
 		return RoleAnswer{}, err
 	}
 	return RoleAnswer{
 		Credentials: keys, PackedPolicySize: sessiontoken.PackedSize(c), SourceIdentity: c.SourceIdentity,
-		AssumedRoleID: string(c.RoleID) + ":" + c.SessionName, AssumedRoleARN: c.Role.AssumedRole(c.SessionName),
+		AssumedRoleID: string(c.RoleID) + ":" + c.SessionName, AssumedRoleARN: session,
 	}, nil
 }
 
 // issue seals the claims, proves that they open, and records the exchange: what
 // can't be recorded is not handed out.
-func (s *Service) issue(ctx context.Context, caller *Caller, c sessiontoken.Claims, now time.Time, e event.Event) (credential.Temporary, error) {
+func (s *Service) issue(ctx context.Context, caller *Caller, c *sessiontoken.Claims, now time.Time, e event.Event) (credential.Temporary, error) {
 	id := identity.NewAccessKeyID()
-	token, err := sessiontoken.Seal(s.Keys, id, c)
+	token, err := sessiontoken.Seal(s.Keys, id, *c)
 	if err != nil {
 		return credential.Temporary{}, err
 	}

@@ -32,7 +32,7 @@ func (s *Service) GetSessionToken(ctx context.Context, r SessionRequest) (*UserA
 	if err != nil {
 		return nil, err
 	}
-	keys, err := s.issue(ctx, &r.Caller, claims, now, event.Event{
+	keys, err := s.issue(ctx, &r.Caller, &claims, now, event.Event{
 		Action: "sts.GetSessionToken", Account: claims.User.Account, Target: claims.User.String(), Detail: userDetail(&claims, &r.Caller),
 	})
 	if err != nil {
@@ -82,7 +82,7 @@ func (s *Service) GetFederationToken(ctx context.Context, r FederationRequest) (
 	}
 	claims.FederatedName, claims.Tags = r.Name, r.Tags
 	claims.SessionPolicy, claims.SessionPolicyARNs = r.Policy, r.PolicyARNs
-	keys, err := s.issue(ctx, &r.Caller, claims, now, event.Event{
+	keys, err := s.issue(ctx, &r.Caller, &claims, now, event.Event{
 		Action: "sts.GetFederationToken", Account: user.Account, Target: name, Detail: userDetail(&claims, &r.Caller),
 	})
 	if err != nil {
