@@ -97,7 +97,7 @@ func (r *run) block(ctx context.Context, s *signedIn, roles []client.Role, f con
 	b = awsconfig.Block{Owner: s.name, CABundle: s.profile.CA}
 	taken := map[string]string{}
 	for _, x := range roles {
-		if x.State != client.Ready {
+		if !x.CanBeHad() {
 			leftOut = append(leftOut, x)
 			continue
 		}

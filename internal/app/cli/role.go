@@ -92,7 +92,7 @@ func (r *run) roleAssume() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if role.State != client.Ready {
+				if !role.CanBeHad() {
 					return r.notReady(s, role)
 				}
 				s.profile.Role = role.ARN
@@ -181,7 +181,9 @@ func (r *run) table(current string, roles []client.Role) string {
 	for _, x := range roles {
 		if x.Warning != nil {
 			fmt.Fprintf(&b, "%s: %s\n", roleName(x.ARN), x.Warning.Message)
-			fmt.Fprintf(&b, "  an administrator of account %s mends it: %s\n", x.Account, x.Warning.Command)
+			if x.Warning.Command != "" {
+				fmt.Fprintf(&b, "  an administrator of account %s mends it: %s\n", x.Account, x.Warning.Command)
+			}
 		}
 		if x.Error != nil {
 			fmt.Fprintf(&b, "%s can't be had: %s: %s\n", roleName(x.ARN), x.Error.Code, x.Error.Message)
@@ -194,7 +196,12 @@ func (r *run) table(current string, roles []client.Role) string {
 }
 
 func (r *run) state(x client.Role) string {
-	if x.State == client.Ready && x.Expiration != nil {
+	switch {
+	case x.CanBeHad() && x.Renewable && x.NeededBy != nil:
+		return "ready, renewed for " + r.left(*x.NeededBy)
+	case x.State == client.Available:
+		return "ready"
+	case x.State == client.Ready && x.Expiration != nil:
 		return "ready, " + r.left(*x.Expiration) + " left"
 	}
 	return x.State

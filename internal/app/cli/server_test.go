@@ -63,6 +63,11 @@ func roleSets() map[string][]login.RoleStatus {
 	failed.Error = &login.RoleError{Code: "AccessDenied", Message: "the trust policy of the role refuses", Mend: "name the provider in the trust policy"}
 	short := ready("111122223333", "analyst")
 	short.Warning = login.RoleWarning{Message: "the keys of this role last 1 hour at most", Command: "aws iam update-role --role-name analyst"}
+	bridged := ready("111122223333", "analyst")
+	bridged.Served, bridged.Renewable, bridged.NeededBy = "bridge", true, time.Now().Add(11*time.Hour+30*time.Second)
+	alone := ready("111122223333", "analyst")
+	alone.Served, alone.NeededBy = "saml", alone.Expiration
+	alone.Warning = login.RoleWarning{Message: "these keys end at 12:00, and account 111122223333 takes SAML alone: sign in again before then to go on"}
 	ended := ready("111122223333", "analyst")
 	ended.State = login.RoleExpired
 	return map[string][]login.RoleStatus{
@@ -74,6 +79,8 @@ func roleSets() map[string][]login.RoleStatus {
 		"broken":  {failed},
 		"expired": {ended},
 		"short":   {short},
+		"bridged": {bridged},
+		"alone":   {alone},
 		"cloud":   {ready("111122223333", "analyst"), ready("777788889999", "reader")},
 	}
 }

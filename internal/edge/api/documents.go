@@ -58,6 +58,11 @@ type Role struct {
 	Error          *RoleError `json:"error"`
 	// Warning is absent for most: the keys came, but not as they might.
 	Warning *RoleWarning `json:"warning"`
+	// Served is how it is served: saml, web-identity or bridge; empty where it
+	// isn't. Renewable: keys come without the person until NeededBy.
+	Served    string     `json:"served"`
+	Renewable bool       `json:"renewable"`
+	NeededBy  *time.Time `json:"needed_by"`
 }
 
 // RoleError says why a role can't be had.
@@ -127,7 +132,11 @@ func (a api) sessionDocument(s login.LoginSession) Session {
 func roleDocument(s login.RoleStatus) Role {
 	out := Role{
 		ARN: s.Role.String(), Account: s.Account, AccountName: s.AccountName, State: string(s.State),
-		SessionName: s.SessionName, AssumedRoleARN: s.AssumedRoleARN, Deliver: s.Deliver,
+		SessionName: s.SessionName, AssumedRoleARN: s.AssumedRoleARN, Deliver: s.Deliver, Served: s.Served, Renewable: s.Renewable,
+	}
+	if !s.NeededBy.IsZero() {
+		t := seconds(s.NeededBy)
+		out.NeededBy = &t
 	}
 	if !s.Expiration.IsZero() {
 		t := seconds(s.Expiration)

@@ -42,23 +42,30 @@ type Endpoints struct {
 
 // The states of a role.
 const (
-	Ready   = "ready"
-	Failed  = "failed"
-	Expired = "expired"
+	Ready     = "ready"
+	Available = "available" // its keys are made when they are fetched
+	Failed    = "failed"
+	Expired   = "expired"
 )
+
+// CanBeHad reports whether keys can be fetched now.
+func (r Role) CanBeHad() bool { return r.State == Ready || r.State == Available }
 
 // Role is one role of the person, and whether it can be had.
 type Role struct {
 	ARN            string       `json:"arn"`
 	Account        string       `json:"account"`
 	AccountName    string       `json:"account_name"`
-	State          string       `json:"state"` // Ready, Failed or Expired
+	State          string       `json:"state"` // one of the states above
 	SessionName    string       `json:"session_name"`
 	AssumedRoleARN string       `json:"assumed_role_arn"`
 	Expiration     *time.Time   `json:"expiration"` // nil where there are no keys
 	Deliver        string       `json:"deliver"`    // direct or gateway
 	Error          *RoleError   `json:"error"`      // nil unless State is Failed
 	Warning        *RoleWarning `json:"warning"`    // nil for most
+	Served         string       `json:"served"`     // saml, web-identity or bridge
+	Renewable      bool         `json:"renewable"`  // keys come without the person until NeededBy
+	NeededBy       *time.Time   `json:"needed_by"`  // when the person has to sign in again; nil where that is not known
 }
 
 // RoleWarning is said of a role whose keys came, but not as they might.
