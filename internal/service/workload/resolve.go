@@ -59,7 +59,10 @@ func (s *Service) Resolve(ctx context.Context, f Foreign) (Proven, error) {
 	}
 	switch who := principals(found); {
 	case len(who) == 1:
-		return Proven{Principal: who[0], Policy: found[0].Policy, Claims: found[0].claims}, s.provenStanding(ctx, who[0], found[0])
+		if err := s.provenStanding(ctx, who[0], found[0]); err != nil {
+			return Proven{}, err
+		}
+		return Proven{Principal: who[0], Policy: found[0].Policy, Claims: found[0].claims}, nil
 	case len(who) > 1:
 		s.tell(ctx, j, "several principals", nil)
 		return Proven{}, refused("the token proves several principals here").
