@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"carnet.dev/carnet/internal/core/arn"
@@ -142,6 +143,9 @@ func (s *Service) admit(t IDToken) error {
 		return noAudience(t.Audience)
 	case t.Audience == AudienceAWS && t.Role.IsZero():
 		return fault.New(fault.Invalid, "a token for AWS names no role").WithMend("ask for one role")
+	case strings.ContainsAny(t.Role.Path, ";,"):
+		// A reader that splits the claim at these would find another role in it.
+		return fault.New(fault.Invalid, "the path of a role that a token names has no comma and no semicolon").WithMend("have the role made under another path")
 	case t.Audience != AudienceAWS && !listed && !t.Client:
 		return noAudience(t.Audience)
 	case t.Audience != AudienceAWS && !t.Role.IsZero():

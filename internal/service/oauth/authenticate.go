@@ -176,7 +176,7 @@ func (s *Service) clientOf(ctx context.Context, id string) (Client, error) {
 	case !p.Active:
 		return Client{}, unproven("the service principal is switched off")
 	}
-	return Client{ID: id, Name: p.Name, ServicePrincipal: p.ID, Grants: []string{GrantClient, GrantExchange}, Scopes: []string{ScopeAPI},
+	return Client{ID: id, Name: p.Name, ServicePrincipal: p.ID, Grants: []string{GrantClient, GrantExchange, GrantJWT}, Scopes: []string{ScopeAPI},
 		Enabled: true, Created: p.Created}, nil
 }
 

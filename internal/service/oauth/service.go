@@ -29,8 +29,12 @@ type Config struct {
 	State       Atomic
 	Trail       Trail
 	Devices     Devices // nil: the device grant is not offered
-	Now         func() time.Time
-	Logger      *slog.Logger // nil discards
+	// Workloads knows machines; nil: no grant of theirs is offered.
+	Workloads Workloads
+	// RoleTokens gives people tokens for AWS; nil: nobody gets one.
+	RoleTokens RoleTokens
+	Now        func() time.Time
+	Logger     *slog.Logger // nil discards
 }
 
 // Service is the authorization server. Safe for concurrent use.
@@ -51,6 +55,9 @@ func Open(ctx context.Context, c Config) (*Service, error) {
 	s.grants = map[string]Grant{
 		GrantCode:    s.redeem,
 		GrantRefresh: s.refresh,
+	}
+	if s.Workloads != nil {
+		s.grants[GrantClient], s.grants[GrantExchange], s.grants[GrantJWT] = s.clientCredentials, s.exchange, s.bearerAssertion
 	}
 	if s.Devices != nil {
 		s.grants[GrantDevice] = s.deviceCode

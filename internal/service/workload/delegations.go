@@ -4,10 +4,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
-	"carnet.dev/carnet/internal/core/arn"
 	"carnet.dev/carnet/internal/core/event"
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
@@ -46,10 +44,15 @@ func (s *Service) Delegate(ctx context.Context, l login.LoginSession, n NewDeleg
 	case n.Lifetime < time.Minute || n.Lifetime > LongestDelegation:
 		return Delegation{}, fault.Coded(fault.Invalid, "delegation.lifetime", "a delegation lives for a minute to 365 days")
 	}
-	role, err := choose(l.Roles, n.Role)
+	held, err := l.Role(n.Role)
 	if err != nil {
 		return Delegation{}, err
 	}
+	if held.State == login.RoleFailed {
+		return Delegation{}, fault.Coded(fault.Denied, "role.failed", fmt.Sprintf("your sign-in did not get role %s, so it can't be delegated", held.Role)).
+			WithMend("My access says why it could not be had")
+	}
+	role := held.Role
 	sp, err := s.findMachine(ctx, n.ServicePrincipal)
 	if err != nil {
 		return Delegation{}, err
@@ -79,37 +82,6 @@ func (d Delegation) event(action string) event.Event {
 	return event.Event{Action: action, Outcome: event.Done, Target: string(d.ID), Role: d.Role.String(), Account: d.Role.Account, IdP: d.IdP,
 		Detail: map[string]string{"label": d.Label, "service_principal": string(d.ServicePrincipal), "person": string(d.Person),
 			"user_name": d.Evidence.UserName, "expires": d.Expires.Format(time.RFC3339)}}
-}
-
-// choose finds the one role of a login session that a text names. One whose
-// exchange was refused is not held.
-func choose(roles []login.RoleStatus, text string) (arn.Role, error) {
-	var held []string
-	var found []arn.Role
-	for _, r := range roles {
-		if r.State == login.RoleFailed {
-			continue
-		}
-		held = append(held, r.Role.String())
-		account, name, ok := strings.Cut(text, "/")
-		if text == r.Role.String() || text == r.Role.Name || ok && name == r.Role.Name && (account == r.Account || account == r.AccountName && account != "") {
-			found = append(found, r.Role)
-		}
-	}
-	const most = 20
-	list := strings.Join(held[:min(len(held), most)], ", ")
-	switch {
-	case len(held) == 0:
-		return arn.Role{}, fault.Coded(fault.NotFound, "role.none", "you hold no role that could be delegated").
-			WithMend("ask the administrator of your identity provider for one, then sign in again")
-	case len(found) == 0:
-		return arn.Role{}, fault.Coded(fault.NotFound, "role.unheld", fmt.Sprintf("you don't hold role %q; you hold %s", clip(text), list)).
-			WithMend("name one of them")
-	case len(found) > 1:
-		return arn.Role{}, fault.Coded(fault.Invalid, "role.ambiguous", fmt.Sprintf("role name %q is held in several accounts; you hold %s", clip(text), list)).
-			WithMend("give the role's ARN")
-	}
-	return found[0], nil
 }
 
 // findMachine finds a service principal by id, or by name, letter case aside.

@@ -216,6 +216,11 @@ func Left(ends, now time.Time) time.Duration {
 	return time.Duration(ends.Unix()-now.Unix()) * time.Second
 }
 
+// Standing asks whether a principal may act at all, as things are now: a service
+// principal or person who is switched on, a delegation with all it rests on.
+// Faults: Denied (CodeGrant).
+func (s *Service) Standing(ctx context.Context, who Principal) error { return s.standing(ctx, who) }
+
 // standing asks whether a principal may act at all, as things are now.
 func (s *Service) standing(ctx context.Context, who Principal) error {
 	switch {

@@ -64,7 +64,7 @@ func TestTokenRefusals(t *testing.T) {
 		"no role":                      {who, workload.Ask{Audience: issuer.AudienceAWS}, workload.CodeParam},
 		"no ARN":                       {who, workload.Ask{Audience: issuer.AudienceAWS, Role: "pipeline"}, workload.CodeParam},
 		"a pattern":                    {who, workload.Ask{Audience: issuer.AudienceAWS, Role: "arn:aws:iam::111122223333:role/*"}, workload.CodeParam},
-		"two roles":                    {who, workload.Ask{Audience: issuer.AudienceAWS, Role: pipeline + ";" + analyst}, workload.CodeParam},
+		"two roles":                    {who, workload.Ask{Audience: issuer.AudienceAWS, Role: pipeline + ";" + analyst}, workload.CodeTarget},
 		"a role that it doesn't hold":  {who, workload.Ask{Audience: issuer.AudienceAWS, Role: analyst}, workload.CodeTarget},
 		"an account that takes SAML":   {who, workload.Ask{Audience: issuer.AudienceAWS, Role: samlOnly}, workload.CodeTarget},
 		"another partition":            {who, workload.Ask{Audience: issuer.AudienceAWS, Role: "arn:aws-cn:iam::111122223333:role/pipeline"}, workload.CodeTarget},
@@ -85,6 +85,11 @@ func TestTokenRefusals(t *testing.T) {
 		if e := w.trail.last(); fault.KindOf(err) == fault.Denied && c.code != "" && fault.Of(err).Mend != "" && e.Outcome == "done" {
 			t.Errorf("%s: recorded as %+v", name, e)
 		}
+	}
+	// The ARN of one role may look like those of two.
+	w.must(w.dir.MapRole(t.Context(), string(w.sp.ID), role(pipeline+";"+analyst), directory.FromAdmin, ""))
+	if m, err := w.ask(who, workload.Ask{Audience: issuer.AudienceAWS, Role: pipeline + ";" + analyst}); fault.KindOf(err) != fault.Invalid || !m.Token.IsZero() {
+		t.Errorf("a role whose path holds another role: %v", err)
 	}
 	w.trail.broken = true
 	if m, err := w.ask(who, workload.Ask{Audience: listed}); err == nil || !m.Token.IsZero() {
@@ -328,9 +333,9 @@ func TestWhoMayDelegate(t *testing.T) {
 		"by account and name":       {w.session(held(analyst)), func(n *workload.NewDelegation) { n.Role = "analytics/analyst" }, ""},
 		"a set-up link":             {login.LoginSession{ID: "lgn_x", Roles: l.Roles}, func(*workload.NewDelegation) {}, "delegation.nobody"},
 		"a name of two roles":       {l, func(n *workload.NewDelegation) { n.Role = "analyst" }, "role.ambiguous"},
-		"a role that was refused":   {l, func(n *workload.NewDelegation) { n.Role = pipeline }, "role.unheld"},
+		"a role that was refused":   {l, func(n *workload.NewDelegation) { n.Role = pipeline }, "role.failed"},
 		"a role of somebody else":   {l, func(n *workload.NewDelegation) { n.Role = "arn:aws:iam::111122223333:role/admin" }, "role.unheld"},
-		"no role":                   {l, func(n *workload.NewDelegation) { n.Role = "" }, "role.unheld"},
+		"no role":                   {l, func(n *workload.NewDelegation) { n.Role = "" }, "role.choose"},
 		"without roles":             {w.session(), func(*workload.NewDelegation) {}, "role.none"},
 		"an account for SAML alone": {l, func(n *workload.NewDelegation) { n.Role = samlOnly }, workload.CodeTarget},
 		"to nobody":                 {l, func(n *workload.NewDelegation) { n.ServicePrincipal = "" }, "delegation.service-principal"},

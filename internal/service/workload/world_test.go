@@ -17,8 +17,6 @@ import (
 	"carnet.dev/carnet/internal/edge/egress"
 	"carnet.dev/carnet/internal/edge/sql"
 	sqldirectory "carnet.dev/carnet/internal/edge/sql/directory"
-	sqlissuer "carnet.dev/carnet/internal/edge/sql/issuer"
-	sqlkeyring "carnet.dev/carnet/internal/edge/sql/keyring"
 	sqlrevocation "carnet.dev/carnet/internal/edge/sql/revocation"
 	"carnet.dev/carnet/internal/edge/sql/sqltest"
 	sqlworkload "carnet.dev/carnet/internal/edge/sql/workload"
@@ -29,7 +27,6 @@ import (
 	"carnet.dev/carnet/internal/service/entitlement"
 	"carnet.dev/carnet/internal/service/federation"
 	"carnet.dev/carnet/internal/service/issuer"
-	"carnet.dev/carnet/internal/service/keyring"
 	"carnet.dev/carnet/internal/service/login"
 	"carnet.dev/carnet/internal/service/revocation"
 	"carnet.dev/carnet/internal/service/workload"
@@ -160,22 +157,68 @@ func (w *world) must(err error) {
 	}
 }
 
+// ownKeys holds the keys of our issuers for all tests: keys are slow to make.
+var ownKeys keptKeys
+
+// foreignKey are those of the other issuer, kid "rsa" and "ec".
+var (
+	foreignKeys sync.Once
+	foreignKey  [2]issuertest.Key
+)
+
+// keptKeys is an issuer.Store that forgets nothing and tells nobody.
+type keptKeys struct {
+	mu   sync.Mutex
+	rows []issuer.Row
+}
+
+func (k *keptKeys) All(context.Context) ([]issuer.Row, issuer.Stop, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Clone(k.rows), issuer.Stop{}, nil
+}
+
+func (k *keptKeys) Change(_ context.Context, c issuer.Change) (bool, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	last := 0
+	for _, r := range k.rows {
+		if r.Level == c.Level && r.Algorithm == c.Algorithm {
+			last = max(last, r.Serial)
+		}
+	}
+	if c.Add == nil || last != c.Last {
+		return false, nil
+	}
+	k.rows = append(k.rows, *c.Add)
+	return true, nil
+}
+
+func (k *keptKeys) SetStop(context.Context, issuer.Stop) (bool, error) { return false, nil }
+func (k *keptKeys) Watch(context.Context, func()) error                { return nil }
+
+// open seals nothing: the keys are the tests' own.
+type open struct{}
+
+func (open) Seal(_ string, _, plain []byte) ([]byte, error)  { return plain, nil }
+func (open) Open(_ string, _, sealed []byte) ([]byte, error) { return sealed, nil }
+
 func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{t: t, now: time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC), trail: &trail{}, last: &lastWord{roles: map[identity.PersonID][]string{}}}
 	ctx := t.Context()
 	w.db = sqltest.Open(t)
 	w.store, w.dir = sqlworkload.Store{DB: w.db}, sqldirectory.On(w.db, w.Now)
-	keks, err := keyring.ParseKEKs(keyring.NewKEKFile())
-	w.must(err)
-	ring, err := keyring.Open(ctx, keyring.Config{Store: sqlkeyring.Store{DB: w.db}, KEKs: keks, Server: "srv_test", Now: w.Now})
-	w.must(err)
+	var err error
 	w.feed, err = revocation.Open(ctx, revocation.Config{Store: sqlrevocation.Store{DB: w.db}, Server: "srv_test", Now: w.Now})
 	w.must(err)
-	w.issuer, err = issuer.Open(ctx, issuer.Config{Store: sqlissuer.Store{DB: w.db}, Sealer: ring, State: w.db, Trail: &trail{}, Now: w.Now,
+	w.issuer, err = issuer.Open(ctx, issuer.Config{Store: &ownKeys, Sealer: open{}, State: w.db, Trail: &trail{}, Now: w.Now,
 		BaseURL: base, AccountID: org, Audiences: []string{listed}})
 	w.must(err)
-	w.foreign = issuertest.New(t)
+	foreignKeys.Do(func() {
+		foreignKey[0], foreignKey[1] = issuertest.NewKey(t, "rsa", "RS256"), issuertest.NewKey(t, "ec", "ES256")
+	})
+	w.foreign = issuertest.With(t, foreignKey[0], foreignKey[1])
 	w.idps = speakers{okta: {IdP: federation.IdP{ID: okta, Name: "Okta", Enabled: true, Accounts: []string{"111122223333", "444455556666"},
 		RolePatterns: []string{"*"}, UserNameDomains: []string{"example.com"}}}}
 	allow, err := egress.ParseAllow([]string{"127.0.0.1", "::1"})

@@ -41,7 +41,13 @@ type Issuer struct {
 // New starts an issuer with one RSA and one P-256 key, kid "rsa" and "ec".
 func New(t testing.TB) *Issuer {
 	t.Helper()
-	i := &Issuer{answer: map[string]http.HandlerFunc{}, asked: map[string]int{}, Keys: []Key{NewKey(t, "rsa", "RS256"), NewKey(t, "ec", "ES256")}}
+	return With(t, NewKey(t, "rsa", "RS256"), NewKey(t, "ec", "ES256"))
+}
+
+// With starts an issuer with keys that were made before.
+func With(t testing.TB, keys ...Key) *Issuer {
+	t.Helper()
+	i := &Issuer{answer: map[string]http.HandlerFunc{}, asked: map[string]int{}, Keys: keys}
 	server := httptest.NewServer(i)
 	t.Cleanup(server.Close)
 	i.URL = server.URL
