@@ -189,7 +189,7 @@ func (s *Service) checkKind(ctx context.Context, c Client) (Client, error) {
 		return fault.New(fault.Invalid, what).WithMend(mend)
 	}
 	for _, err := range []error{
-		say(c.May(GrantCode) && len(c.RedirectURIs) == 0, "a client that people send on has to have a redirect URI", "give --redirect-uris"),
+		say(c.May(GrantCode) && len(c.RedirectURIs) == 0, "a client that people send on has to have a redirect URI", "give --redirect-uri"),
 		say(c.Public && c.May(GrantClient), "a public client can't keep a secret, so it acts for nobody but people", "leave "+GrantClient+" out, or register a confidential client"),
 		say(c.Public && c.ResourceServer, "a public client can't prove itself, so it may not ask about tokens", "register a confidential client"),
 		say(c.May(GrantClient) && c.ServicePrincipal == "", "a client with the grant "+GrantClient+" acts as a service principal", "name it with --service-principal"),

@@ -95,7 +95,7 @@ func (s *Service) proven(a Ask) (request, error) {
 	}
 	if !r.client.admits(r.redirect) {
 		return r, refuse(InvalidRequest, "The redirect_uri "+quoted(r.redirect)+" is none of those that "+r.client.Name+" registered").
-			WithMend("an administrator can register it, letter for letter: carnet client set --redirect-uris")
+			WithMend("an administrator can register it, letter for letter: carnet client set --redirect-uri")
 	}
 	return r, nil
 }

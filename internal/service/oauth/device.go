@@ -27,7 +27,7 @@ func (s *Service) DeviceAuthorization(ctx context.Context, r TokenRequest) (devi
 		return device.Begun{}, refuse(UnsupportedGrant, "the device authorization grant is not offered here")
 	case !r.Client.May(GrantDevice):
 		return device.Begun{}, refuse(UnauthorizedClient, "the client "+r.Client.Name+" may not use the device authorization grant").
-			WithMend("have an administrator allow it: carnet client set --grants")
+			WithMend("have an administrator allow it: carnet client set --grant")
 	}
 	scope, err := r.Client.within(r.Form["scope"])
 	if err != nil {

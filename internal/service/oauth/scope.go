@@ -48,7 +48,7 @@ func (c Client) within(text string) (Scopes, error) {
 	for _, name := range asked {
 		if !slices.Contains(c.Scopes, name) && name != ScopeOffline {
 			return nil, refuse(InvalidScope, "the client "+c.Name+" may not ask for the scope "+name).
-				WithMend("ask for fewer, or have an administrator allow it: carnet client set --scopes")
+				WithMend("ask for fewer, or have an administrator allow it: carnet client set --scope")
 		}
 	}
 	if !c.May(GrantRefresh) || !slices.Contains(c.Scopes, ScopeOffline) {

@@ -97,7 +97,7 @@ func (s *Service) Token(ctx context.Context, r TokenRequest) (TokenResponse, err
 	}
 	if !r.Client.May(name) {
 		return TokenResponse{}, refuse(UnauthorizedClient, "the client "+r.Client.Name+" may not use the grant type "+name).
-			WithMend("have an administrator allow it: carnet client set --grants")
+			WithMend("have an administrator allow it: carnet client set --grant")
 	}
 	return grant(ctx, r)
 }
