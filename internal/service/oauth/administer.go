@@ -34,11 +34,12 @@ const (
 // name is taken.
 func (s *Service) Add(ctx context.Context, c Client) (Client, error) {
 	c.ID, c.Created, c.Enabled = string(identity.NewClientID()), s.Now().UTC().Truncate(time.Millisecond), true
-	if c, err := s.check(ctx, c); err != nil {
+	c, err := s.check(ctx, c)
+	if err != nil {
 		return c, err
 	}
 	e := event.Event{Action: "client.add", Outcome: event.Done, Target: c.ID, Detail: shown(c)}
-	err := s.recorded(ctx, e, func(ctx context.Context) error { return s.Clients.PutClient(ctx, c) })
+	err = s.recorded(ctx, e, func(ctx context.Context) error { return s.Clients.PutClient(ctx, c) })
 	s.reload(ctx)
 	return c, err
 }
