@@ -22,9 +22,15 @@ import (
 
 // newLogin wires the first walk: sign-in, entitlement, broker, STS.
 func newLogin(ctx context.Context, s *state, b *broker.Broker) (*login.Service, error) {
+	providers, keys, err := s.openIDProviders()
+	if err != nil {
+		return nil, err
+	}
 	store := sqllogin.Store{DB: s.db}
 	return login.New(ctx, login.Config{
-		SAMLURL:  s.config.SAMLURL(),
+		SAMLURL: s.config.SAMLURL(),
+		OIDCURL: oidcURL(s.config), SignedOutURL: signedOutURL(s.config),
+		OpenID: providers, KeySets: keys,
 		Accounts: entitledAccounts(s.config),
 		IdPs:     s.federation,
 		People:   people{s.directory},

@@ -58,7 +58,7 @@ func (web *Web) signInOr(w http.ResponseWriter, r *http.Request, f *fault.Fault)
 // signingIn reports whether the request is a step of sign-in.
 func signingIn(r *http.Request) bool {
 	switch r.URL.Path {
-	case "/sign-in", "/sign-in/complete", "/sign-in/continue", "/saml/consume":
+	case "/sign-in", "/sign-in/complete", "/sign-in/continue", "/saml/consume", oidcCallback:
 		return true
 	}
 	return false

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"carnet.dev/carnet/internal/core/secret"
+	"carnet.dev/carnet/internal/protocol/oidc"
+	"carnet.dev/carnet/internal/protocol/openid"
 	"carnet.dev/carnet/internal/protocol/saml"
 	"carnet.dev/carnet/internal/service/login"
 )
@@ -74,4 +76,15 @@ var checkWords = map[string]string{
 	"saml.nameid": "The user name is 1 to 256 printable characters", "saml.user-name": "The user name is among the attributes",
 	"federation.domain":  "The user name’s domain is on the list",
 	"login.session-name": "RoleSessionName is the person’s own",
+
+	login.CheckAnswerIssuer: "The answer is from this identity provider (iss)", login.CheckAnswer: "The identity provider reports no error",
+	login.CheckCode: "The code was traded for an ID token", login.CheckUserInfo: "The userinfo endpoint tells of the same person",
+	oidc.CheckMalformed: "The ID token is a signed JWT", oidc.CheckType: "It is an ID token (typ)", oidc.CheckAlgorithm: "Its algorithm is sound (alg)",
+	oidc.CheckKey: "Its key is one that the provider publishes (kid)", oidc.CheckSignature: "That key verifies it",
+	oidc.CheckClaims: "It has every claim that it has to have", oidc.CheckIssuer: "It comes from this identity provider (iss)",
+	oidc.CheckAudience: "It was made for this client (aud, azp)", oidc.CheckExpired: "It is still valid (exp)", oidc.CheckNotYet: "It is valid already (iat, nbf)",
+	openid.CheckClient: "This client is among its audiences (aud)", openid.CheckNonce: "It was made for this test (nonce)",
+	openid.CheckHash: "It belongs to the access token beside it (at_hash)", openid.CheckAuthTime: "The person signed in recently enough (auth_time)",
+	openid.CheckContext: "The person signed in by a way that is asked for (acr)", login.CheckSubject: "It names a person (sub)",
+	"oidc.user-name": "The user name is among the claims",
 }

@@ -103,6 +103,11 @@ func (web *Web) consume(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	return web.consumed(w, got)
+}
+
+// consumed leads on to where a parked sign-in is fetched.
+func (web *Web) consumed(w http.ResponseWriter, got login.Consumed) error {
 	if v := got.PassThroughError; v != "" {
 		w.Header().Set(headerPassThrough, strings.Map(printable, v))
 	}
@@ -187,8 +192,7 @@ func (web *Web) metadata(w http.ResponseWriter, _ *http.Request) error {
 func (web *Web) complete(w http.ResponseWriter, r *http.Request) error {
 	pre := web.cookies.PreLogin(r)
 	if pre.IsZero() {
-		return fault.Coded(fault.Unauthenticated, "login.other-browser", "This sign-in was not begun in this browser, or took too long").
-			WithMend("sign in again, and let this site set cookies")
+		return noPreLogin()
 	}
 	in, err := web.Login.Complete(r.Context(), secret.New(r.URL.Query().Get("handle")), pre)
 	if err != nil {
@@ -197,4 +201,9 @@ func (web *Web) complete(w http.ResponseWriter, r *http.Request) error {
 	web.cookies.ClearPreLogin(w)
 	web.cookies.SetLogin(w, in.Cookie, in.Session.Expires.Sub(web.Now()))
 	return seeOther(w, login.LocalPath(in.ReturnTo))
+}
+
+func noPreLogin() error {
+	return fault.Coded(fault.Unauthenticated, "login.other-browser", "This sign-in was not begun in this browser, or took too long").
+		WithMend("sign in again, and let this site set cookies")
 }

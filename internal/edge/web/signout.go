@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 
@@ -44,7 +45,9 @@ func (web *Web) saySignedOut(w http.ResponseWriter, what login.SignedOut) error 
 // says so to a browser that is signed in: anybody can link to it.
 func (web *Web) signedOut(w http.ResponseWriter, r *http.Request) error {
 	page := &signedOutPage{}
-	if said, ok := web.Logouts.Said(r.URL.Query().Get("said")); ok {
+	q := r.URL.Query()
+	// An OpenID provider brings back what was said as the state of its logout.
+	if said, ok := web.Logouts.Said(cmp.Or(q.Get("said"), q.Get("state"))); ok {
 		page.SignedOut = said
 		if until := said.KeysUntil; until.After(web.Now()) {
 			page.Keys = &clock{until, left(until.Sub(web.Now()))}

@@ -24,6 +24,7 @@ import (
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/core/secret"
 	"carnet.dev/carnet/internal/edge/httpd"
+	"carnet.dev/carnet/internal/protocol/openid"
 	"carnet.dev/carnet/internal/protocol/saml"
 	"carnet.dev/carnet/internal/service/federation"
 	"carnet.dev/carnet/internal/service/login"
@@ -34,6 +35,7 @@ import (
 type Login interface {
 	Begin(ctx context.Context, idp identity.IdPID, returnTo string, o login.Options) (login.Started, error)
 	Consume(ctx context.Context, samlResponse, relayState string, source netip.Addr) (login.Consumed, error)
+	ConsumeCode(ctx context.Context, a openid.Answer, preLogin secret.Text, source netip.Addr) (login.Consumed, error)
 	Complete(ctx context.Context, handle, preLogin secret.Text) (login.SignedIn, error)
 	RedeemSetup(ctx context.Context, code secret.Text) (login.SignedIn, error)
 }
@@ -50,6 +52,7 @@ type Arrivals interface {
 type Logouts interface {
 	Leave(ctx context.Context, s login.LoginSession) (login.Leaving, error)
 	ConsumeLogout(ctx context.Context, in saml.LogoutInput, relayState string, source netip.Addr) (login.LoggedOut, error)
+	BackChannelLogout(ctx context.Context, token secret.Text, source netip.Addr) (ended int, err error)
 	Say(what login.SignedOut) (string, error)
 	Said(text string) (login.SignedOut, bool)
 }
@@ -179,6 +182,11 @@ func (web *Web) Routes() []httpd.Route {
 		with(get("/saml/consume", httpd.Public, web.consumeRedirect), func(r *httpd.Route) { r.Rate, r.InFlight = httpd.RateSignIn, 64 }),
 		with(post("/saml/consume", httpd.Public, web.consume), func(r *httpd.Route) {
 			r.Rate, r.MaxBody, r.CrossSite, r.InFlight = httpd.RateSignIn, maxResponse, true, 64
+		}),
+		with(get(oidcCallback, httpd.Public, web.callback), func(r *httpd.Route) { r.Rate, r.InFlight = httpd.RateSignIn, 64 }),
+		// Server to server: no browser may.
+		with(post(oidcLogout, httpd.Public, web.backChannelLogout), func(r *httpd.Route) {
+			r.Rate, r.MaxBody, r.InFlight, r.Errors = httpd.RateSignIn, maxLogoutForm, 64, web.logoutRefused
 		}),
 		get("/saml/metadata", httpd.Open, web.metadata),
 		post("/sign-out", httpd.Person, web.signOut),

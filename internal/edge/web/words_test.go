@@ -4,6 +4,9 @@ import (
 	"os"
 	"regexp"
 	"testing"
+
+	"carnet.dev/carnet/internal/protocol/openid"
+	"carnet.dev/carnet/internal/service/login"
 )
 
 // TestEveryCheckHasWords: a report names no check by its code alone.
@@ -21,6 +24,11 @@ func TestEveryCheckHasWords(t *testing.T) {
 	for _, c := range codes {
 		if _, ok := checkWords[string(c[1])]; !ok && !notOfResponses[string(c[1])] {
 			t.Errorf("check %s has no words", c[1])
+		}
+	}
+	for _, code := range append(openid.Checks(), login.CheckAnswerIssuer, login.CheckAnswer, login.CheckCode, login.CheckUserInfo, login.CheckSubject) {
+		if _, ok := checkWords[code]; !ok {
+			t.Errorf("check %s has no words", code)
 		}
 	}
 }

@@ -28,6 +28,7 @@ import (
 	"carnet.dev/carnet/internal/edge/devidp"
 	"carnet.dev/carnet/internal/edge/httpd"
 	"carnet.dev/carnet/internal/edge/web"
+	"carnet.dev/carnet/internal/protocol/openid"
 	"carnet.dev/carnet/internal/protocol/saml"
 	"carnet.dev/carnet/internal/service/federation"
 	"carnet.dev/carnet/internal/service/login"
@@ -265,6 +266,24 @@ func (w *world) ConsumeLogout(_ context.Context, in saml.LogoutInput, _ string, 
 		return login.LoggedOut{IdPName: "Dev IdP", Complete: true}, nil
 	}
 	return login.LoggedOut{IdPName: "Dev IdP", Asked: true, Ended: 1, Answer: w.errand}, nil
+}
+
+func (w *world) ConsumeCode(ctx context.Context, a openid.Answer, preLogin secret.Text, source netip.Addr) (login.Consumed, error) {
+	pre, _, _ := strings.Cut(a.State, "|")
+	if pre != preLogin.Reveal() || a.Error != "" {
+		return login.Consumed{}, fault.Coded(fault.Denied, "oidc.answer", "identity provider Dev IdP refused the sign-in: "+a.Error).WithMend("begin again")
+	}
+	return w.Consume(ctx, a.Code.Reveal(), a.State, source)
+}
+
+func (w *world) BackChannelLogout(_ context.Context, token secret.Text, _ netip.Addr) (int, error) {
+	switch token.Reveal() {
+	case "good":
+		return 1, nil
+	case "away":
+		return 0, fault.New(fault.Unavailable, "the identity provider can't be reached")
+	}
+	return 0, fault.Coded(fault.Unauthenticated, "oidc.signature", "the logout token's signature does not hold")
 }
 
 func (w *world) Say(what login.SignedOut) (string, error) {

@@ -35,8 +35,9 @@ type Expect struct {
 	Nonce    string
 	// Access is the access token that came beside it; zero: none did.
 	Access secret.Text
-	// MaxAge bounds the time since the person signed in there; nil: any.
-	MaxAge *int
+	// Since is the earliest time at which the person may have signed in there;
+	// zero: any.
+	Since time.Time
 	// ACRValues: acr has to be one of them; empty: any.
 	ACRValues []string
 }
@@ -126,19 +127,19 @@ func (want Expect) hash(c *oidc.Claims, _ time.Time) (string, error) {
 	return "", nil
 }
 
-// authTime holds auth_time to the age that was asked for; then it has to be there
+// authTime holds auth_time to what was asked for by max_age; then it has to be there
 // (OpenID Connect Core 1.0, section 3.1.2.1).
 func (want Expect) authTime(c *oidc.Claims, now time.Time) (string, error) {
 	seconds, ok := oidc.Whole(c.All()["auth_time"])
 	at := time.Unix(int64(seconds), 0).UTC()
 	switch {
-	case want.MaxAge == nil && !ok:
+	case want.Since.IsZero() && !ok:
 		return "none is stated", nil
-	case want.MaxAge == nil:
+	case want.Since.IsZero():
 	case !ok:
 		return "", fmt.Errorf("the ID token does not say when the person signed in (auth_time), which was asked for by max_age")
-	case now.Sub(at) > time.Duration(*want.MaxAge)*time.Second+Skew || at.After(now.Add(Skew)):
-		return "", fmt.Errorf("the person signed in at %s, longer ago than is allowed (max_age %d)", at.Format(time.RFC3339), *want.MaxAge)
+	case at.Before(want.Since.Add(-Skew)) || at.After(now.Add(Skew)):
+		return "", fmt.Errorf("the person signed in at %s: want %s or later (max_age)", at.Format(time.RFC3339), want.Since.Format(time.RFC3339))
 	}
 	return at.Format(time.RFC3339), nil
 }

@@ -16,6 +16,9 @@ const logoutEvent = "http://schemas.openid.net/event/backchannel-logout"
 // MaxLogoutAge bounds for how long after its issue a logout token counts.
 const MaxLogoutAge = 10 * time.Minute
 
+// MaxSID bounds sid, in bytes.
+const MaxSID = 512
+
 // LoggedOut is what a logout token says: the subject's login sessions, or the one
 // that sid names, have ended at the provider. One of the two may be empty.
 type LoggedOut struct {
@@ -50,6 +53,8 @@ func ReadLogout(c *oidc.Claims, now time.Time) (LoggedOut, error) {
 		return bad("names neither sub nor sid")
 	case all["sid"] != nil && out.SID == "":
 		return bad("has a sid that is no text")
+	case len(out.SID) > MaxSID:
+		return bad("has a sid that is too long")
 	case out.ID == "":
 		return bad("has no jti")
 	case now.Sub(c.IssuedAt) > MaxLogoutAge+Skew:

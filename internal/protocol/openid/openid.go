@@ -12,6 +12,7 @@ package openid
 
 import (
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"carnet.dev/carnet/internal/protocol/oidc"
@@ -46,6 +47,15 @@ func (c Claims) Text(name string) string {
 		return ""
 	}
 	return s
+}
+
+// Time gives a claim that is a whole number of seconds; zero for any other.
+func (c Claims) Time(name string) time.Time {
+	n, ok := oidc.Whole(c.Value(name))
+	if !ok {
+		return time.Time{}
+	}
+	return time.Unix(int64(n), 0).UTC()
 }
 
 // Texts gives the texts of a claim that is a text or a list of texts. An empty

@@ -102,6 +102,9 @@ func (e Evidence) Holds(sp *federation.Speaker, accounts Accounts) error {
 	account, configured := accounts[e.Role.Account]
 	user, role := sp.MayAssertUser(e.UserName), sp.MayAssertRole(e.Role)
 	contexts := sp.IdP.AuthnContexts
+	if sp.IdP.Protocol == federation.OIDC {
+		contexts = sp.IdP.OIDC.ACRValues
+	}
 	switch {
 	case sp.IdP.ID != e.IdP:
 		return gone("the sign-in was by another identity provider")

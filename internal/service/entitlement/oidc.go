@@ -2,11 +2,14 @@ package entitlement
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"carnet.dev/carnet/internal/core/arn"
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
+	"carnet.dev/carnet/internal/protocol/oidc"
 	"carnet.dev/carnet/internal/protocol/openid"
 	"carnet.dev/carnet/internal/protocol/saml"
 	"carnet.dev/carnet/internal/service/federation"
@@ -22,13 +25,8 @@ const maxClaimBytes = 256 << 10
 // subject signed in. Candidates have no SAML provider: they are served by web
 // identity alone.
 func OfOIDC(c openid.Claims, sp *federation.Speaker, accounts Accounts, userName string) Entitlements {
-	var e Entitlements
-	e.SessionName = userName
-	if !identity.ValidSessionName(userName) {
-		e.Refusal = fault.Coded(fault.Denied, "ValidationError",
-			"the user name "+clip(userName)+" can't be a RoleSessionName, which must match [a-zA-Z_0-9+=,.@-]{2,64}").
-			WithMend("an administrator has to choose another claim as user name in the settings of the identity provider")
-	}
+	e := Entitlements{SessionName: identity.SessionName(userName), Basis: basisOIDC(c, sp, userName)}
+	e.Basis.SessionName = e.SessionName
 	values, ok := sp.RolesIn(c)
 	if !ok {
 		e.note("the claim %s is no text and no list of texts; it names no role", clip(sp.IdP.OIDC.RolesClaim))
@@ -86,8 +84,11 @@ func (e *Entitlements) claimed(c Candidate, sp *federation.Speaker, accounts Acc
 	if held[c.Role] {
 		return
 	}
-	held[c.Role], c.Account = true, account
-	c.Refusal = unserved(c)
+	held[c.Role], c.Account, c.Exchange = true, account, ByWebIdentity
+	c.Refusal = e.Basis.flawed()
+	if !account.WebIdentity {
+		c.Refusal = unserved(c)
+	}
 	e.Candidates = append(e.Candidates, c)
 }
 
@@ -96,6 +97,42 @@ func unserved(c Candidate) *fault.Fault {
 	return fault.Coded(fault.Denied, "AccessDenied", fmt.Sprintf(
 		"role %s can't be had by this sign-in: account %s takes SAML alone, and the sign-in was by OpenID Connect", c.Role, c.Account.ID)).
 		WithMend("an administrator can let the account take web identity (exchanges in carnet.yaml), or sign in by a SAML identity provider")
+}
+
+// The claims that AWS reads in an ID token (IAM User Guide, "Passing session tags
+// in AWS STS"): a provider may send them to us too.
+const (
+	claimTags           = "https://aws.amazon.com/tags"
+	claimSourceIdentity = "https://aws.amazon.com/source_identity"
+)
+
+// basisOIDC reads what all roles of an ID token rest on.
+func basisOIDC(c openid.Claims, sp *federation.Speaker, userName string) Evidence {
+	e := Evidence{IdP: sp.IdP.ID, Protocol: "oidc", UserName: userName, SignIn: c.Text("jti"), Issued: c.Time("iat"),
+		AuthnTime: c.Time("auth_time"), AuthnContext: c.Text("acr"), SourceIdentity: c.Text(claimSourceIdentity)}
+	if e.SignIn == "" {
+		e.SignIn = c.Text("sid")
+	}
+	if e.SourceIdentity == "" && c[claimSourceIdentity] != nil {
+		e.Flaw = "the claim " + claimSourceIdentity + " is no text"
+	}
+	tags, _ := c[claimTags].(map[string]any)
+	principal, _ := tags["principal_tags"].(map[string]any)
+	for _, key := range slices.Sorted(maps.Keys(principal)) {
+		values, ok := oidc.Texts(principal[key])
+		if !ok || len(values) != 1 || slices.ContainsFunc(e.Tags, func(t Tag) bool { return strings.EqualFold(t.Key, key) }) {
+			e.Flaw = "session tag " + clip(key) + " does not have exactly one value"
+			continue
+		}
+		e.Tags = append(e.Tags, Tag{Key: key, Value: values[0]})
+	}
+	if keys, there := tags["transitive_tag_keys"]; there {
+		var ok bool
+		if e.TransitiveTagKeys, ok = oidc.Texts(keys); !ok {
+			e.Flaw = "the transitive tag keys are no list of texts"
+		}
+	}
+	return e
 }
 
 // admitRole holds a role against the list of its identity provider and the

@@ -34,33 +34,43 @@ func (s *Service) Consume(ctx context.Context, samlResponse, relay string, sourc
 		return Consumed{}, err
 	}
 	if p.began.Purpose == toTest {
-		return s.parkTest(ctx, p)
+		return s.parkTest(ctx, p, s.report(p))
 	}
 	a, sp := p.assertion, p.sp
 	who, err := subject(a, sp)
 	if err != nil {
 		return Consumed{}, err
 	}
+	record := Record{Person: who.person(), Administrator: sp.MakesAdministrator(sp.Groups(a)), Expires: s.ends(p.now, a), Epoch: epoch, Federated: federated(a)}
+	return s.settle(ctx, p, who, record, broker.Request{
+		Entitlements: entitlement.Of(a, sp, s.Accounts, who.UserName), Assertion: secret.New(samlResponse), IssueInstant: a.IssueInstant}, LocalPath(relay))
+}
+
+// settle is the way of every sign-in from where its person is proven: use what
+// proved them once, trade, park. r and trade hold what the identity provider
+// said; the rest is filled in here.
+func (s *Service) settle(ctx context.Context, p *posted, who Subject, r Record, trade broker.Request, relayPath string) (Consumed, error) {
 	if err := s.admit(ctx, p, &who); err != nil {
 		return Consumed{}, err
 	}
-	record := Record{ID: identity.NewLoginSessionID(), Person: who.person(), IdPName: sp.IdP.Name,
-		Administrator: sp.MakesAdministrator(sp.Groups(a)),
-		Started:       p.now, Expires: s.ends(p.now, a), Epoch: epoch, Federated: federated(a)}
-	entitled := entitlement.Of(a, sp, s.Accounts, who.UserName)
-	record.Notes = entitled.Notes
-	p.trade = broker.Request{LoginSession: record.ID, Person: who.ID, Epoch: epoch, Started: record.Started, Ends: record.Expires,
-		Entitlements: entitled, Assertion: secret.New(samlResponse), IssueInstant: a.IssueInstant}
+	r.ID, r.Person.ID, r.IdPName, r.Started, r.Notes = identity.NewLoginSessionID(), who.ID, p.sp.IdP.Name, p.now, trade.Entitlements.Notes
+	trade.LoginSession, trade.Person, trade.Epoch, trade.Started, trade.Ends = r.ID, who.ID, r.Epoch, r.Started, r.Expires
+	p.trade = trade
+	var err error
+	if r.Hint, err = s.sealHint(r.ID, p.token); err != nil {
+		return Consumed{}, err
+	}
 	outcomes, err := s.Broker.Exchange(ctx, p.trade)
 	if err != nil {
 		return Consumed{}, err
 	}
-	c, err := s.park(ctx, p, record, LocalPath(relay), outcomes)
-	c.PassThroughError = passThroughError(outcomes, entitled.Malformed)
+	c, err := s.park(ctx, p, r, relayPath, outcomes)
+	c.PassThroughError = passThroughError(outcomes, trade.Entitlements.Malformed)
 	return c, err
 }
 
-// posted is one response on its way through Consume.
+// posted is one answer of an identity provider on its way through Consume or
+// ConsumeCode.
 type posted struct {
 	now    time.Time
 	text   string // as it was posted: a credential
@@ -69,13 +79,25 @@ type posted struct {
 	// began is the request that it answers; zero where it answers none.
 	began request
 	sp    *federation.Speaker
-	// assertion is what was verified; nil for a test sign-in that failed.
+	// proof names what was verified, for its one use and the trail; zero for a
+	// test sign-in that failed.
+	proof proof
+	// assertion is what was verified; nil where that was an ID token, which is
+	// token then.
 	assertion *saml.Assertion
+	token     secret.Text
 	// trade is what the broker gets: whom the keys are for, and by what.
 	trade broker.Request
 	// checks and refusal are those of a test sign-in.
-	checks  []saml.CheckResult
+	checks  []Check
 	refusal *fault.Fault
+}
+
+// proof is an assertion or an ID token, which counts once.
+type proof struct {
+	kind, id string // of onceonly
+	name     string // for the trail: the assertion's id, or the jti or sid of an ID token
+	until    time.Time
 }
 
 // unsolicited: nobody here asked for it.
@@ -119,19 +141,32 @@ func (s *Service) verify(ctx context.Context, p *posted) error {
 	}
 	want := s.expect(p, id)
 	if p.began.Purpose == toTest {
-		p.assertion, p.checks, err = saml.Examine(raw, p.sp.SAML, want, p.now)
+		var checks []saml.CheckResult
+		p.assertion, checks, err = saml.Examine(raw, p.sp.SAML, want, p.now)
+		for _, c := range checks {
+			p.checks = append(p.checks, Check{Code: c.Code, OK: c.OK, Detail: c.Detail})
+		}
 		if err != nil {
 			p.refusal = fault.Of(err)
+			return nil
 		}
-		return nil
-	}
-	if p.assertion, err = saml.Verify(raw, p.sp.SAML, want, p.now); err != nil {
+	} else if p.assertion, err = saml.Verify(raw, p.sp.SAML, want, p.now); err != nil {
 		return err
 	}
-	if p.unsolicited() {
+	if p.proof = proofOf(p); p.unsolicited() {
 		return stale(p.assertion, p.now)
 	}
 	return nil
+}
+
+// proofOf names an assertion. It is remembered for as long as it could be taken
+// again: until its request, or where there is none its own issue, is too old.
+func proofOf(p *posted) proof {
+	a, since := p.assertion, p.began.Began
+	if p.unsolicited() {
+		since = a.IssueInstant
+	}
+	return proof{kind: "saml-assertion", id: a.Issuer + "\x00" + a.ID, name: a.ID, until: since.Add(PreLoginLifetime + saml.DefaultSkew)}
 }
 
 // expect is what we wait for: the answer to one request, or to none. Where a
@@ -179,17 +214,15 @@ func (s *Service) admit(ctx context.Context, p *posted, who *Subject) error {
 	})
 }
 
-// useUp lets an assertion count once. It is remembered for as long as it could
-// be taken again: until its request, or where there is none its own issue, is
-// too old.
+// useUp lets an assertion, or the answer to one request, count once.
 func (s *Service) useUp(ctx context.Context, p *posted) error {
-	since := p.began.Began
-	if p.unsolicited() {
-		since = p.assertion.IssueInstant
-	}
-	won, err := s.Once.Consume(ctx, "saml-assertion", p.assertion.Issuer+"\x00"+p.assertion.ID, since.Add(PreLoginLifetime+saml.DefaultSkew))
+	won, err := s.Once.Consume(ctx, p.proof.kind, p.proof.id, p.proof.until)
 	if err == nil && !won {
-		err = fault.Coded(fault.Denied, "saml.replayed", "this response was used before").
+		code := "saml.replayed"
+		if p.assertion == nil {
+			code = "oidc.replayed"
+		}
+		err = fault.Coded(fault.Denied, code, "this response was used before").
 			WithMend("begin again at the sign-in page")
 	}
 	return err
@@ -269,7 +302,7 @@ func (w Subject) person() Person {
 	return Person{ID: w.ID, IdP: w.IdP, UserName: w.UserName, DisplayName: w.DisplayName}
 }
 
-// People finds people by (identity provider, NameID), never by mail address.
+// People finds people by (identity provider, NameID or sub), never by mail address.
 type People interface {
 	// Ensure gives the person's id. An unknown person is made when create is
 	// true and otherwise a fault Denied; so is one who was switched off.
@@ -290,11 +323,19 @@ func subject(a *saml.Assertion, sp *federation.Speaker) (Subject, error) {
 	if err != nil {
 		return Subject{}, err
 	}
-	if bound := sp.MayAssertUser(name); bound != "" {
-		return Subject{}, fault.Coded(fault.Denied, "federation.domain", string(bound)).
-			WithMend("an administrator can add the domain to the identity provider's list")
+	if err := listed(name, sp); err != nil {
+		return Subject{}, err
 	}
 	return Subject{IdP: sp.IdP.ID, NameID: a.NameID, UserName: name, DisplayName: sp.DisplayName(a), Mail: sp.Mail(a)}, nil
+}
+
+// listed holds a user name against the identity provider's list.
+func listed(name string, sp *federation.Speaker) error {
+	if bound := sp.MayAssertUser(name); bound != "" {
+		return fault.Coded(fault.Denied, "federation.domain", string(bound)).
+			WithMend("an administrator can add the domain to the identity provider's list")
+	}
+	return nil
 }
 
 func presentable(s string, most int) bool {

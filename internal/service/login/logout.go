@@ -58,6 +58,7 @@ type LoggedOut struct {
 // Leave signs out, and then says how to end the sign-in at the identity
 // provider too. The login session has ended whatever becomes of the rest.
 func (s *Service) Leave(ctx context.Context, session LoginSession) (Leaving, error) {
+	hint := s.hint(ctx, session.ID) // gone with the login session
 	if err := s.SignOut(ctx, session.ID); err != nil {
 		return Leaving{}, err
 	}
@@ -66,7 +67,7 @@ func (s *Service) Leave(ctx context.Context, session LoginSession) (Leaving, err
 		return out, nil
 	}
 	var err error
-	if out.Errand, err = s.farewell(session.live.Record, out.KeysUntil); err != nil {
+	if out.Errand, err = s.farewell(ctx, session.live.Record, hint, out.KeysUntil); err != nil {
 		s.Logger.Warn("the identity provider can't be told of a sign-out", "identity_provider", session.IdPName, "error", err)
 	}
 	return out, nil
@@ -74,10 +75,13 @@ func (s *Service) Leave(ctx context.Context, session LoginSession) (Leaving, err
 
 // farewell makes the signed LogoutRequest for one login session. Its state is
 // sealed into its ID, like that of a sign-in.
-func (s *Service) farewell(r Record, keysUntil time.Time) (Errand, error) {
+func (s *Service) farewell(ctx context.Context, r Record, hint secret.Text, keysUntil time.Time) (Errand, error) {
 	sp, err := s.IdPs.Speaker(r.Person.IdP)
 	if err != nil {
 		return Errand{}, err
+	}
+	if sp.IdP.Protocol == federation.OIDC {
+		return s.farewellOIDC(ctx, sp, hint, SignedOut{IdPName: r.IdPName, KeysUntil: keysUntil})
 	}
 	place, binding := logoutPlace(sp.SAML, false)
 	if place == "" {

@@ -22,7 +22,10 @@ import (
 type Report struct {
 	IdP     identity.IdPID
 	IdPName string
-	At      time.Time
+	// Protocol is "saml" or "oidc". For the latter NameID is sub, AuthnContext acr,
+	// and the attributes are claims.
+	Protocol string
+	At       time.Time
 	// Checks are those that were made, in their order; those behind a failed
 	// one were not.
 	Checks []Check
@@ -37,8 +40,8 @@ type Report struct {
 	AuthnContext  string
 	Administrator bool
 	Encrypted     bool
-	// SingleLogout: the identity provider named the sign-in (SessionIndex), so
-	// that it can end this one alone.
+	// SingleLogout: the identity provider named the sign-in (SessionIndex, sid),
+	// so that it can end this one alone.
 	SingleLogout bool
 	Ends         time.Time // SessionNotOnOrAfter; zero: none
 	Certificate  Certificate
@@ -95,8 +98,7 @@ const reportPurpose = "login-test-report"
 // that began it. Nothing else comes of a test: no login session, no person, no
 // keys. Its response can't be used for a sign-in either: the request that it
 // answers says that it is a test.
-func (s *Service) parkTest(ctx context.Context, p *posted) (Consumed, error) {
-	report := s.report(p)
+func (s *Service) parkTest(ctx context.Context, p *posted, report Report) (Consumed, error) {
 	plain, err := json.Marshal(report)
 	if err != nil {
 		return Consumed{}, err
@@ -112,7 +114,7 @@ func (s *Service) parkTest(ctx context.Context, p *posted) (Consumed, error) {
 		e.Outcome, e.Code = event.Denied, r.Code
 	}
 	return c, s.State.Atomic(ctx, func(ctx context.Context) error {
-		if p.assertion != nil {
+		if p.proof.kind != "" {
 			if err := s.useUp(ctx, p); err != nil {
 				return err
 			}
@@ -148,13 +150,21 @@ func (s *Service) Report(ctx context.Context, handle, preLogin secret.Text) (Rep
 	return r, err
 }
 
-func (s *Service) report(p *posted) Report {
-	r := Report{IdP: p.sp.IdP.ID, IdPName: p.sp.IdP.Name, At: p.now}
+// newReport has what every report begins with; done where there is no more.
+func newReport(p *posted) (r Report, done bool) {
+	r = Report{IdP: p.sp.IdP.ID, IdPName: p.sp.IdP.Name, Protocol: p.sp.IdP.Protocol.String(), At: p.now}
 	for _, c := range p.checks {
 		r.Checks = append(r.Checks, Check{Code: c.Code, OK: c.OK, Detail: shorten(c.Detail)})
 	}
 	if p.refusal != nil {
 		r.Refusal = refusalOf(p.refusal)
+	}
+	return r, p.refusal != nil
+}
+
+func (s *Service) report(p *posted) Report {
+	r, done := newReport(p)
+	if done {
 		return r
 	}
 	a, sp := p.assertion, p.sp
@@ -167,7 +177,12 @@ func (s *Service) report(p *posted) Report {
 		return r
 	}
 	r.Person, r.Mail, r.Administrator = who.person(), who.Mail, sp.MakesAdministrator(sp.Groups(a))
-	entitled := entitlement.Of(a, sp, s.Accounts, who.UserName)
+	r.entitled(entitlement.Of(a, sp, s.Accounts, who.UserName))
+	return r
+}
+
+// entitled tells what the sign-in would entitle to.
+func (r *Report) entitled(entitled entitlement.Entitlements) {
 	r.Notes = entitled.Notes
 	if f := entitled.Refusal; f != nil {
 		r.NoRoles = f.Public
@@ -177,7 +192,6 @@ func (s *Service) report(p *posted) Report {
 		r.Checks = append(r.Checks, Check{Code: "login.session-name", OK: true, Detail: entitled.SessionName})
 	}
 	r.Roles = testRoles(entitled)
-	return r
 }
 
 // check adds one of our own checks; its refusal is that of the sign-in.
@@ -227,7 +241,10 @@ func shorten(s string) string {
 func testRoles(e entitlement.Entitlements) []TestRole {
 	var all []TestRole
 	for _, c := range e.Candidates[:min(len(e.Candidates), mostReportRoles)] {
-		r := TestRole{ARN: shorten(c.Role.String()), Provider: shorten(c.Provider.String()), Account: c.Role.Account, AccountName: c.Account.Name, Derived: c.Derived}
+		r := TestRole{ARN: shorten(c.Role.String()), Account: c.Role.Account, AccountName: c.Account.Name, Derived: c.Derived}
+		if c.Provider.Name != "" {
+			r.Provider = shorten(c.Provider.String())
+		}
 		if c.Refusal != nil {
 			r.Problem = shorten(c.Refusal.Public)
 		}

@@ -44,17 +44,36 @@ const (
 	maxRequestID = 200
 )
 
-// seal gives the ID: an XML name, 127 characters long, never twice the same.
-func (s *Service) seal(r request) (string, error) {
+// plain writes a request, readRequest reads it.
+func (r request) plain() ([]byte, error) {
 	idp, ok := r.IdP.Bits()
 	if !ok {
-		return "", fault.New(fault.Internal, "an identity provider has no id")
+		return nil, fault.New(fault.Internal, "an identity provider has no id")
 	}
 	plain := make([]byte, 0, requestLength)
 	plain = append(plain, byte(r.Purpose))
 	plain = binary.BigEndian.AppendUint32(plain, uint32(r.Began.Unix()))
 	plain = append(plain, idp[:]...)
-	plain = append(plain, r.Browser[:]...)
+	return append(plain, r.Browser[:]...), nil
+}
+
+func readRequest(plain []byte) request {
+	return request{Purpose: purpose(plain[0]), Began: time.Unix(int64(binary.BigEndian.Uint32(plain[1:])), 0).UTC(),
+		IdP: identity.IdPIDOf([16]byte(plain[5:21])), Browser: [16]byte(plain[21:requestLength])}
+}
+
+// late reports whether a request can't be answered any more.
+func (r request) late(now time.Time) bool {
+	age := now.Sub(r.Began)
+	return age > PreLoginLifetime || age < -time.Minute
+}
+
+// seal gives the ID: an XML name, 127 characters long, never twice the same.
+func (s *Service) seal(r request) (string, error) {
+	plain, err := r.plain()
+	if err != nil {
+		return "", err
+	}
 	box, err := s.Sealer.Seal(requestPurpose, []byte(s.SAMLURL), plain)
 	if err != nil {
 		return "", err
@@ -78,9 +97,8 @@ func (s *Service) open(id string, now time.Time) (request, error) {
 	if err != nil || len(plain) != requestLength {
 		return request{}, foreign.WithCause(err)
 	}
-	r := request{Purpose: purpose(plain[0]), Began: time.Unix(int64(binary.BigEndian.Uint32(plain[1:])), 0).UTC(),
-		IdP: identity.IdPIDOf([16]byte(plain[5:21])), Browser: [16]byte(plain[21:])}
-	if age := now.Sub(r.Began); age > PreLoginLifetime || age < -time.Minute {
+	r := readRequest(plain)
+	if r.late(now) {
 		return r, fault.Coded(fault.Expired, "saml.request-expired", "the sign-in took longer than 10 minutes").
 			WithMend("begin again at the sign-in page")
 	}

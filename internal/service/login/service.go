@@ -23,6 +23,8 @@ type Speakers interface {
 	Trial(id identity.IdPID) (*federation.Speaker, error)
 	// ByEntityID gives the one that calls itself so, switched off ones too.
 	ByEntityID(entityID string) (federation.IdP, bool, error)
+	// ByIssuer gives the enabled OpenID providers with this issuer.
+	ByIssuer(issuer string) ([]*federation.Speaker, error)
 	// Empty reports whether there is none at all.
 	Empty() (bool, error)
 }
@@ -73,7 +75,14 @@ type Atomic interface {
 // Config is what a Service stands on.
 type Config struct {
 	// SAMLURL is our ACS URL, entity id and audience at once.
-	SAMLURL  string
+	SAMLURL string
+	// OIDCURL is our redirect URI at OpenID providers, SignedOutURL where they
+	// send a browser back to after a logout.
+	OIDCURL      string
+	SignedOutURL string
+	// OpenID and KeySets ask OpenID providers.
+	OpenID   OpenID
+	KeySets  KeySets
 	Accounts entitlement.Accounts
 	IdPs     Speakers
 	People   People
@@ -125,8 +134,9 @@ func New(ctx context.Context, c Config) (*Service, error) {
 
 // Begin sends a browser to an identity provider. Nothing is stored. returnTo
 // is a path on our own host; anything else becomes "/". Errors: NotFound,
-// Denied (switched off), Misconfigured.
-func (s *Service) Begin(_ context.Context, idp identity.IdPID, returnTo string, o Options) (Started, error) {
+// Denied (switched off), Misconfigured; Unavailable where an OpenID provider
+// can't be asked where its sign-in is.
+func (s *Service) Begin(ctx context.Context, idp identity.IdPID, returnTo string, o Options) (Started, error) {
 	find, purpose := s.IdPs.Speaker, toSignIn
 	switch {
 	case o.Test:
@@ -139,7 +149,11 @@ func (s *Service) Begin(_ context.Context, idp identity.IdPID, returnTo string, 
 		return Started{}, err
 	}
 	started, now := Started{PreLogin: newPreLogin(returnTo)}, s.Now()
-	id, err := s.seal(request{Purpose: purpose, IdP: idp, Began: now, Browser: bound(started.PreLogin)})
+	begun := request{Purpose: purpose, IdP: idp, Began: now, Browser: bound(started.PreLogin)}
+	if sp.IdP.Protocol == federation.OIDC {
+		return started, s.beginOIDC(ctx, &started, begun, sp)
+	}
+	id, err := s.seal(begun)
 	if err != nil {
 		return Started{}, err
 	}

@@ -22,10 +22,14 @@ type Record struct {
 	Epoch uint64
 	// Federated is what the identity provider said; zero for a set-up link.
 	Federated Federated
+	// Hint is the sealed ID token of the sign-in. It is set for Park alone, and
+	// had back by Named.Hint.
+	Hint []byte
 }
 
 // Federated is what the assertion said of the sign-in at the identity provider
-// (saml-core-2.0-os sections 2.2.3 and 2.7.2): single logout speaks of it.
+// (saml-core-2.0-os sections 2.2.3 and 2.7.2): single logout speaks of it. After a
+// sign-in by OpenID Connect NameID is sub, SessionIndex sid, AuthnContext acr.
 type Federated struct {
 	NameID          string
 	NameIDFormat    string // whole URN; empty: none was named
@@ -101,9 +105,13 @@ type TestTicket struct {
 
 // Named finds login sessions by names that are no secrets.
 type Named interface {
-	// OfSubject gives the login sessions, open and parked, of one NameID of an
-	// identity provider, newest first.
+	// OfSubject gives the login sessions, open and parked, of one NameID or sub of
+	// an identity provider, newest first.
 	OfSubject(ctx context.Context, idp identity.IdPID, nameID string) ([]Record, error)
+	// OfSession gives those with one SessionIndex or sid.
+	OfSession(ctx context.Context, idp identity.IdPID, index string) ([]Record, error)
+	// Hint gives the sealed ID token of a login session; nil where there is none.
+	Hint(ctx context.Context, id identity.LoginSessionID) ([]byte, error)
 	// ByID gives an open login session; NotFound.
 	ByID(ctx context.Context, id identity.LoginSessionID) (Record, error)
 }

@@ -34,7 +34,7 @@ type Revocations interface {
 // the ids of the access keys join our trail with AWS's.
 func signInEvents(r Record, p *posted, outcomes []broker.Outcome) []Event {
 	signIn := act("sign-in", r)
-	signIn.Source, signIn.Target = p.source.String(), clip(p.assertion.ID)
+	signIn.Source, signIn.Target = p.source.String(), clip(p.proof.name)
 	detail := map[string]string{}
 	if r.Administrator {
 		detail["administrator"] = "true"

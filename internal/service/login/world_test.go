@@ -157,7 +157,7 @@ func newWorldOn(t testing.TB, c sql.Config) *world {
 	must(t, err)
 	w.ring, err = keyring.Open(t.Context(), keyring.Config{Store: sqlkeyring.Store{DB: w.db}, KEKs: keks, Server: "a", Now: w.clock})
 	must(t, err)
-	w.fed, err = federation.New(t.Context(), federation.Config{Store: sqlfederation.Store{DB: w.db}, Now: w.clock})
+	w.fed, err = federation.New(t.Context(), federation.Config{Store: sqlfederation.Store{DB: w.db}, Sealer: w.ring, Now: w.clock})
 	must(t, err)
 	w.signer = forge.WithKey(t, signingKey(), w.now)
 	w.idp, err = w.fed.Add(t.Context(), federation.IdP{Name: "Dev", Metadata: w.signer.Metadata(), Enabled: true, AllowAutoCreate: true,

@@ -2,6 +2,7 @@ package login
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"carnet.dev/carnet/internal/core/identity"
@@ -28,6 +29,27 @@ func (s Store) OfSubject(ctx context.Context, idp identity.IdPID, nameID string)
 		return err
 	})
 	return all, err
+}
+
+// OfSession gives those with a SessionIndex or sid.
+func (s Store) OfSession(ctx context.Context, idp identity.IdPID, index string) (all []login.Record, err error) {
+	err = s.DB.Read(ctx, func(t *sql.Tx) error {
+		all, err = records(t, `SELECT id FROM login_session WHERE idp = $1 AND session_index = $2 AND session_index <> '' ORDER BY started DESC, id`, string(idp), index)
+		return err
+	})
+	return all, err
+}
+
+// Hint gives the sealed ID token of a login session; nil where there is none.
+func (s Store) Hint(ctx context.Context, id identity.LoginSessionID) (sealed []byte, err error) {
+	err = s.DB.Read(ctx, func(t *sql.Tx) error {
+		err := t.QueryRow(`SELECT id_token FROM login_session WHERE id = $1`, string(id)).Scan(&sealed)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		return err
+	})
+	return sealed, err
 }
 
 // ByID gives an open login session.

@@ -57,11 +57,11 @@ func insert(t *sql.Tx, r login.Record, cookie []byte) error {
 	}
 	f := r.Federated
 	_, err = t.Exec(`INSERT INTO login_session (id, person, idp, idp_name, user_name, display_name, administrator, started, expires, notes, epoch, cookie,
-		name_id, name_id_format, name_qualifier, sp_name_qualifier, session_index, authn_context, idp_ends, authn_instant)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)`,
+		name_id, name_id_format, name_qualifier, sp_name_qualifier, session_index, authn_context, idp_ends, authn_instant, id_token)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)`,
 		string(r.ID), string(r.Person.ID), string(r.Person.IdP), r.IdPName, r.Person.UserName, r.Person.DisplayName,
 		r.Administrator, r.Started.UnixMilli(), r.Expires.UnixMilli(), string(notes), int64(r.Epoch), cookie,
-		f.NameID, f.NameIDFormat, f.NameQualifier, f.SPNameQualifier, f.SessionIndex, f.AuthnContext, millis(f.Ends), millis(f.AuthnInstant))
+		f.NameID, f.NameIDFormat, f.NameQualifier, f.SPNameQualifier, f.SessionIndex, f.AuthnContext, millis(f.Ends), millis(f.AuthnInstant), r.Hint)
 	return err
 }
 
