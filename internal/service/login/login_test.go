@@ -418,10 +418,10 @@ func TestReturnToStaysHere(t *testing.T) {
 	for to, want := range map[string]string{
 		"/roles": "/roles", "/roles?role=a%2Fb": "/roles?role=a%2Fb", "": "/", "roles": "/", "//evil.example": "/", "/\\evil.example": "/",
 		"https://evil.example/": "/", "/%2f/evil.example": "/", "/%5cevil.example": "/", "/a\nb": "/", "/a b": "/", "/\u00e4": "/",
-		"/" + strings.Repeat("a", 400): "/", "/" + strings.Repeat("&", 299): "/" + strings.Repeat("&", 299), "/.//evil": "/", "/a/..//evil": "/",
+		"/" + strings.Repeat("a", login.MaxReturnTo): "/", "/" + strings.Repeat("&", login.MaxReturnTo-1): "/" + strings.Repeat("&", login.MaxReturnTo-1), "/.//evil": "/", "/a/..//evil": "/",
 	} {
 		v := w.begin(to)
-		if v.relay != "" || len(v.requestID) != 127 || len(v.started.PreLogin.Reveal()) > 512 {
+		if v.relay != "" || len(v.requestID) != 127 || len(v.started.PreLogin.Reveal()) > 3000 {
 			t.Errorf("%q makes relay state %q, request %q, a cookie of %d bytes", to, v.relay, v.requestID, len(v.started.PreLogin.Reveal()))
 		}
 		c, err := w.consume(v, w.respond(v))
