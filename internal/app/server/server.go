@@ -59,6 +59,7 @@ type Server struct {
 
 	inner    *inner
 	internal http.Handler
+	own      own // what STS knows of our own tokens
 
 	stop  context.CancelFunc
 	tasks sync.WaitGroup
@@ -92,6 +93,7 @@ func New(starting context.Context, o Options) (_ *Server, err error) {
 	if err := srv.iam.EnsureAdministratorRoles(ctx); err != nil {
 		return nil, err
 	}
+	srv.own.state = srv.state
 	if err := srv.wireAWS(o); err != nil {
 		return nil, err
 	}

@@ -22,7 +22,7 @@ func (srv *Server) newSTS(o Options, may *access.Access) (*sts.Service, error) {
 	}
 	return sts.New(sts.Config{
 		IAM: srv.iam, Keys: srv.ring.SessionTokenKeys(), Revocations: srv.feed, Access: may, KeySets: keySets{srv.issuer, jwks.New(keys)},
-		Subjects: subjects{srv.state}, Trail: audit.NewGroup(srv.trail), Region: c.Region, Now: o.Now,
+		Subjects: subjects{srv.state}, Own: &srv.own, Trail: audit.NewGroup(srv.trail), Region: c.Region, Now: o.Now,
 		MinDuration: c.IAM.MinimumDuration, Expect: srv.expectAtSTS,
 	}), nil
 }

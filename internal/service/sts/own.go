@@ -8,11 +8,9 @@ import (
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/protocol/oidc"
+	"carnet.dev/carnet/internal/service/issuer"
 	"carnet.dev/carnet/internal/service/revocation"
 )
-
-// claimEpoch is the revocation epoch at which a token of ours was made.
-const claimEpoch = "carnet_epoch"
 
 // ours holds a token of Carnet's own issuers to what was taken back since it was
 // made, and puts whom it speaks of into the claims to come, so that what is taken
@@ -26,7 +24,7 @@ func (s *Service) ours(ctx context.Context, x *exchange, c *oidc.Claims) error {
 	if !ok {
 		return deny(x.action(), "the token of our own issuer names nobody who acts: subject "+clip(c.Subject))
 	}
-	epoch, ok := oidc.Whole(c.All()[claimEpoch])
+	epoch, ok := oidc.Whole(c.All()[issuer.ClaimEpoch])
 	if !ok {
 		return deny(x.action(), "the token of our own issuer carries no revocation epoch")
 	}
