@@ -28,6 +28,7 @@ import (
 	"carnet.dev/carnet/internal/protocol/saml"
 	"carnet.dev/carnet/internal/service/federation"
 	"carnet.dev/carnet/internal/service/login"
+	"carnet.dev/carnet/internal/service/oauth"
 	"carnet.dev/carnet/internal/service/spkeys"
 )
 
@@ -100,6 +101,19 @@ type Keys interface {
 	Remove(ctx context.Context, id string) error
 }
 
+// Devices lets people connect devices that show a code.
+type Devices interface {
+	ReviewDevice(ctx context.Context, s login.LoginSession, source netip.Addr, typed string) (oauth.DeviceReview, error)
+	DecideDevice(ctx context.Context, s login.LoginSession, source netip.Addr, typed string, yes bool) (oauth.DeviceReview, error)
+}
+
+// Consents ask people whether a program may act for them.
+type Consents interface {
+	Pending(ctx context.Context, s login.LoginSession, handle secret.Text) (oauth.Pending, error)
+	Approve(ctx context.Context, s login.LoginSession, handle secret.Text) (redirectURL string, err error)
+	Deny(ctx context.Context, s login.LoginSession, handle secret.Text) (redirectURL string, err error)
+}
+
 // Account is one configured account, as pages show it.
 type Account struct {
 	ID   string // 12 digits
@@ -120,6 +134,8 @@ type Config struct {
 	Metadata      ProviderMetadata
 	Installation  Installation
 	Keys          Keys
+	Devices       Devices
+	Consents      Consents
 	BaseURL       *url.URL
 	// SAMLURL is ACS URL, entity ID, audience and recipient at once.
 	SAMLURL string
@@ -204,6 +220,11 @@ func (web *Web) Routes() []httpd.Route {
 		post("/admin/sso/providers/{id}/act", httpd.Administrator, web.actOnProvider),
 		with(get("/cli/authorize", httpd.Person, web.authorize), mayBeStranger),
 		post("/cli/authorize", httpd.Person, web.approve),
+		with(get("/device", httpd.Person, web.device), mayBeStranger),
+		with(post("/device", httpd.Person, web.reviewDevice), code),
+		with(post("/device/decide", httpd.Person, web.decideDevice), code),
+		with(get(ConsentPath, httpd.Person, web.consent), mayBeStranger),
+		post(ConsentPath, httpd.Person, web.decideConsent),
 		with(get("/static/{file}", httpd.Open, web.static), static),
 		with(get("/healthz", httpd.Open, web.healthy), probe),
 		with(get("/readyz", httpd.Open, web.readiness), probe),

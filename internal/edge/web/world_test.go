@@ -58,6 +58,7 @@ type world struct {
 	refuse    *fault.Fault // every response
 	switches  federation.Switches
 	nextKey   bool
+	programs  *programs
 }
 
 func role(account, name string) arn.Role {
@@ -513,6 +514,7 @@ func newWorld(t *testing.T, change func(*world)) *world {
 	idp := httptest.NewServer(http.HandlerFunc(w.idpHandler))
 	t.Cleanup(idp.Close)
 	w.idp = strings.Replace(idp.URL, "127.0.0.1", "localhost", 1)
+	w.programs = newPrograms(t)
 	if change != nil {
 		change(w)
 	}
@@ -521,7 +523,7 @@ func newWorld(t *testing.T, change func(*world)) *world {
 		t.Fatal(err)
 	}
 	pages, err := web.New(web.Config{
-		Login: w, Arrivals: w, Logouts: w, LoginSessions: w, Providers: w, ProviderCare: w, Metadata: w, Installation: w, Keys: ours{w},
+		Login: w, Arrivals: w, Logouts: w, LoginSessions: w, Providers: w, ProviderCare: w, Metadata: w, Installation: w, Keys: ours{w}, Devices: w.programs, Consents: w.programs,
 		BaseURL: base, SAMLURL: w.base + "/saml/consume", Issuers: federation.IssuerURLs{Workspace: w.base + "/oidc", Account: w.base + "/oidc/accounts/6b1f7b0e"}, Now: time.Now,
 		SAMLMetadata: func() ([]byte, error) { return []byte("<EntityDescriptor/>"), nil },
 		Accounts: []web.Account{

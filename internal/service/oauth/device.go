@@ -63,7 +63,7 @@ func (s *Service) deviceCode(ctx context.Context, r TokenRequest) (TokenResponse
 type DeviceReview struct {
 	device.Review
 	Client Client
-	Scope  Scopes
+	Scopes Scopes
 }
 
 // ReviewDevice shows the device that waits under a code that the person of a
@@ -95,5 +95,5 @@ func (s *Service) onDevice(l login.LoginSession, source netip.Addr, do func(devi
 	if !ok {
 		return DeviceReview{}, fault.Coded(fault.NotFound, device.CodeWrong, "the client that this device runs was removed or switched off")
 	}
-	return DeviceReview{Review: r, Client: c, Scope: scopesOf(r.Scope)}, nil
+	return DeviceReview{Review: r, Client: c, Scopes: scopesOf(r.Scope)}, nil
 }
