@@ -71,7 +71,7 @@ func (srv *Server) issuerRoutes(base *url.URL, page httpd.ErrorWriter) []httpd.R
 	if err != nil {
 		at = &url.URL{} // the configuration was held to its form
 	}
-	c := issuerapi.Config{Documents: srv.issuer, AccountHost: at.Host, Clients: srv.oauth, Grants: srv.oauth, Tokens: srv.oauth,
+	c := issuerapi.Config{Documents: srv.issuer, AccountHost: at.Host, Clients: srv.oauth, Grants: srv.oauth, Tokens: srv.oauth, Devices: srv.oauth,
 		BaseURL: base, Page: page, APIAudience: srv.issuer.APIAudience()}
 	return issuerapi.Routes(c)
 }

@@ -11,7 +11,7 @@ func (srv *Server) pages(base *url.URL, o Options) web.Config {
 	c := srv.config
 	return web.Config{
 		Login: srv.login, Arrivals: srv.login, Logouts: srv.login, LoginSessions: srv.login,
-		Providers: srv.federation, ProviderCare: srv.federation, Metadata: srv.federation, Installation: srv.federation, Keys: srv.spkeys,
+		Providers: srv.federation, ProviderCare: srv.federation, Metadata: srv.federation, Installation: srv.federation, Keys: srv.spkeys, Devices: srv.oauth, Consents: srv.oauth,
 		BaseURL: base, SAMLURL: c.SAMLURL(), Issuers: srv.issuerURLs(), SAMLMetadata: srv.samlMetadata, Accounts: webAccounts(c), Ready: srv.ready, Now: o.Now,
 	}
 }

@@ -106,7 +106,9 @@ func New(starting context.Context, o Options) (_ *Server, err error) {
 	srv.sayRisk()
 	srv.tasks.Go(func() { srv.broker.Run(ctx) })
 	srv.tasks.Go(func() { srv.login.Run(ctx) })
-	if srv.oauth, err = srv.openOAuth(ctx, srv.login); err != nil {
+	devices := srv.openDevices()
+	srv.tasks.Go(func() { devices.Run(ctx, srv.log) })
+	if srv.oauth, err = srv.openOAuth(ctx, srv.login, devices); err != nil {
 		return nil, err
 	}
 	srv.tasks.Go(func() { srv.oauth.Run(ctx) })

@@ -51,7 +51,9 @@ func TestDeviceInChromium(t *testing.T) {
 func TestConsentInChromium(t *testing.T) {
 	for _, word := range []string{"approve", "refuse"} {
 		t.Run(word, func(t *testing.T) {
-			home := newListener(t, "127.0.0.1", func(rw http.ResponseWriter, _ *http.Request) { fmt.Fprint(rw, `<!doctype html><p id="home">At home.</p>`) })
+			home := newListener(t, "127.0.0.1", func(rw http.ResponseWriter, _ *http.Request) {
+				fmt.Fprint(rw, `<!doctype html><p id="home">At home.</p>`)
+			})
 			home = strings.Replace(home, "127.0.0.1", "localhost", 1)
 			got := make(chan string, 1)
 			app := newListener(t, "127.0.0.1", func(rw http.ResponseWriter, r *http.Request) {

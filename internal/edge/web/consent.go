@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/secret"
@@ -54,7 +55,7 @@ func wants(scopes oauth.Scopes) []want {
 type leadsTo struct {
 	Text    string // the host, or the program's own scheme
 	Machine bool   // to a program on the person's own machine
-	source  string // for the policy of the page
+	scheme  string // of a program's own, which the page's form may lead to; else empty
 }
 
 // leadTo reads an address that a client registered.
@@ -63,14 +64,11 @@ func leadTo(redirectURI string) (leadsTo, error) {
 	if err != nil || u.Scheme == "" {
 		return leadsTo{}, fault.Wrap(err, fault.Misconfigured, "The address that this program registered is not a URL")
 	}
-	switch host := u.Hostname(); {
-	case u.Scheme != "http" && u.Scheme != "https":
-		return leadsTo{Text: u.Scheme, Machine: true, source: u.Scheme + ":"}, nil
-	case u.Scheme == "http" && slices.Contains([]string{"127.0.0.1", "::1", "localhost"}, host):
-		return leadsTo{Text: u.Host, Machine: true, source: formSource(u)}, nil
-	default:
-		return leadsTo{Text: u.Host, source: formSource(u)}, nil
+	if u.Scheme != "http" && u.Scheme != "https" {
+		return leadsTo{Text: u.Scheme, Machine: true, scheme: u.Scheme + ":"}, nil
 	}
+	machine := u.Scheme == "http" && slices.Contains([]string{"127.0.0.1", "::1", "localhost"}, u.Hostname())
+	return leadsTo{Text: u.Host, Machine: machine}, nil
 }
 
 // consent shows who asks, where the answer goes, and what for. Nothing is
@@ -85,14 +83,19 @@ func (web *Web) consent(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	httpd.AllowFormTo(w, to.source)
+	if to.scheme != "" {
+		httpd.AllowFormTo(w, to.scheme)
+	}
 	return web.show(w, r, http.StatusOK, "consent", frame{Title: "Let " + p.Client.Name + " act for you?", Page: consentPage{
 		Client: p.Client.Name, ClientID: p.Client.ID, Owner: p.Client.Owner, UserName: displayName(s),
 		Until: clock{s.Expires, left(s.Expires.Sub(web.Now()))}, To: to, Wants: wants(p.Scope), Handle: handle,
 	}})
 }
 
-// decideConsent takes the person's word and leads back to the program.
+// decideConsent takes the person's word and leads back to the program: by a
+// page, since browsers hold all that follows a form, at the program's site and
+// wherever that leads on, to form-action. Only a scheme of a program's own is
+// redirected to: nothing follows there, and no page opens it by itself.
 func (web *Web) decideConsent(w http.ResponseWriter, r *http.Request) error {
 	if err := r.ParseForm(); err != nil {
 		return formFault(err)
@@ -104,9 +107,16 @@ func (web *Web) decideConsent(w http.ResponseWriter, r *http.Request) error {
 		return badForm()
 	}
 	s, handle := httpd.CallerOf(r).Session, secret.New(r.PostForm.Get("request"))
+	p, err := web.Consents.Pending(r.Context(), s, handle)
+	if err != nil {
+		return err
+	}
 	to, err := decide(r.Context(), s, handle)
 	if err != nil {
 		return err
 	}
-	return seeOther(w, to)
+	if !strings.HasPrefix(to, "https://") && !strings.HasPrefix(to, "http://") {
+		return seeOther(w, to)
+	}
+	return web.passOn(w, r, login.Errand{RedirectURL: to}, errandPage{Heading: "Back to " + p.Client.Name, To: p.Client.Name})
 }
