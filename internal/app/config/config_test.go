@@ -232,6 +232,8 @@ func TestProblems(t *testing.T) {
 		"publish unseen":           {minimal + "oidc: {publish: {folder: a}}\n", "oidc.public_url: missing"},
 		"publish nowhere":          {minimal + "oidc: {publish: {upstream: a, bucket: b}}\n", "there is no upstream"},
 		"publish half":             {minimal + "oidc: {publish: {bucket: b}}\n", "want folder, or upstream and bucket"},
+		"publish inside":           {disk + "oidc: {public_url: \"https://k.example\", publish: {upstream: disk, bucket: b}}\n", "nobody but this server reaches"},
+		"publish under a store":    {accounts + "upstreams: [{name: disk, kind: embedded, folder: /srv/store}]\noidc: {public_url: \"https://k.example\", publish: {folder: /srv/store/keys}}\n", "where roles can write"},
 		"rotation":                 {minimal + "oidc: {rotation: {every: 1h, prepublish: 2h}}\n", "want more than prepublish"},
 		"rotation too fast":        {minimal + "oidc: {rotation: {grace: 1ms}}\n", "oidc.rotation.grace"},
 		"no exchange":              {minimal + "accounts: [{id: 111122223333, name: a, kind: local, exchanges: []}]\n", "without an exchange nobody can get keys"},

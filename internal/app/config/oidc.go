@@ -176,9 +176,13 @@ func (v *validator) publish(c *Config) {
 		v.bad("oidc.publish", "want folder, or upstream and bucket, not both")
 	case p.Folder != "" && c.Data != "" && within(c.Data, p.Folder):
 		v.bad("oidc.publish.folder", "%s lies in the data folder, which nobody else should read", p.Folder)
+	case p.Folder != "" && slices.ContainsFunc(c.Upstreams, func(u Upstream) bool { return u.Folder != "" && within(u.Folder, p.Folder) }):
+		v.bad("oidc.publish.folder", "%s lies in the folder of an upstream, where roles can write", p.Folder)
 	case p.Upstream != "":
-		if _, ok := c.Upstream(p.Upstream); !ok {
+		if u, ok := c.Upstream(p.Upstream); !ok {
 			v.bad("oidc.publish.upstream", "there is no upstream %q", p.Upstream)
+		} else if u.Kind == UpstreamEmbedded {
+			v.bad("oidc.publish.upstream", "nobody but this server reaches the embedded store %q: want one of kind s3, or a folder", p.Upstream)
 		}
 		if p.Bucket == "" {
 			v.bad("oidc.publish.bucket", "missing: name the bucket that the world reads")

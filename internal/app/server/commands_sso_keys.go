@@ -131,7 +131,11 @@ func (h *host) ssoSwitches() *cobra.Command {
 				var text strings.Builder
 				lines(&text, "unified login", onOff(now.UnifiedLogin, "on", "off"), "issuer for AWS", d.Issuer, "organisation", d.Organisation)
 				if was := before.Issuer(s.issuerURLs()); was != d.Issuer {
-					text.WriteString("Trusts at AWS that name " + was + " take nothing from Carnet any more.\n")
+					text.WriteString("Trusts that name " + was + " take nothing from Carnet any more:\n")
+					for _, broken := range s.trusts(was) {
+						text.WriteString("  " + broken + "\n")
+					}
+					text.WriteString("Register " + d.Issuer + " there, and have them name it.\n")
 				}
 				return say(cmd, d, text.String())
 			})

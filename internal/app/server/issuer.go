@@ -33,6 +33,7 @@ func (s *state) openIssuer(ctx context.Context) (err error) {
 		BaseURL: s.config.BaseURL, PublicURL: c.PublicURL, AccountURL: c.AccountURL, AccountID: id, Unified: unified(s.federation),
 		Signing: c.Signing, Audiences: c.Audiences, NoDevice: c.DeviceFlow == config.Refuse,
 		Every: c.Rotation.Every, Prepublish: c.Rotation.Prepublish, Grace: c.Rotation.Grace,
+		Elsewhere: c.Publish.On(),
 	})
 	return err
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/http/httptest"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -98,5 +100,97 @@ func TestKeySetIsKept(t *testing.T) {
 		if status, _, _ := in.ask(t, in.base+path); !slices.Contains([]int{http.StatusNotFound, http.StatusMethodNotAllowed}, status) {
 			t.Errorf("%s: %d", path, status)
 		}
+	}
+}
+
+// TestIssuerCommands: what an administrator does on the host, in the order of a
+// first day: look, publish, check, rotate, and meet a foreign key.
+func TestIssuerCommands(t *testing.T) {
+	t.Parallel()
+	var world *httptest.Server
+	in := install(t, func(text string) string {
+		return text + "oidc: {publish: {folder: www}}\niam: {loopback_providers: true}\n"
+	}, func(text string) string {
+		world = httptest.NewServer(nil)
+		return strings.Replace(text, "oidc: {publish", "oidc: {public_url: \""+world.URL+"\", publish", 1)
+	})
+	t.Cleanup(world.Close)
+	world.Config.Handler = http.FileServer(http.Dir(filepath.Join(in.folder, "www")))
+	if out := in.must(t, "issuer", "show"); !strings.Contains(out, world.URL+"/oidc\n") || !strings.Contains(out, in.base+"/oidc/v1/") ||
+		!strings.Contains(out, "workspace, to be registered at AWS") || !strings.Contains(out, "AWS can't trust it") {
+		t.Error(out)
+	}
+	if o := in.carnet(t, "issuer", "check"); o.code == 0 || !strings.Contains(o.out, "No RS256 key is in use") || !strings.Contains(o.out, "carnet issuer publish") {
+		t.Error(o)
+	}
+	if out := in.must(t, "issuer", "publish"); !strings.Contains(out, "Wrote oidc/jwks.json") {
+		t.Error(out)
+	}
+	if out := in.must(t, "issuer", "check"); strings.Contains(out, "problem") || strings.Count(out, "The world sees the keys that are signed with") != 2 {
+		t.Error(out)
+	}
+	in.must(t, "issuer", "keys", "rotate", "--level", "workspace", "--algorithm", "RS256")
+	if o := in.carnet(t, "issuer", "keys", "rotate", "--level", "workspace", "--algorithm", "RS256", "--now"); o.code == 0 || !strings.Contains(o.err, "does not stand yet") {
+		t.Error(o)
+	}
+	in.must(t, "issuer", "publish")
+	in.must(t, "issuer", "keys", "rotate", "--level", "workspace", "--algorithm", "RS256", "--now")
+	if out := in.must(t, "issuer", "keys", "list", "--output", "json"); strings.Count(out, `"state":"used"`) != 4 || strings.Count(out, `"state":"retired"`) != 1 {
+		t.Error(out)
+	}
+	// A running server finds a foreign key by itself, and says so loudly.
+	in.write(t, "www/oidc/jwks.json", `{"keys":[{"kty":"EC","crv":"P-256","kid":"evil","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}`)
+	server := in.serve(t)
+	soon(t, "a foreign key", func() bool { return strings.Contains(server.log.String(), "CRITICAL") })
+	if o := in.carnet(t, "issuer", "publish"); o.code == 0 || !strings.Contains(o.err, "publish --replace") {
+		t.Error(o)
+	}
+	if o := in.carnet(t, "issuer", "check"); o.code == 0 || !strings.Contains(o.out, "Minting stopped") || !strings.Contains(o.out, `"evil" stands there and is not ours`) {
+		t.Error(o)
+	}
+	in.must(t, "issuer", "publish", "--replace")
+	if out := in.must(t, "issuer", "check"); strings.Contains(out, "problem") {
+		t.Error(out)
+	}
+	if out := in.must(t, "audit", "verify"); out == "" {
+		t.Error("nothing was recorded")
+	}
+}
+
+// TestSwitchingNamesWhatBreaks: the roles that trust the issuer of before.
+func TestSwitchingNamesWhatBreaks(t *testing.T) {
+	t.Parallel()
+	in := install(t, replace(`name: lake, kind: aws`, `name: lake, kind: aws, exchanges: [saml, web-identity]`), func(text string) string {
+		return text + "iam: {loopback_providers: true}\n"
+	})
+	provider := strings.TrimPrefix(in.base, "http://") + "/oidc"
+	in.write(t, "authority.yaml", `accounts:
+  "111122223333":
+    oidc_providers:
+      - {url: `+in.base+`/oidc, client_ids: [sts.amazonaws.com]}
+    roles:
+      - name: nightly
+        trust_policy:
+          Version: "2012-10-17"
+          Statement:
+            - Effect: Allow
+              Principal: {Federated: "arn:aws:iam::111122223333:oidc-provider/`+provider+`"}
+              Action: sts:AssumeRoleWithWebIdentity
+              Condition: {StringEquals: {"`+provider+`:aud": sts.amazonaws.com, "`+provider+`:sub": "sp:spn_1"}}
+`)
+	in.must(t, "authority", "apply", "authority.yaml")
+	out := in.must(t, "sso", "switches", "--unified-login", "off")
+	for _, want := range []string{
+		"Trusts that name " + in.base + "/oidc take nothing from Carnet any more",
+		"Role arn:aws:iam::111122223333:role/nightly",
+		"Account 777788889999 (lake) at AWS: roles that trust arn:aws:iam::777788889999:oidc-provider/" + provider,
+		"Register " + in.base + "/oidc/accounts/",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is missing in\n%s", want, out)
+		}
+	}
+	if out := in.must(t, "sso", "switches"); strings.Contains(out, "take nothing") {
+		t.Errorf("a look changes nothing: %s", out)
 	}
 }

@@ -112,6 +112,9 @@ func New(starting context.Context, o Options) (_ *Server, err error) {
 		return nil, err
 	}
 	srv.tasks.Go(func() { srv.oauth.Run(ctx) })
+	if err := srv.keepPublished(ctx); err != nil {
+		return nil, err
+	}
 	return srv, srv.wireSite(o)
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"strings"
 
 	jose "github.com/go-jose/go-jose/v4"
 )
@@ -60,4 +61,43 @@ func (s *KeySet) Published() []Published {
 		out[i].Thumbprint, _ = Thumbprint(k.public)
 	}
 	return out
+}
+
+// ReadMetadata reads what decides about trust of a discovery document: its
+// issuer, and where that says its keys are. It is as strict as ParseKeySet.
+func ReadMetadata(src []byte) (issuer, keys string, err error) {
+	if len(src) > MaxKeySet {
+		return "", "", refuse(CheckMalformed, "the discovery document has %d bytes, more than %d", len(src), MaxKeySet)
+	}
+	document, err := parseObject(src)
+	if err != nil {
+		return "", "", refuse(CheckMalformed, "the discovery document is not one JSON object: %s", err)
+	}
+	issuer, ok := document.text("issuer")
+	keys, too := document.text("jwks_uri")
+	if !ok || !too {
+		return "", "", refuse(CheckMalformed, "the discovery document lacks issuer or jwks_uri")
+	}
+	return issuer, keys, nil
+}
+
+// WellKnown lists what clients append to an issuer to find its discovery
+// document (OpenID Connect Discovery 1.0, section 4; RFC 8414, section 3).
+func WellKnown() []string {
+	return []string{"/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"}
+}
+
+// IssuerOf gives the issuer whose discovery document is at an address; false
+// where the address is not one of a discovery document.
+func IssuerOf(address string) (string, bool) {
+	address = strings.TrimSuffix(address, "/")
+	for _, path := range WellKnown() {
+		if issuer, ok := strings.CutSuffix(address, path); ok {
+			return issuer, true
+		}
+		if before, after, ok := strings.Cut(address, path+"/"); ok { // RFC 8414 puts it before the issuer's path
+			return before + "/" + after, true
+		}
+	}
+	return "", false
 }

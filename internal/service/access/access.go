@@ -33,6 +33,9 @@ type Config struct {
 	// configuration; false where no rule covers the name.
 	Rule   func(bucket string) (account, upstream string, ok bool)
 	Region string
+	// Withheld says why a bucket is closed to everyone whatever policies say, as
+	// the end of a sentence; empty, or a nil Withheld: it is not.
+	Withheld func(bucket string) string
 	// StaticKeys lets IAM users' long-term access keys be used (the setting
 	// static_keys).
 	StaticKeys bool

@@ -73,6 +73,9 @@ func (a *Access) Decide(_ context.Context, c Caller, checks []s3.Check, env Envi
 	q := a.question(c, p, env)
 	var decided []string
 	for i := range checks {
+		if why := a.withheld(checks[i].Bucket); why != "" {
+			return Decision{Explicit: true, Reason: refusal(c, &checks[i], why)}
+		}
 		verdict, ok := a.one(p, c, &q, &checks[i])
 		if !ok {
 			return Decision{Explicit: true, Reason: refusal(c, &checks[i], "because the policy of the bucket can't be evaluated")}
@@ -85,6 +88,13 @@ func (a *Access) Decide(_ context.Context, c Caller, checks []s3.Check, env Envi
 		}
 	}
 	return Decision{Allow: true, Statements: decided}
+}
+
+func (a *Access) withheld(bucket string) string {
+	if a.Withheld == nil || bucket == "" {
+		return ""
+	}
+	return a.Withheld(bucket)
 }
 
 // one asks the policy engine one check. It is not ok where the bucket has a

@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+
+	"carnet.dev/carnet/internal/protocol/oidc"
 )
 
 // AudienceAWS is the audience of every token that STS is to take.
@@ -34,24 +36,6 @@ var (
 	patternForm = regexp.MustCompile(`^(user|sp|job):[a-z0-9_*?]{1,64}$`)
 )
 
-// discovery lists the paths that a client appends to an issuer.
-var discovery = []string{"/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"}
-
-// IssuerOf gives the issuer whose discovery document is at an address, and
-// whether it is one.
-func IssuerOf(address string) (string, bool) {
-	address = strings.TrimSuffix(address, "/")
-	for _, path := range discovery {
-		if issuer, ok := strings.CutSuffix(address, path); ok {
-			return issuer, true
-		}
-		if before, after, ok := strings.Cut(address, path+"/"); ok { // RFC 8414 puts it before the issuer's path
-			return before + "/" + after, true
-		}
-	}
-	return "", false
-}
-
 func (s OIDC) check() error {
 	if err := s.checkIssuer(); err != nil {
 		return err
@@ -76,7 +60,7 @@ func (s OIDC) check() error {
 // checkIssuer holds the issuer to what IAM takes as a provider's URL (IAM API
 // Reference, CreateOpenIDConnectProvider).
 func (s OIDC) checkIssuer() error {
-	if issuer, ok := IssuerOf(s.Issuer); ok {
+	if issuer, ok := oidc.IssuerOf(s.Issuer); ok {
 		return badWith("the issuer is "+issuer+"; AWS appends the rest by itself", "%s is the address of a discovery document", s.Issuer)
 	}
 	u, err := url.Parse(s.Issuer)

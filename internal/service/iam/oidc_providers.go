@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"carnet.dev/carnet/internal/protocol/oidc"
 )
 
 // Limits of an OpenID Connect provider (IAM API Reference,
@@ -87,6 +89,9 @@ func checkIssuer(text string, loopback bool) error {
 		if c := text[i]; c <= ' ' || c > '~' || strings.IndexByte(`"<>\^{|}`+"`", c) >= 0 {
 			return bad("it holds characters that must be percent-encoded.")
 		}
+	}
+	if issuer, ok := oidc.IssuerOf(text); ok {
+		return bad("it is the address of a discovery document: the issuer is " + issuer + ".")
 	}
 	onLoopback := loopback && isLoopback(u.Hostname())
 	switch {

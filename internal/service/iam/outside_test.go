@@ -37,6 +37,21 @@ func TestIssuersOnLoopback(t *testing.T) {
 	}
 }
 
+// TestDiscoveryURLAsIssuer: IAM appends the rest by itself, so whoever pastes
+// the whole address is told the issuer.
+func TestDiscoveryURLAsIssuer(t *testing.T) {
+	t.Parallel()
+	for url, issuer := range map[string]string{
+		"https://mycompany.cloud.databricks.com/oidc/.well-known/openid-configuration":                 "https://mycompany.cloud.databricks.com/oidc",
+		"https://mycompany.cloud.databricks.com/oidc/.well-known/oauth-authorization-server/":          "https://mycompany.cloud.databricks.com/oidc",
+		"https://accounts.cloud.databricks.com/.well-known/oauth-authorization-server/oidc/accounts/1": "https://accounts.cloud.databricks.com/oidc/accounts/1",
+	} {
+		if err := checkIssuer(url, false); fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "the issuer is "+issuer+".") {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+}
+
 // FuzzIssuer holds what an issuer URL may be: nothing that another reader of
 // URLs would take for another host.
 func FuzzIssuer(f *testing.F) {

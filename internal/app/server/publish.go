@@ -1,0 +1,48 @@
+package server
+
+import (
+	"context"
+
+	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/edge/keyplace"
+	"carnet.dev/carnet/internal/service/issuer"
+)
+
+// keyPlace is where the issuers' documents are published; nil: nowhere.
+func (s *state) keyPlace() (issuer.Place, error) {
+	p := s.config.OIDC.Publish
+	switch {
+	case p.Folder != "":
+		return keyplace.Folder{Path: p.Folder}, nil
+	case p.Upstream == "":
+		return nil, nil
+	}
+	u, ok := s.config.Upstream(p.Upstream)
+	if !ok {
+		return nil, fault.New(fault.Misconfigured, "there is no upstream "+p.Upstream)
+	}
+	client, err := foreign(u, s)
+	if err != nil {
+		return nil, err
+	}
+	return keyplace.Bucket{Store: client, Name: p.Bucket, Prefix: p.Prefix}, nil
+}
+
+// keepPublished publishes what the world reads of the issuers, until ctx ends.
+func (srv *Server) keepPublished(ctx context.Context) error {
+	to, err := srv.keyPlace()
+	if err != nil || to == nil {
+		return err
+	}
+	srv.tasks.Go(func() { srv.issuer.KeepPublished(ctx, to) })
+	return nil
+}
+
+// withheld reports whether a bucket is closed to every role: whoever can write
+// where our issuers' keys are published is the issuer.
+func (s *state) withheld(bucket string) string {
+	if p := s.config.OIDC.Publish; p.Upstream != "" && bucket == p.Bucket {
+		return "because this server publishes the keys of its issuer there"
+	}
+	return ""
+}
