@@ -194,7 +194,7 @@ func (s *Service) signIn(r request) (SignIn, bool, error) {
 	if r.Session.ID != "" && !r.anew() && !stale {
 		return SignIn{}, false, nil
 	}
-	if at, ok := s.marked(r.Form); ok && r.Session.ID != "" && !r.Session.Started.Before(at) {
+	if at, ok := s.marked(r.Form); ok && r.Session.ID != "" && r.Session.Started.After(at) {
 		return SignIn{}, false, nil
 	}
 	marker, err := s.mark(r.Form)

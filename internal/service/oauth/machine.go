@@ -163,7 +163,7 @@ func mayAsk(c Client, audience string) error {
 		return nil
 	}
 	return refuse(InvalidTarget, "the client "+c.Name+" may not have tokens made for this audience").
-		WithMend("have an administrator allow it: carnet client set --audiences")
+		WithMend("have an administrator allow it: carnet client set --audience")
 }
 
 // accessFor gives a service principal an access token, with its record.
