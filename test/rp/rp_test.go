@@ -46,7 +46,31 @@ func register(t *testing.T, w *running.World, name string) client {
 	}
 	w.HostJSON(t, &secret, "client", "secret", "add", made.ID)
 	c.ID, c.Secret = made.ID, secret.Secret
+	c.known(t, w)
 	return c
+}
+
+// known waits until the server has followed: within a second.
+func (c client) known(t *testing.T, w *running.World) {
+	t.Helper()
+	for range 100 {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.Web+"/oidc/v1/introspect", strings.NewReader("token=none"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.SetBasicAuth(c.ID, c.Secret)
+		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		answer, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = answer.Body.Close()
+		if answer.StatusCode == http.StatusOK {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Fatal("the server doesn't know the client that was registered")
 }
 
 func freePort(t *testing.T) string {
@@ -64,11 +88,11 @@ func freePort(t *testing.T) string {
 func approve(t *testing.T, w *running.World, address string) {
 	t.Helper()
 	v, page := w.SignIn(t, address, "alice")
-	form, err := page.FormWith("approve")
+	form, err := page.FormWith("decision")
 	if err != nil {
 		t.Fatalf("no page that asks for consent: %v\n%s", err, page.Body)
 	}
-	if _, err := v.Submit(t.Context(), page, form, map[string]string{"approve": "yes"}); err != nil {
+	if _, err := v.Submit(t.Context(), page, form, map[string]string{"decision": "approve"}); err != nil {
 		t.Fatal(err)
 	}
 }
