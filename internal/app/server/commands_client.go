@@ -38,7 +38,7 @@ func (h *host) clients() *cobra.Command {
 // withClients opens the database for one command on clients.
 func (h *host) withClients(cmd *cobra.Command, do func(context.Context, *state, *oauth.Service) error) error {
 	return h.withState(cmd, func(ctx context.Context, s *state) error {
-		o, err := s.openOAuth(ctx, nil, nil)
+		o, err := s.openOAuth(ctx, nil, nil, nil)
 		if err != nil {
 			return err
 		}

@@ -11,7 +11,9 @@ import (
 
 	"carnet.dev/carnet/internal/core/event"
 	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/service/revocation"
+	"carnet.dev/carnet/internal/service/workload"
 )
 
 func (h *host) revoke() *cobra.Command {
@@ -53,6 +55,17 @@ func (h *host) revoke() *cobra.Command {
 		}
 		return revocation.LoginSession, args[0], nil
 	})
+	one("service-principal NAME-or-ID", "Everything that a service principal has; it can sign in again", cobra.ExactArgs(1), func(ctx context.Context, s *state, args []string) (string, string, error) {
+		if servicePrincipalID.MatchString(args[0]) { // also one that is not known any more
+			return revocation.ServicePrincipal, args[0], nil
+		}
+		p, err := s.findMachine(ctx, args[0])
+		return revocation.ServicePrincipal, string(p.ID), err
+	})
+	one("delegation ID", "A delegation, and what work runs under it", cobra.ExactArgs(1), func(ctx context.Context, s *state, args []string) (string, string, error) {
+		d, err := s.workload.Delegation(ctx, identity.DelegationID(args[0]))
+		return revocation.Delegation, string(d.ID), err
+	})
 	one("everything", "Everything of everybody", cobra.NoArgs, func(context.Context, *state, []string) (string, string, error) {
 		return revocation.Everything, revocation.Everything, nil
 	})
@@ -61,8 +74,9 @@ func (h *host) revoke() *cobra.Command {
 
 // Ids as identity makes them: a mistyped one would revoke nothing, silently.
 var (
-	personID       = regexp.MustCompile(`^psn_[a-z2-7]{26}$`)
-	loginSessionID = regexp.MustCompile(`^lgn_[a-z2-7]{26}$`)
+	personID           = regexp.MustCompile(`^psn_[a-z2-7]{26}$`)
+	loginSessionID     = regexp.MustCompile(`^lgn_[a-z2-7]{26}$`)
+	servicePrincipalID = regexp.MustCompile(`^spn_[a-z2-7]{26}$`)
 )
 
 // revoked is what a revocation has come to.
@@ -105,6 +119,21 @@ func (r revoked) String() string {
 	return b.String()
 }
 
+// endDelegations marks delegations that a revocation ends: they live longer than
+// the feed remembers.
+func (s *state) endDelegations(ctx context.Context, kind, id string) error {
+	switch kind {
+	case revocation.Person:
+		return s.workload.EndAll(ctx, workload.Of{Person: identity.PersonID(id)})
+	case revocation.Everything:
+		return s.workload.EndAll(ctx, workload.Of{})
+	case revocation.Delegation:
+		_, err := s.workload.Mark(ctx, identity.DelegationID(id))
+		return err
+	}
+	return nil
+}
+
 // revokeNow revokes, with its record and what else belongs into the same
 // transaction, and waits until every live server has applied it.
 func (s *state) revokeNow(ctx context.Context, kind, id string, patience time.Duration, also func(context.Context) error) (revoked, error) {
@@ -114,6 +143,9 @@ func (s *state) revokeNow(ctx context.Context, kind, id string, patience time.Du
 			if err := also(ctx); err != nil {
 				return err
 			}
+		}
+		if err := s.endDelegations(ctx, kind, id); err != nil {
+			return err
 		}
 		if r.Epoch, err = s.feed.Revoke(ctx, kind, id); err != nil {
 			return err

@@ -7,6 +7,7 @@ import (
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/protocol/saml"
 	"carnet.dev/carnet/internal/service/federation"
+	"carnet.dev/carnet/internal/service/workload"
 )
 
 // federationAccounts are the configured accounts as settings of identity
@@ -44,6 +45,9 @@ type ends struct{ *state }
 func (e ends) EndAll(ctx context.Context, id identity.IdPID) error {
 	people, err := e.directory.Identities.ProvenBy(ctx, id)
 	if err != nil {
+		return err
+	}
+	if err := e.workload.EndAll(ctx, workload.Of{IdP: id}); err != nil {
 		return err
 	}
 	return e.feed.RevokePeople(ctx, people)

@@ -93,7 +93,7 @@ func New(starting context.Context, o Options) (_ *Server, err error) {
 	if err := srv.iam.EnsureAdministratorRoles(ctx); err != nil {
 		return nil, err
 	}
-	srv.own.state = srv.state
+	srv.own.state, srv.own.delegations = srv.state, srv.workload
 	if err := srv.wireAWS(o); err != nil {
 		return nil, err
 	}
@@ -108,7 +108,7 @@ func New(starting context.Context, o Options) (_ *Server, err error) {
 	srv.tasks.Go(func() { srv.login.Run(ctx) })
 	devices := srv.openDevices()
 	srv.tasks.Go(func() { devices.Run(ctx, srv.log) })
-	if srv.oauth, err = srv.openOAuth(ctx, srv.login, devices); err != nil {
+	if srv.oauth, err = srv.openOAuth(ctx, srv.login, devices, srv.broker); err != nil {
 		return nil, err
 	}
 	srv.tasks.Go(func() { srv.oauth.Run(ctx) })
@@ -135,7 +135,7 @@ func (srv *Server) wireSite(o Options) error {
 	}, pages.Routes(), api.Routes(api.Config{
 		Login: srv.login, Providers: srv.federation, Metadata: srv.federation, Installation: srv.federation, Keys: srv.spkeys, SAMLURL: c.SAMLURL(),
 		Cookies: httpd.NewCookies(base), Web: c.BaseURL, Home: home, Elsewhere: elsewhere, LocalAccounts: localNumbers(c),
-		Administration: srv.newAdministrator(), Issuers: srv.issuers,
+		Administration: srv.newAdministrator(), Issuers: srv.issuers, IDTokens: srv.oauth, Delegations: srv.workload,
 	}), srv.issuerRoutes(base, pages.ErrorPage))
 	return err
 }

@@ -34,6 +34,7 @@ import (
 	"carnet.dev/carnet/internal/service/onceonly"
 	"carnet.dev/carnet/internal/service/revocation"
 	"carnet.dev/carnet/internal/service/spkeys"
+	"carnet.dev/carnet/internal/service/workload"
 )
 
 // mostOnceIDs bounds the one-use ids that are kept: some 300 sign-ins a second
@@ -54,6 +55,7 @@ type state struct {
 	federation *federation.Service
 	spkeys     *spkeys.Service
 	issuer     *issuer.Service
+	workload   *workload.Service
 	feed       *revocation.Feed
 	trail      *audit.Writer
 	iam        *iam.Service
@@ -136,6 +138,9 @@ func (s *state) open(ctx context.Context, development bool, id string) error {
 		return err
 	}
 	if err := s.openIssuer(ctx); err != nil {
+		return err
+	}
+	if err := s.openWorkload(ctx); err != nil {
 		return err
 	}
 	s.iam, err = iam.Open(ctx, iam.Config{
@@ -234,6 +239,7 @@ func (s *state) run(ctx context.Context, tasks *sync.WaitGroup) error {
 	tasks.Go(func() { s.federation.Run(ctx) })
 	tasks.Go(func() { s.issuer.Run(ctx) })
 	tasks.Go(func() { s.once.Run(ctx, s.log) })
+	tasks.Go(func() { s.workload.Run(ctx) })
 	return nil
 }
 

@@ -74,6 +74,17 @@ func (s *state) findPerson(ctx context.Context, text string) (directory.Person, 
 	return *found.person, nil
 }
 
+func (s *state) findMachine(ctx context.Context, text string) (directory.ServicePrincipal, error) {
+	found, err := s.findSubject(ctx, text)
+	if err != nil {
+		return directory.ServicePrincipal{}, err
+	}
+	if found.Kind != "service-principal" {
+		return directory.ServicePrincipal{}, fault.New(fault.Invalid, fmt.Sprintf("%q is a %s: this command is for service principals", text, found.Kind))
+	}
+	return s.directory.ServicePrincipals.ServicePrincipal(ctx, identity.ServicePrincipalID(found.ID))
+}
+
 // byID gives at most one; none where the text is no id or nobody has it.
 func (s *state) byID(ctx context.Context, text string) (found []subject, err error) {
 	switch prefix, _, _ := strings.Cut(text, "_"); prefix {

@@ -130,6 +130,7 @@ func serve(t *testing.T) (*world, string, []httpd.Route) {
 		Elsewhere:      map[string]api.Place{cloud.Account: {Region: "eu-west-1"}},
 		LocalAccounts:  []string{"111122223333"},
 		IDTokens:       idTokens{base.String()},
+		Delegations:    &delegations{},
 		Issuers: func() []api.Issuer {
 			i, err := w.sso.Installation()
 			if err != nil {

@@ -29,9 +29,9 @@ type NewDelegation struct {
 // Delegate lets a service principal work as the person of a login session in a
 // role that they hold there. Nobody else can delegate for them. Faults: Denied,
 // Invalid, NotFound, Conflict (too many).
-func (s *Service) Delegate(ctx context.Context, l login.LoginSession, n NewDelegation) (Delegation, error) {
+func (s *Service) Delegate(ctx context.Context, l login.LoginSession, n NewDelegation) (Listed, error) {
 	if l.Person.ID == "" {
-		return Delegation{}, fault.Coded(fault.Denied, "delegation.nobody", "a login session by a set-up link is nobody's: it can't delegate").
+		return Listed{}, fault.Coded(fault.Denied, "delegation.nobody", "a login session by a set-up link is nobody's: it can't delegate").
 			WithMend("sign in at an identity provider")
 	}
 	if n.Lifetime == 0 {
@@ -39,27 +39,27 @@ func (s *Service) Delegate(ctx context.Context, l login.LoginSession, n NewDeleg
 	}
 	switch {
 	case !readable(n.Label, MostLabel):
-		return Delegation{}, fault.Coded(fault.Invalid, "delegation.label", fmt.Sprintf("a delegation needs a label of 1 to %d bytes that can be seen", MostLabel)).
+		return Listed{}, fault.Coded(fault.Invalid, "delegation.label", fmt.Sprintf("a delegation needs a label of 1 to %d bytes that can be seen", MostLabel)).
 			WithMend("say what it is for")
 	case n.Lifetime < time.Minute || n.Lifetime > LongestDelegation:
-		return Delegation{}, fault.Coded(fault.Invalid, "delegation.lifetime", "a delegation lives for a minute to 365 days")
+		return Listed{}, fault.Coded(fault.Invalid, "delegation.lifetime", "a delegation lives for a minute to 365 days")
 	}
 	held, err := l.Role(n.Role)
 	if err != nil {
-		return Delegation{}, err
+		return Listed{}, err
 	}
 	if held.State == login.RoleFailed {
-		return Delegation{}, fault.Coded(fault.Denied, "role.failed", fmt.Sprintf("your sign-in did not get role %s, so it can't be delegated", held.Role)).
+		return Listed{}, fault.Coded(fault.Denied, "role.failed", fmt.Sprintf("your sign-in did not get role %s, so it can't be delegated", held.Role)).
 			WithMend("My access says why it could not be had")
 	}
 	role := held.Role
 	sp, err := s.findMachine(ctx, n.ServicePrincipal)
 	if err != nil {
-		return Delegation{}, err
+		return Listed{}, err
 	}
 	epoch, err := s.Feed.Epoch()
 	if err != nil {
-		return Delegation{}, err
+		return Listed{}, err
 	}
 	now := s.now()
 	d := Delegation{ID: identity.NewDelegationID(), Person: l.Person.ID, IdP: l.Person.IdP, Role: role, ServicePrincipal: sp.ID, Label: n.Label,
@@ -67,14 +67,17 @@ func (s *Service) Delegate(ctx context.Context, l login.LoginSession, n NewDeleg
 		Evidence: Evidence{LoginSession: l.ID, UserName: l.Person.UserName, SignedIn: l.Started.UTC().Truncate(time.Millisecond)}}
 	// What would not work at its first use is refused now, with the reason.
 	if err := s.takesWebIdentity(role); err != nil {
-		return Delegation{}, err
+		return Listed{}, err
 	}
 	if _, err := s.serves(ctx, d); err != nil {
-		return Delegation{}, err
+		return Listed{}, err
 	}
 	e := d.event("delegation.add")
 	e.LoginSession = l.ID
-	return d, s.recorded(ctx, e, func(ctx context.Context) error { return s.Delegations.AddDelegation(ctx, d, MostDelegations) })
+	if err := s.recorded(ctx, e, func(ctx context.Context) error { return s.Delegations.AddDelegation(ctx, d, MostDelegations) }); err != nil {
+		return Listed{}, err
+	}
+	return s.listed(d, sp.Name), nil
 }
 
 // event is the record of something that is done with a delegation.
@@ -116,25 +119,97 @@ func (d Delegation) Stands(now time.Time) error {
 	return nil
 }
 
-// End revokes a delegation, and what was issued by it, in one transaction. by is
-// the person who made it; empty for an administrator. Faults: NotFound, also for
-// one of somebody else; none where it was revoked before.
-func (s *Service) End(ctx context.Context, id identity.DelegationID, by identity.PersonID) (epoch uint64, err error) {
-	d, err := s.Delegations.Delegation(ctx, id)
-	if err != nil || by != "" && d.Person != by {
-		if err == nil || fault.KindOf(err) == fault.NotFound {
-			err = fault.Coded(fault.NotFound, "delegation.unknown", "there is no such delegation").WithMend("list them: carnet delegation list")
+// State is what has become of a delegation.
+type State string
+
+// The states.
+const (
+	Active  State = "active"
+	Revoked State = "revoked"
+	Ended   State = "ended"
+)
+
+// Listed is a delegation as it is shown.
+type Listed struct {
+	Delegation
+	State State
+	// MachineName is the name of its service principal; empty for one that is gone.
+	MachineName string
+}
+
+func (s *Service) listed(d Delegation, name string) Listed {
+	l := Listed{Delegation: d, State: Active, MachineName: name}
+	switch err := d.Stands(s.Now()); {
+	case fault.KindOf(err) == fault.Expired && err != nil:
+		l.State = Ended
+	case err != nil:
+		l.State = Revoked
+	default:
+		if err := s.unrevoked(d); err != nil && fault.KindOf(err) == fault.Revoked {
+			l.State = Revoked
 		}
-		return 0, err
 	}
-	err = s.recorded(ctx, d.event("delegation.revoke"), func(ctx context.Context) error {
-		if _, err := s.Delegations.EndDelegation(ctx, id, s.now()); err != nil {
+	return l
+}
+
+// ListNamed is List with names.
+func (s *Service) ListNamed(ctx context.Context, of Of) ([]Listed, error) {
+	all, err := s.List(ctx, of)
+	if err != nil {
+		return nil, err
+	}
+	machines, err := s.Directory.ServicePrincipals(ctx)
+	if err != nil {
+		return nil, err
+	}
+	names := map[identity.ServicePrincipalID]string{}
+	for _, m := range machines {
+		names[m.ID] = m.Name
+	}
+	out := make([]Listed, len(all))
+	for i, d := range all {
+		out[i] = s.listed(d, names[d.ServicePrincipal])
+	}
+	return out, nil
+}
+
+// Own gives the delegations of the person of a login session.
+func (s *Service) Own(ctx context.Context, l login.LoginSession) ([]Listed, error) {
+	if l.Person.ID == "" {
+		return nil, nil
+	}
+	return s.ListNamed(ctx, Of{Person: l.Person.ID})
+}
+
+// EndOwn revokes a delegation of the person of a login session, and what was issued
+// by it, in one transaction. Faults: NotFound, also for one of somebody else; none
+// where it was revoked before.
+func (s *Service) EndOwn(ctx context.Context, l login.LoginSession, id identity.DelegationID) error {
+	d, err := s.Delegations.Delegation(ctx, id)
+	if err != nil && fault.KindOf(err) != fault.NotFound {
+		return err
+	}
+	if err != nil || l.Person.ID == "" || d.Person != l.Person.ID {
+		return fault.Coded(fault.NotFound, "delegation.unknown", "you have no such delegation").WithMend("list them: carnet delegation list")
+	}
+	return s.recorded(ctx, d.event("delegation.revoke"), func(ctx context.Context) error {
+		if _, err := s.Mark(ctx, id); err != nil {
 			return err
 		}
-		epoch, err = s.Feed.Revoke(ctx, revocation.Delegation, string(id))
+		_, err := s.Feed.Revoke(ctx, revocation.Delegation, string(id))
 		return err
 	})
-	return epoch, err
+}
+
+// Delegation gives one, ended or not; NotFound.
+func (s *Service) Delegation(ctx context.Context, id identity.DelegationID) (Delegation, error) {
+	return s.Delegations.Delegation(ctx, id)
+}
+
+// Mark notes that a delegation was revoked, in the transaction that ctx carries;
+// false when it was before. The caller tells the feed.
+func (s *Service) Mark(ctx context.Context, id identity.DelegationID) (bool, error) {
+	return s.Delegations.EndDelegation(ctx, id, s.now())
 }
 
 // EndAll revokes all delegations that are chosen and stand, in the transaction

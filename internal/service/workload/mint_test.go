@@ -9,6 +9,7 @@ import (
 
 	"carnet.dev/carnet/internal/core/arn"
 	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/service/directory"
 	"carnet.dev/carnet/internal/service/issuer"
 	"carnet.dev/carnet/internal/service/login"
@@ -202,12 +203,12 @@ func TestAttackDelegations(t *testing.T) {
 		back func(w *world) // nil: it does not come back
 	}{
 		"revoked by the person": {func(w *world, d *workload.Delegation, _ *workload.Principal) {
-			_, err := w.End(w.t.Context(), d.ID, w.alice.ID)
-			w.must(err)
+			w.must(w.EndOwn(w.t.Context(), w.session(), d.ID))
 		}, nil},
 		"revoked by an administrator": {func(w *world, d *workload.Delegation, _ *workload.Principal) {
-			_, err := w.End(w.t.Context(), d.ID, "")
-			w.must(err)
+			if done, err := w.Mark(w.t.Context(), d.ID); err != nil || !done {
+				w.t.Error(done, err)
+			}
 		}, nil},
 		"revoked in the feed alone": {func(w *world, d *workload.Delegation, _ *workload.Principal) {
 			_, err := w.feed.Revoke(w.t.Context(), revocation.Delegation, string(d.ID))
@@ -353,8 +354,18 @@ func TestWhoMayDelegate(t *testing.T) {
 	}
 	all, err := w.List(t.Context(), workload.Of{Person: w.alice.ID})
 	w.must(err)
-	if _, err := w.End(t.Context(), all[0].ID, "psn_bob"); fault.KindOf(err) != fault.NotFound {
-		t.Errorf("ended by somebody else: %v", err)
+	for _, id := range []identity.PersonID{"psn_bob", ""} {
+		other := w.session()
+		other.Person.ID = id
+		if err := w.EndOwn(t.Context(), other, all[0].ID); fault.KindOf(err) != fault.NotFound {
+			t.Errorf("ended by %q: %v", id, err)
+		}
+		if seen, err := w.Own(t.Context(), other); err != nil || len(seen) != 0 {
+			t.Errorf("seen by %q: %v, %v", id, seen, err)
+		}
+	}
+	if seen, err := w.Own(t.Context(), l); err != nil || len(seen) != len(all) || seen[0].MachineName != "nightly" {
+		t.Errorf("%+v, %v", seen, err)
 	}
 	for len(all) < workload.MostDelegations {
 		_, err := w.Delegate(t.Context(), l, good)

@@ -313,7 +313,7 @@ func (w *world) delegation() workload.Delegation {
 	w.last.roles[w.alice.ID] = []string{analyst}
 	d, err := w.Delegate(w.t.Context(), w.session(held(analyst)), workload.NewDelegation{Role: "analyst", ServicePrincipal: "nightly", Label: "nightly report"})
 	w.must(err)
-	return d
+	return d.Delegation
 }
 
 func (w *world) ask(p workload.Principal, a workload.Ask) (issuer.Minted, error) {
