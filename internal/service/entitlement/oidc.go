@@ -37,6 +37,10 @@ func OfOIDC(c openid.Claims, sp *federation.Speaker, accounts Accounts, userName
 			e.note("there are more than %d roles, or their names take more than 256 KiB; the rest was left out", saml.MaxRoles)
 			break
 		}
+		if !strings.Contains(v, "arn:") {
+			e.note("role value %d, %q, is no role of AWS and was skipped", i+1, clip(v))
+			continue // applications have roles of their own in the same claim
+		}
 		role, err := roleIn(v)
 		if err != nil {
 			e.Malformed = append(e.Malformed, saml.Malformed{Value: clip(v), Reason: err.Error(), Index: i})
