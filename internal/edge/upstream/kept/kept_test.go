@@ -62,7 +62,11 @@ func TestOneRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked atomic.Int32
 		s := kept.New(kept.Config[string, int]{Now: time.Now, Left: func(_ string, cause error) error { return cause },
-			Fetch: func(context.Context, string) (int, error) { v := asked.Add(1); time.Sleep(time.Second); return int(v), nil }})
+			Fetch: func(context.Context, string) (int, error) {
+				v := asked.Add(1)
+				time.Sleep(time.Second)
+				return int(v), nil
+			}})
 		for range 10 {
 			go func() {
 				if v, err := s.Get(t.Context(), "a", false); v != 1 || err != nil {
