@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 
+	"carnet.dev/carnet/internal/app/config"
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
 	sqlbroker "carnet.dev/carnet/internal/edge/sql/broker"
@@ -32,17 +33,19 @@ func newBroker(s *state, o Options, in *inner) (*broker.Broker, error) {
 	return broker.New(b), nil
 }
 
-// sayRisk says in the log what was accepted where the bridge is on.
-func (s *state) sayRisk() {
+// bridgeRisk says what was accepted where the bridge is on; empty where it is on
+// for no account.
+func bridgeRisk(c *config.Config) string {
 	var on []string
-	for _, a := range entitledAccounts(s.config) {
-		if a.Bridge {
+	for _, a := range c.Accounts {
+		if a.Bridge.Renew == config.Accepted {
 			on = append(on, a.ID)
 		}
 	}
-	if len(on) > 0 {
-		s.log.Warn("roles that were traded by SAML are renewed without the person (bridge.renew: accept): "+broker.Risk, "accounts", strings.Join(on, " "))
+	if len(on) == 0 {
+		return ""
 	}
+	return "roles that were traded by SAML are renewed without the person (bridge.renew: accept) in account " + strings.Join(on, ", ") + ": " + broker.Risk
 }
 
 // standing is directory, federation and the revocation feed as the broker asks

@@ -57,6 +57,9 @@ func (h *host) server() *cobra.Command {
 			if check {
 				fmt.Fprintf(cmd.OutOrStdout(), "%s is valid: %d accounts, %d upstreams, pages on %s, AWS on %s\n",
 					h.config, len(c.Accounts), len(c.Upstreams), c.BaseURL, c.Listen.AWS.URL)
+				if risk := bridgeRisk(c); risk != "" {
+					fmt.Fprintf(cmd.OutOrStdout(), "warning: %s\n", risk)
+				}
 				return nil
 			}
 			return run(cmd.Context(), c, cmd.OutOrStdout(), cmd.ErrOrStderr())

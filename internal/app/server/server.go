@@ -103,7 +103,9 @@ func New(starting context.Context, o Options) (_ *Server, err error) {
 	if srv.login, err = newLogin(ctx, srv.state, srv.broker); err != nil {
 		return nil, err
 	}
-	srv.sayRisk()
+	if risk := bridgeRisk(srv.config); risk != "" {
+		srv.log.Warn(risk)
+	}
 	srv.tasks.Go(func() { srv.broker.Run(ctx) })
 	srv.tasks.Go(func() { srv.login.Run(ctx) })
 	devices := srv.openDevices()

@@ -201,12 +201,16 @@ func (b *Broker) renew(ctx context.Context, id identity.LoginSessionID, o Outcom
 	e.Detail["token"], e.Detail["issuer"] = minted.ID, minted.Issuer
 	e.Detail["until"] = got.Credentials.Expiration.UTC().Format(time.RFC3339)
 	e.Detail["deadline"] = p.deadline.Format(time.RFC3339)
-	return o, b.State.Atomic(ctx, func(ctx context.Context) error {
+	err = b.State.Atomic(ctx, func(ctx context.Context) error {
 		if err := b.Renewals.Renew(ctx, id, fresh, was); err != nil {
 			return err
 		}
 		return b.Trail.Record(ctx, e)
 	})
+	if err != nil {
+		return Outcome{}, err
+	}
+	return o, nil
 }
 
 // event begins an audit record with the sign-in that a role rests on.
@@ -260,7 +264,10 @@ func (b *Broker) IDToken(ctx context.Context, id identity.LoginSessionID, role a
 	}
 	e := b.event("id-token", id, o)
 	e.Detail["token"], e.Detail["issuer"] = minted.ID, minted.Issuer
-	return minted, b.State.Atomic(ctx, func(ctx context.Context) error { return b.Trail.Record(ctx, e) })
+	if err := b.State.Atomic(ctx, func(ctx context.Context) error { return b.Trail.Record(ctx, e) }); err != nil {
+		return issuer.Minted{}, err
+	}
+	return minted, nil
 }
 
 // Run renews the roles that are in use, before somebody has to wait for it, until

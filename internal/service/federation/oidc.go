@@ -87,6 +87,10 @@ type OIDCSettings struct {
 	// MaxAge bounds how long ago the person may have signed in there, in
 	// seconds; nil: as long as it likes. 0 asks for a fresh sign-in each time.
 	MaxAge *int `json:"max_age,omitempty"`
+	// BackChannelLogout: an administrator has entered our logout address there,
+	// so that it tells us by itself when a sign-in ends. Roles are renewed for
+	// longer then.
+	BackChannelLogout bool `json:"back_channel_logout,omitempty"`
 }
 
 // WithDefaults gives the settings with their defaults by name, as they are

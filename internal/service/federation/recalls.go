@@ -5,5 +5,5 @@ package federation
 // rests on a sign-in is renewed for a shorter time. Single logout of SAML goes
 // through the person's browser: it doesn't count.
 func (s *Speaker) Recalls() bool {
-	return false
+	return s.IdP.Protocol == OIDC && s.IdP.OIDC.BackChannelLogout
 }
