@@ -27,7 +27,7 @@ var authorityTemplate string
 
 // demoAuthority gives the authority file of the demo: the providers, roles and
 // policies that one would write with `carnet authority apply`.
-func demoAuthority(metadata []byte, samlURL, issuer string) ([]byte, error) {
+func demoAuthority(metadata []byte, samlURL, issuer, workload string) ([]byte, error) {
 	quoted, err := json.Marshal(string(metadata)) // a JSON string is a YAML string
 	if err != nil {
 		return nil, err
@@ -38,7 +38,7 @@ func demoAuthority(metadata []byte, samlURL, issuer string) ([]byte, error) {
 	}
 	var b bytes.Buffer
 	err = t.Execute(&b, map[string]string{
-		"Metadata": string(quoted), "SAMLURL": samlURL, "Issuer": issuer, "IssuerName": strings.TrimPrefix(issuer, "http://"),
+		"Metadata": string(quoted), "SAMLURL": samlURL, "Issuer": issuer, "IssuerName": strings.TrimPrefix(issuer, "http://"), "Workload": workload,
 	})
 	return b.Bytes(), err
 }

@@ -25,6 +25,8 @@ type world struct {
 	ca          string // path of the CA's certificate
 	password    secret.Text
 	lifetime    keyLifetime
+	issuer      string   // that local accounts trust
+	workload    workload // zero with an authority file of the user's own
 }
 
 // banner says how to sign in and use the keys. The block to copy works as it
@@ -41,13 +43,30 @@ func (w world) banner(out io.Writer) {
   aws       Copy this; sign in as alice (bob adds --role NAME to the second line):
 
 %[6]s
-  https     %[7]s and %[8]s; trust its CA with
+%[13]s  https     %[7]s and %[8]s; trust its CA with
             export AWS_CA_BUNDLE=%[9]s
   Data      %[10]s (--data); --reset starts anew
   Host      %[11]s people list --config %[12]s
 
 `, w.web, w.password.Reveal(), tunnel(w.web), tunnel(w.aws), tunnel(w.idp), indent(w.block()), w.webTLS, w.awsTLS, quote(w.ca), w.data,
-		quote(w.binary), quote(filepath.Join(w.data, "carnet.yaml")))
+		quote(w.binary), quote(filepath.Join(w.data, "carnet.yaml")), w.workloadBanner())
+}
+
+// workloadBanner shows how a program without a person reads.
+func (w world) workloadBanner() string {
+	if w.workload.id == "" {
+		return ""
+	}
+	return "  Workload  The service principal " + demoWorkload + " has a key and no person. In a shell of its own:\n\n" + indent(w.workloadBlock()) + "\n"
+}
+
+// workloadBlock is what one copies to be the workload.
+func (w world) workloadBlock() []string {
+	return []string{
+		`eval "$(` + quote(w.binary) + " token --server " + w.web + " --client-id " + w.workload.id + " --client-key-file " + quote(w.workload.key) +
+			" --role " + w.workload.role.String() + " --file " + quote(filepath.Join(filepath.Dir(w.workload.key), "token")) + ` --once)"`,
+		"aws s3 ls s3://sales/orders/ --endpoint-url " + w.aws,
+	}
 }
 
 // block is what a person copies into a shell.
@@ -94,6 +113,7 @@ func (w world) writeStatus(path string) error {
 		"web": w.web, "web_tls": w.webTLS, "aws": w.aws, "aws_tls": w.awsTLS,
 		"identity_provider": w.idp, "ca": w.ca, "binary": w.binary, "data": w.data,
 		"password": w.password.Reveal(), "block": strings.Join(w.block(), "\n"),
+		"issuer": w.issuer, "workload_client_id": w.workload.id, "workload_key": w.workload.key, "workload_block": strings.Join(w.workloadBlock(), "\n"),
 	}, "", "  ")
 	if err != nil {
 		return err

@@ -87,7 +87,7 @@ func Run(ctx context.Context, o Options, out, logs io.Writer) (err error) {
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	srv, err := start(ctx, o, w, idp, logger)
+	srv, err := start(ctx, o, &w, idp, logger)
 	if err != nil {
 		return err
 	}
@@ -197,8 +197,8 @@ func serveIdP(ctx context.Context, idp http.Handler, s sockets) error {
 }
 
 // start builds the server and fills it: identity provider, authority, data.
-func start(ctx context.Context, o Options, w world, idp *devidp.IdP, logger *slog.Logger) (srv *server.Server, err error) {
-	c := demoConfig(o, w)
+func start(ctx context.Context, o Options, w *world, idp *devidp.IdP, logger *slog.Logger) (srv *server.Server, err error) {
+	c := demoConfig(o, *w)
 	if err := leaveConfig(c); err != nil {
 		return nil, err
 	}
@@ -217,7 +217,7 @@ func start(ctx context.Context, o Options, w world, idp *devidp.IdP, logger *slo
 	if err := srv.ReplaceIdP(ctx, demoIdP(idp)); err != nil {
 		return nil, err
 	}
-	if err := applyAuthority(ctx, srv, o, idp, c.SAMLURL()); err != nil {
+	if err := applyAuthority(ctx, srv, o, w, idp, c.SAMLURL()); err != nil {
 		return nil, err
 	}
 	objects, err := dataset.Build()
@@ -232,11 +232,17 @@ func start(ctx context.Context, o Options, w world, idp *devidp.IdP, logger *slo
 	return srv, nil
 }
 
-func applyAuthority(ctx context.Context, srv *server.Server, o Options, idp *devidp.IdP, samlURL string) error {
+// applyAuthority fills the local accounts: with the demo's roles, one of which
+// is for its workload, or as a file of the user's own says.
+func applyAuthority(ctx context.Context, srv *server.Server, o Options, w *world, idp *devidp.IdP, samlURL string) (err error) {
 	if o.Authority != "" {
 		return srv.ApplyAuthorityFile(ctx, o.Authority)
 	}
-	text, err := demoAuthority(idp.Metadata(), samlURL, srv.RegisteredIssuer())
+	w.issuer = srv.RegisteredIssuer()
+	if w.workload, err = openWorkload(ctx, srv, o.Data); err != nil {
+		return err
+	}
+	text, err := demoAuthority(idp.Metadata(), samlURL, w.issuer, w.workload.id)
 	if err != nil {
 		return err
 	}

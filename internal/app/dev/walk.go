@@ -29,6 +29,7 @@ type walk struct {
 	page    *visitor.Page // where the person stands
 	keys    credential.Temporary
 	role    arn.Role
+	token   secret.Text // of the workload
 	started time.Time
 }
 
@@ -45,6 +46,9 @@ func (w *walk) run(ctx context.Context) error {
 		{"exchange at STS, from outside", w.exchange},
 		{"GET s3://sales/orders/2025-12.csv", w.read},
 		{"GET s3://hr/salaries/2025.csv", w.denied},
+		{"token for a workload, by its key", w.prove},
+		{"exchange of the token at STS", w.assume},
+		{"GET s3://sales/products/products.csv", w.readProducts},
 	} {
 		t := time.Now()
 		said, err := h.do(ctx)
