@@ -47,6 +47,12 @@ type world struct {
 	CA           string `json:"ca"`
 	Password     string `json:"password"`
 	Block        string `json:"block"`
+	Data         string `json:"data"`
+	Issuer       string `json:"issuer"`
+	// The demo's workload.
+	WorkloadID    string `json:"workload_client_id"`
+	WorkloadKey   string `json:"workload_key"`
+	WorkloadBlock string `json:"workload_block"`
 }
 
 // start runs `carnet dev` on free ports, with data of its own, until the test

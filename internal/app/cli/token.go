@@ -178,7 +178,7 @@ func (r *run) log(format string, args ...any) {
 func (r *run) sayVariables(ctx context.Context, f tokenFlags, form form, t idToken, path string) {
 	set := []variable{{"AWS_WEB_IDENTITY_TOKEN_FILE", path}}
 	if t.role != "" {
-		set = append(set, variable{"AWS_ROLE_ARN", t.role})
+		set = append(set, variable{"AWS_ROLE_ARN", t.role}, variable{"AWS_ROLE_SESSION_NAME", t.sessionName()})
 		set = append(set, r.placeVariables(ctx, t)...)
 	}
 	if f.audience != generate.AudienceAWS {
@@ -195,6 +195,11 @@ func (r *run) sayVariables(ctx context.Context, f tokenFlags, form form, t idTok
 		}
 		_ = r.say(out, "")
 		return
+	}
+	if len(set) > 0 {
+		for _, name := range append([]string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}, inTheWay(set)...) {
+			fmt.Fprintln(r.Stdout, form.unset(name)) // SDKs would take these first
+		}
 	}
 	for _, v := range set {
 		fmt.Fprintln(r.Stdout, form.set(v.name, v.value))
