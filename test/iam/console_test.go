@@ -44,6 +44,18 @@ func TestSetupAsPrinted(t *testing.T) {
 	w.transcript("setup", dir, w.administrator())
 }
 
+// TestSetupOfOIDCAsPrinted runs what carnet setup aws --oidc prints, as printed,
+// and has a workload read S3 by its token.
+func TestSetupOfOIDCAsPrinted(t *testing.T) {
+	w := start(t)
+	dir := folder(t, nil)
+	w.metadata(dir)
+	w.write(dir, "assertion.txt", w.assertion("alice"))
+	env := w.administrator()
+	env["CONFIG"], env["WEB"] = filepath.Join(w.Data, "carnet.yaml"), w.Web
+	w.transcript("setup-oidc", dir, env)
+}
+
 // TestUsersAndPolicies walks users, groups, managed policies, tags, boundaries
 // and the simulator.
 func TestUsersAndPolicies(t *testing.T) {

@@ -164,6 +164,7 @@ var masks = []struct {
 	by      string
 }{
 	{regexp.MustCompile(`"(SecretAccessKey|SessionToken|SAMLMetadataDocument|NameQualifier|SAMLProviderUUID)": "[^"\\]*(?:\\.[^"\\]*)*"`), `"$1": "(masked)"`},
+	{regexp.MustCompile(`\bspn_[a-z0-9]{26}`), `spn_(masked)`},
 	{regexp.MustCompile(`\b(AROA|AIDA|AGPA|ANPA|AIPA|ASIA|AKIA)[A-Z0-9]{12,}`), `$1(masked)`},
 	{regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)`), `(time)`},
 	{regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`), `(time)`},

@@ -46,6 +46,7 @@ type world struct {
 	AWS          string `json:"aws"`
 	IdP          string `json:"identity_provider"`
 	Password     string `json:"password"`
+	Data         string `json:"data"`
 }
 
 // start runs `carnet dev` on free ports until the test ends, with an empty

@@ -246,9 +246,12 @@ func applyAuthority(ctx context.Context, srv *server.Server, o Options, w *world
 	if err != nil {
 		return err
 	}
-	return srv.ApplyAuthority(ctx, text, func(string) ([]byte, error) {
+	if err := srv.ApplyAuthority(ctx, text, func(string) ([]byte, error) {
 		return nil, errors.New("the demo's authority file names no other file")
-	})
+	}); err != nil {
+		return err
+	}
+	return srv.ForgetIssuers(ctx)
 }
 
 func demoIdP(idp *devidp.IdP) federation.IdP {

@@ -5,7 +5,9 @@ import (
 	"crypto"
 	"crypto/x509"
 	"encoding/pem"
+	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"carnet.dev/carnet/internal/core/arn"
@@ -13,6 +15,7 @@ import (
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/protocol/oidc"
 	"carnet.dev/carnet/internal/service/directory"
+	"carnet.dev/carnet/internal/service/iam"
 	"carnet.dev/carnet/internal/service/oauth"
 )
 
@@ -40,6 +43,36 @@ func (srv *Server) EnsureWorkload(ctx context.Context, name string, role arn.Rol
 	}
 	_, err = srv.oauth.AddKey(ctx, string(id), "carnet dev", pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), time.Time{})
 	return id, err
+}
+
+// ForgetIssuers takes the providers out of the local accounts that stand for
+// this installation's issuers under another port than now: for development,
+// where ports change from start to start.
+func (srv *Server) ForgetIssuers(ctx context.Context) error {
+	now, err := srv.iam.Current()
+	if err != nil {
+		return err
+	}
+	var stale []iam.OIDCProviderRecord
+	for _, account := range localNumbers(srv.config) {
+		for _, r := range now.View().OIDCProviders(account) {
+			u, err := url.Parse(r.URL)
+			if err == nil && u.Scheme == "http" && u.Hostname() == "127.0.0.1" && strings.HasPrefix(u.Path+"/", "/oidc/") && r.URL != srv.RegisteredIssuer() {
+				stale = append(stale, r)
+			}
+		}
+	}
+	if len(stale) == 0 {
+		return nil
+	}
+	return srv.iam.Edit(ctx, event.Event{Action: "iam.forget-issuers"}, func(d *iam.Draft) error {
+		for _, r := range stale {
+			if err := d.DeleteOIDCProvider(r.Account, r.URL); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // ensurePrincipal finds or makes a service principal.
