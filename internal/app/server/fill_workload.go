@@ -65,7 +65,7 @@ func (srv *Server) ForgetIssuers(ctx context.Context) error {
 	if len(stale) == 0 {
 		return nil
 	}
-	return srv.iam.Edit(ctx, event.Event{Action: "iam.forget-issuers"}, func(d *iam.Draft) error {
+	return srv.iam.Edit(ctx, event.Event{Action: "authority.forget-issuers"}, func(d *iam.Draft) error {
 		for _, r := range stale {
 			if err := d.DeleteOIDCProvider(r.Account, r.URL); err != nil {
 				return err
