@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"carnet.dev/carnet/internal/app/visitor"
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/secret"
+	"carnet.dev/carnet/internal/edge/api/client"
 )
 
 // TestFromSignInToS3 is the spine: people sign in, and the AWS SDK for Go
@@ -204,5 +206,10 @@ func expired(t *testing.T, w *world, p *person, keys aws.Credentials) {
 	}
 	for _, s := range w.sides() {
 		read(t, s.s3(next), "sales", "products/products.csv")
+	}
+	if roles, err := p.api.Roles(t.Context()); err != nil || !slices.ContainsFunc(roles, func(r client.Role) bool {
+		return strings.HasSuffix(r.ARN, "role/engineer") && r.Served == "bridge" && r.Renewable && r.NeededBy != nil && time.Until(*r.NeededBy) > time.Hour
+	}) {
+		t.Errorf("%+v, %v", roles, err)
 	}
 }

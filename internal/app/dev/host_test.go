@@ -36,7 +36,7 @@ func TestHostCommandsBesideDev(t *testing.T) {
 	if out, err := onHost(t, w, "sso", "list"); err != nil || !strings.Contains(out, "Development identity provider") {
 		t.Errorf("sso list: %v\n%s", err, out)
 	}
-	if out, err := onHost(t, w, "people", "service-principal", "add", "nightly"); err != nil {
+	if out, err := onHost(t, w, "people", "service-principal", "add", "weekly"); err != nil {
 		t.Errorf("people: %v\n%s", err, out)
 	}
 	if _, err := onHost(t, w, "server", "--check-config"); err == nil || !strings.Contains(err.Error(), "secrets.key_encryption_key") {

@@ -43,7 +43,7 @@ func TestAdministratorCallsIAM(t *testing.T) {
 	for _, s := range w.sides() {
 		t.Run(s.name, func(t *testing.T) {
 			roles, err := s.iam(keys).ListRoles(t.Context(), &awsiam.ListRolesInput{})
-			if err != nil || len(roles.Roles) != 3 || *roles.Roles[1].RoleName != "carnet-admin" {
+			if err != nil || len(roles.Roles) != 4 || *roles.Roles[1].RoleName != "carnet-admin" {
 				t.Errorf("%+v %v", roles, err)
 			}
 			_, err = s.iam(engineer).ListRoles(t.Context(), &awsiam.ListRolesInput{})
