@@ -25,6 +25,8 @@ type accessPage struct {
 	Only          string
 	Usable        int
 	Administrator bool
+	// Delegated is what the person lets others do as them.
+	Delegated delegated
 }
 
 // clock is a moment, and how far away it is.
@@ -45,6 +47,8 @@ func (c clock) Day() string { return c.At.UTC().Format("2 Jan 2006") }
 type role struct {
 	Name, ARN, Account, AccountName, SessionName string
 	State                                        login.RoleState
+	Served                                       string // how it is served, in a sentence
+	Needed                                       needed
 	StateText                                    string
 	Ends                                         clock
 	Error                                        *login.RoleError
@@ -56,6 +60,11 @@ type role struct {
 type snippet struct{ Tool, Code string }
 
 func (web *Web) access(w http.ResponseWriter, r *http.Request) error {
+	return web.showAccess(w, r, http.StatusOK, delegated{Done: delegationWords[r.URL.Query().Get("done")]})
+}
+
+// showAccess shows the page with a form of a delegation as it was filled in.
+func (web *Web) showAccess(w http.ResponseWriter, r *http.Request, status int, form delegated) error {
 	s := httpd.CallerOf(r).Session
 	now := web.Now()
 	page := accessPage{
@@ -65,7 +74,7 @@ func (web *Web) access(w http.ResponseWriter, r *http.Request) error {
 	for _, st := range s.Roles {
 		v := web.role(st, shortName(st, s.Roles), now)
 		page.Roles = append(page.Roles, v)
-		if v.State == login.RoleReady {
+		if v.State == login.RoleReady || v.State == login.RoleAvailable {
 			page.Usable++
 			page.Only = v.Name
 		}
@@ -73,7 +82,8 @@ func (web *Web) access(w http.ResponseWriter, r *http.Request) error {
 	if page.Usable != 1 {
 		page.Only = ""
 	}
-	return web.show(w, r, http.StatusOK, "access", frame{Title: "My access", Here: "access", Page: page})
+	page.Delegated = web.delegated(r.Context(), s, form)
+	return web.show(w, r, status, "access", frame{Title: "My access", Here: "access", Page: page})
 }
 
 func (web *Web) role(st login.RoleStatus, name string, now time.Time) role {
@@ -81,7 +91,11 @@ func (web *Web) role(st login.RoleStatus, name string, now time.Time) role {
 		Name: st.Role.Name, ARN: st.Role.String(), Account: st.Account, AccountName: st.AccountName,
 		SessionName: st.SessionName, State: st.State, Error: st.Error, Warning: st.Warning,
 	}
+	v.Served, v.Needed = servedBy(st, now)
 	switch st.State {
+	case login.RoleAvailable:
+		v.StateText = "Ready when used"
+		v.Use = web.snippets(name, st.Account)
 	case login.RoleReady:
 		v.StateText = "Ready"
 		v.Ends = clock{st.Expiration, left(st.Expiration.Sub(now))}
@@ -92,6 +106,34 @@ func (web *Web) role(st login.RoleStatus, name string, now time.Time) role {
 		v.StateText = "Not available"
 	}
 	return v
+}
+
+// needed is when a person has to sign in again for a role; zero: not known.
+type needed struct {
+	clock
+	Soon bool
+}
+
+// soon is from when on a person is told in colour that they will be needed.
+const soon = 30 * time.Minute
+
+// servedBy says how a role is served, and when its person is needed next.
+func servedBy(st login.RoleStatus, now time.Time) (text string, n needed) {
+	switch st.Served {
+	case "saml":
+		text = "by SAML, traded when you signed in"
+		if st.State == login.RoleReady && !st.Renewable {
+			text += "; nothing renews it but a sign-in"
+		}
+	case "web-identity":
+		text = "by Carnet’s own token, traded when it is used and renewed by itself"
+	case "bridge":
+		text = "by SAML when you signed in, and renewed by Carnet’s own token from then on"
+	}
+	if !st.NeededBy.IsZero() && st.NeededBy.After(now) {
+		n = needed{clock{st.NeededBy, left(st.NeededBy.Sub(now))}, st.NeededBy.Sub(now) < soon}
+	}
+	return text, n
 }
 
 // shortName is the role's name where no other role has it, else its ARN: what

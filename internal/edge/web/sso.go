@@ -89,6 +89,14 @@ var doneWords = map[string]string{
 	"key-add":     "The next key is published in our metadata. Bring it into use once your identity providers know it.",
 	"key-promote": "The next key is in use now.",
 	"key-remove":  "The key is removed.",
+
+	"issuer-rotate":      "The next key is made. It is published first, and used once whoever trusts it had time to read it.",
+	"issuer-drop":        "A new key signs, and what older keys signed is refused from now on.",
+	"policy-removed":     "The federation policy is removed: tokens of that issuer prove nothing by it any more.",
+	"delegation-revoked": "The delegation is revoked, and what was issued by it has ended wherever Carnet decides.",
+	"credential-removed": "The credential is removed: it proves nothing any more.",
+	"client-enable":      "The client is switched on.",
+	"client-disable":     "The client is switched off, and what it held has ended.",
 }
 
 // card shows one identity provider. What is known of its metadata may be away

@@ -5,7 +5,7 @@
 // without script. One small script adds copy buttons, another presses the one
 // button of a page that only passes a message on. A page asks the services and
 // shows what they say; it decides nothing. It must never show a secret key or
-// session token, keep a SAML response, or redirect to an address that it has
+// session token, show the secret of a client a second time, keep a SAML response, or redirect to an address that it has
 // not checked.
 //
 // A form of our pages must not end, by redirect, at another site: browsers
@@ -26,10 +26,13 @@ import (
 	"carnet.dev/carnet/internal/edge/httpd"
 	"carnet.dev/carnet/internal/protocol/openid"
 	"carnet.dev/carnet/internal/protocol/saml"
+	"carnet.dev/carnet/internal/service/directory"
 	"carnet.dev/carnet/internal/service/federation"
+	"carnet.dev/carnet/internal/service/issuer"
 	"carnet.dev/carnet/internal/service/login"
 	"carnet.dev/carnet/internal/service/oauth"
 	"carnet.dev/carnet/internal/service/spkeys"
+	"carnet.dev/carnet/internal/service/workload"
 )
 
 // Login takes a person through sign-in.
@@ -114,6 +117,66 @@ type Consents interface {
 	Deny(ctx context.Context, s login.LoginSession, handle secret.Text) (redirectURL string, err error)
 }
 
+// Issuers are our own OpenID issuers.
+type Issuers interface {
+	URL(l issuer.Level) string
+	Registered() issuer.Level
+	Keys() []issuer.Key
+	// Halted is the fault with which minting stopped; nil while it goes on.
+	Halted() error
+	Rotate(ctx context.Context, l issuer.Level, algorithm string, how issuer.Rotation) (issuer.Key, error)
+}
+
+// Clients are the programs that may ask for tokens, and what they prove
+// themselves with; service principals have credentials too.
+type Clients interface {
+	List() []oauth.Client
+	CredentialsOf(client string) []oauth.Credential
+	SetEnabled(ctx context.Context, id string, on bool) (oauth.Client, error)
+	AddSecret(ctx context.Context, client, owner string, life time.Duration) (secret.Text, oauth.Credential, error)
+	RemoveCredential(ctx context.Context, client string, id identity.CredentialID) error
+}
+
+// Machines are the service principals.
+type Machines interface {
+	ServicePrincipals(ctx context.Context) ([]directory.ServicePrincipal, error)
+}
+
+// Policies say whose tokens prove somebody here.
+type Policies interface {
+	All() []workload.FederationPolicy
+	Remove(ctx context.Context, id identity.FederationPolicyID) error
+}
+
+// Delegations let service principals work as people who are away.
+type Delegations interface {
+	List(ctx context.Context, of workload.Of) ([]workload.Delegation, error)
+	Delegate(ctx context.Context, s login.LoginSession, n workload.NewDelegation) (workload.Delegation, error)
+	// End revokes one of a person's, or for an administrator (by is empty) any.
+	End(ctx context.Context, id identity.DelegationID, by identity.PersonID) (epoch uint64, err error)
+}
+
+// OIDC is what the configuration says of our issuers, for the page about them.
+type OIDC struct {
+	// Published says where discovery and keys are written; empty: nowhere, the
+	// world reads them from this server.
+	Published string
+	Audiences []string // beside AWS STS
+	DeviceOff bool
+	// Bridges are the accounts whose roles are renewed without the person, and
+	// how long after the sign-in at most.
+	Bridges []Bridge
+	// WebIdentity are the accounts that take tokens of ours at all.
+	WebIdentity []Account
+}
+
+// Bridge is one account with renewal switched on.
+type Bridge struct {
+	Account
+	Cap           time.Duration
+	AuthnContexts []string
+}
+
 // Account is one configured account, as pages show it.
 type Account struct {
 	ID   string // 12 digits
@@ -136,6 +199,12 @@ type Config struct {
 	Keys          Keys
 	Devices       Devices
 	Consents      Consents
+	OwnIssuers    Issuers
+	Clients       Clients
+	Machines      Machines
+	Policies      Policies
+	Delegations   Delegations
+	OIDC          OIDC
 	BaseURL       *url.URL
 	// SAMLURL is ACS URL, entity ID, audience and recipient at once.
 	SAMLURL string
@@ -218,6 +287,14 @@ func (web *Web) Routes() []httpd.Route {
 		with(get("/admin/sso/providers/{id}", httpd.Administrator, web.provider), mayBeStranger),
 		with(post("/admin/sso/providers/{id}", httpd.Administrator, web.changeProvider), document),
 		post("/admin/sso/providers/{id}/act", httpd.Administrator, web.actOnProvider),
+		with(get("/admin/oidc", httpd.Administrator, web.oidc), mayBeStranger),
+		post("/admin/oidc/keys", httpd.Administrator, web.rotateKey),
+		post("/admin/oidc/policies", httpd.Administrator, web.removePolicy),
+		post("/admin/oidc/delegations", httpd.Administrator, web.revokeDelegation),
+		with(get("/admin/oidc/clients/{id}", httpd.Administrator, web.client), mayBeStranger),
+		post("/admin/oidc/clients/{id}", httpd.Administrator, web.actOnClient),
+		post("/delegations", httpd.Person, web.delegate),
+		post("/delegations/revoke", httpd.Person, web.endDelegation),
 		with(get("/cli/authorize", httpd.Person, web.authorize), mayBeStranger),
 		post("/cli/authorize", httpd.Person, web.approve),
 		with(get("/device", httpd.Person, web.device), mayBeStranger),

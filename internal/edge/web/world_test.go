@@ -59,6 +59,8 @@ type world struct {
 	switches  federation.Switches
 	nextKey   bool
 	programs  *programs
+	machinery *machinery
+	oidc      web.OIDC
 }
 
 func role(account, name string) arn.Role {
@@ -93,6 +95,16 @@ func people(name string, now time.Time) login.LoginSession {
 			expired,
 		}
 		s.Notes = []string{"The role arn:aws:iam::999988887777:role/other was dropped: its account is not configured here."}
+	case "erin":
+		served := func(st login.RoleStatus, by string, renewable bool, needed time.Duration) login.RoleStatus {
+			st.Served, st.Renewable, st.NeededBy = by, renewable, now.Add(needed)
+			return st
+		}
+		soon := served(ready("111122223333", "analytics", "analyst", "erin@example.com"), "saml", false, 20*time.Minute)
+		soon.Expiration, soon.Warning = soon.NeededBy, login.RoleWarning{Message: "these keys end at 10:00 UTC, and account 111122223333 takes SAML alone: sign in again before then to go on"}
+		unused := served(ready("444455556666", "engineering", "nightly", "erin@example.com"), "web-identity", true, 12*time.Hour)
+		unused.State, unused.Expiration = login.RoleAvailable, time.Time{}
+		s.Roles = []login.RoleStatus{soon, served(ready("444455556666", "engineering", "pipeline", "erin@example.com"), "bridge", true, 12*time.Hour), unused}
 	case "carol":
 		s.Administrator = true
 	case "setup":
@@ -514,16 +526,19 @@ func newWorld(t *testing.T, change func(*world)) *world {
 	idp := httptest.NewServer(http.HandlerFunc(w.idpHandler))
 	t.Cleanup(idp.Close)
 	w.idp = strings.Replace(idp.URL, "127.0.0.1", "localhost", 1)
-	w.programs = newPrograms(t)
+	w.programs, w.machinery = newPrograms(t), &machinery{}
 	if change != nil {
 		change(w)
 	}
+	w.machinery.url = w.base
 	base, err := url.Parse(w.base)
 	if err != nil {
 		t.Fatal(err)
 	}
 	pages, err := web.New(web.Config{
 		Login: w, Arrivals: w, Logouts: w, LoginSessions: w, Providers: w, ProviderCare: w, Metadata: w, Installation: w, Keys: ours{w}, Devices: w.programs, Consents: w.programs,
+		OwnIssuers: w.machinery, Clients: w.machinery, Machines: w.machinery, Policies: policies{w.machinery}, Delegations: delegations{w.machinery}, OIDC: w.oidc,
+
 		BaseURL: base, SAMLURL: w.base + "/saml/consume", Issuers: federation.IssuerURLs{Workspace: w.base + "/oidc", Account: w.base + "/oidc/accounts/6b1f7b0e"}, Now: time.Now,
 		SAMLMetadata: func() ([]byte, error) { return []byte("<EntityDescriptor/>"), nil },
 		Accounts: []web.Account{
