@@ -51,22 +51,36 @@ type delegation struct {
 	State, Text                   string // badge and its words
 }
 
-func (web *Web) delegation(d workload.Delegation, names map[identity.ServicePrincipalID]string) delegation {
+func (web *Web) delegation(d workload.Listed) delegation {
 	now := web.Now()
 	out := delegation{
 		ID: string(d.ID), Label: d.Label, Role: d.Role.Name, ARN: d.Role.String(), Account: d.Role.Account, UserName: d.Evidence.UserName,
-		ServicePrincipal: cmp.Or(names[d.ServicePrincipal], string(d.ServicePrincipal)),
+		ServicePrincipal: cmp.Or(d.MachineName, string(d.ServicePrincipal)),
 		Created:          clock{d.Created, ago(now.Sub(d.Created))}, Until: clock{d.Expires, left(d.Expires.Sub(now))}, State: "ready", Text: "Stands",
 	}
-	switch err := d.Stands(now); {
-	case !d.Revoked.IsZero():
+	switch {
+	case d.State == workload.Revoked:
 		out.State, out.Text = "off", "Revoked"
-	case err != nil:
+	case d.State != workload.Active:
 		out.State, out.Text = "off", "Over"
 	case d.Expires.Sub(now) < 7*24*time.Hour:
 		out.State, out.Text = "expired", "Ends soon"
 	}
 	return out
+}
+
+// delegations splits a list into those that stand and those that don't, newest
+// first.
+func (web *Web) delegations(ctx context.Context, of workload.Of) (stand, ended []delegation, err error) {
+	all, err := web.Delegations.ListNamed(ctx, of)
+	for _, d := range slices.Backward(all) {
+		if out := web.delegation(d); out.State == "off" {
+			ended = append(ended, out)
+		} else {
+			stand = append(stand, out)
+		}
+	}
+	return stand, ended, err
 }
 
 // delegated lists the delegations of a login session's person. Where they can't
@@ -76,17 +90,9 @@ func (web *Web) delegated(ctx context.Context, s login.LoginSession, form delega
 		return delegated{}
 	}
 	form.Offered = true
-	all, err := web.Delegations.List(ctx, workload.Of{Person: s.Person.ID})
-	if err != nil {
+	var err error
+	if form.Given, form.Ended, err = web.delegations(ctx, workload.Of{Person: s.Person.ID}); err != nil {
 		form.Away = fault.Of(err)
-	}
-	names := web.machineNames(ctx)
-	for _, d := range slices.Backward(all) {
-		if out := web.delegation(d, names); out.State == "off" {
-			form.Ended = append(form.Ended, out)
-		} else {
-			form.Given = append(form.Given, out)
-		}
 	}
 	for _, st := range s.Roles {
 		if st.State != login.RoleFailed {
@@ -116,19 +122,6 @@ func lifetimes(chosen int) (all []choice) {
 		all = append(all, choice{strconv.Itoa(c.days), c.text, c.days == chosen})
 	}
 	return all
-}
-
-// machineNames gives the names of service principals; none while they can't be
-// read, since an id says it too.
-func (web *Web) machineNames(ctx context.Context) map[identity.ServicePrincipalID]string {
-	all, err := web.Machines.ServicePrincipals(ctx)
-	names := make(map[identity.ServicePrincipalID]string, len(all))
-	if err == nil {
-		for _, p := range all {
-			names[p.ID] = p.Name
-		}
-	}
-	return names
 }
 
 // delegate makes a delegation. A form that is refused comes back with the reason
@@ -161,11 +154,7 @@ func (web *Web) endDelegation(w http.ResponseWriter, r *http.Request) error {
 	if err := r.ParseForm(); err != nil {
 		return formFault(err)
 	}
-	person := httpd.CallerOf(r).Session.Person.ID
-	if person == "" { // End takes nobody for an administrator
-		return fault.Coded(fault.NotFound, "delegation.unknown", "There is no such delegation")
-	}
-	if _, err := web.Delegations.End(r.Context(), identity.DelegationID(r.PostForm.Get("id")), person); err != nil {
+	if err := web.Delegations.EndOwn(r.Context(), httpd.CallerOf(r).Session, identity.DelegationID(r.PostForm.Get("id"))); err != nil {
 		return err
 	}
 	return seeOther(w, "/?done=undelegated#delegations")

@@ -98,15 +98,8 @@ func (web *Web) oidc(w http.ResponseWriter, r *http.Request) error {
 	}
 	page.Clients, page.Policies = web.clientRows(), web.policyRows(names)
 	page.Machines = web.machineRows(machines)
-	all, err := web.Delegations.List(r.Context(), workload.Of{})
+	page.Delegations, page.Ended, err = web.delegations(r.Context(), workload.Of{})
 	away("delegations", err)
-	for _, d := range slices.Backward(all) {
-		if out := web.delegation(d, names); out.State == "off" {
-			page.Ended = append(page.Ended, out)
-		} else {
-			page.Delegations = append(page.Delegations, out)
-		}
-	}
 	return web.show(w, r, http.StatusOK, "oidc", frame{Title: "OIDC federation", Here: "oidc", Page: page})
 }
 
@@ -235,8 +228,7 @@ func (web *Web) removePolicy(w http.ResponseWriter, r *http.Request) error {
 // revokeDelegation revokes anybody's, by an administrator's word.
 func (web *Web) revokeDelegation(w http.ResponseWriter, r *http.Request) error {
 	return web.endOne(w, r, "delegation-revoked", func(ctx context.Context, id string) error {
-		_, err := web.Delegations.End(ctx, identity.DelegationID(id), "")
-		return err
+		return web.Delegations.End(ctx, identity.DelegationID(id))
 	})
 }
 

@@ -136,43 +136,62 @@ func (p policies) Remove(_ context.Context, id identity.FederationPolicyID) erro
 	return nil
 }
 
-func (d delegations) List(_ context.Context, of workload.Of) (all []workload.Delegation, err error) {
+func (d delegations) ListNamed(_ context.Context, of workload.Of) (all []workload.Listed, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, x := range d.delegations {
 		if of.Person == "" || of.Person == x.Person {
-			all = append(all, x)
+			all = append(all, d.listed(x))
 		}
 	}
 	return all, d.away
 }
 
-func (d delegations) Delegate(_ context.Context, s login.LoginSession, n workload.NewDelegation) (workload.Delegation, error) {
+func (d delegations) listed(x workload.Delegation) workload.Listed {
+	out := workload.Listed{Delegation: x, State: workload.Active, MachineName: "etl"}
+	switch {
+	case !x.Revoked.IsZero():
+		out.State = workload.Revoked
+	case x.Stands(time.Now()) != nil:
+		out.State = workload.Ended
+	}
+	return out
+}
+
+func (d delegations) Delegate(_ context.Context, s login.LoginSession, n workload.NewDelegation) (workload.Listed, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	held, err := s.Role(n.Role)
 	if err != nil {
-		return workload.Delegation{}, err
+		return workload.Listed{}, err
 	}
 	if n.ServicePrincipal != "etl" {
-		return workload.Delegation{}, fault.Coded(fault.NotFound, "delegation.service-principal", "no service principal is called \""+n.ServicePrincipal+"\"").WithMend("ask an administrator for its id (spn_…)")
+		return workload.Listed{}, fault.Coded(fault.NotFound, "delegation.service-principal", "no service principal is called \""+n.ServicePrincipal+"\"").WithMend("ask an administrator for its id (spn_…)")
 	}
 	x := workload.Delegation{ID: "dlg_new", Person: s.Person.ID, Role: held.Role, ServicePrincipal: "spn_etl", Label: n.Label, Created: time.Now(),
 		Expires: time.Now().Add(n.Lifetime), Evidence: workload.Evidence{UserName: s.Person.UserName}}
 	d.machinery.delegations = append(d.machinery.delegations, x)
-	return x, nil
+	return d.listed(x), nil
 }
 
-func (d delegations) End(_ context.Context, id identity.DelegationID, by identity.PersonID) (uint64, error) {
+func (d delegations) EndOwn(_ context.Context, s login.LoginSession, id identity.DelegationID) error {
+	return d.end(id, func(x workload.Delegation) bool { return x.Person == s.Person.ID })
+}
+
+func (d delegations) End(_ context.Context, id identity.DelegationID) error {
+	return d.end(id, func(workload.Delegation) bool { return true })
+}
+
+func (d delegations) end(id identity.DelegationID, may func(workload.Delegation) bool) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for i := range d.machinery.delegations {
-		if x := &d.machinery.delegations[i]; x.ID == id && (by == "" || by == x.Person) {
+		if x := &d.machinery.delegations[i]; x.ID == id && may(*x) {
 			x.Revoked = time.Now()
-			return 1, nil
+			return nil
 		}
 	}
-	return 0, fault.Coded(fault.NotFound, "delegation.unknown", "there is no such delegation")
+	return fault.Coded(fault.NotFound, "delegation.unknown", "there is no such delegation")
 }
 
 // filled is machinery with something of everything.
@@ -421,8 +440,7 @@ func TestDelegationsOfMine(t *testing.T) {
 	}
 }
 
-// TestASetupLinkRevokesNobodysDelegation: whoever has no id is not taken for an
-// administrator who may end anybody's.
+// TestASetupLinkRevokesNobodysDelegation: whoever has no id has no delegations.
 func TestASetupLinkRevokesNobodysDelegation(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, fill)

@@ -150,10 +150,11 @@ type Policies interface {
 
 // Delegations let service principals work as people who are away.
 type Delegations interface {
-	List(ctx context.Context, of workload.Of) ([]workload.Delegation, error)
-	Delegate(ctx context.Context, s login.LoginSession, n workload.NewDelegation) (workload.Delegation, error)
-	// End revokes one of a person's, or for an administrator (by is empty) any.
-	End(ctx context.Context, id identity.DelegationID, by identity.PersonID) (epoch uint64, err error)
+	ListNamed(ctx context.Context, of workload.Of) ([]workload.Listed, error)
+	Delegate(ctx context.Context, s login.LoginSession, n workload.NewDelegation) (workload.Listed, error)
+	// EndOwn revokes one of the person's own, End anybody's.
+	EndOwn(ctx context.Context, s login.LoginSession, id identity.DelegationID) error
+	End(ctx context.Context, id identity.DelegationID) error
 }
 
 // OIDC is what the configuration says of our issuers, for the page about them.

@@ -192,11 +192,25 @@ func (s *Service) EndOwn(ctx context.Context, l login.LoginSession, id identity.
 	if err != nil || l.Person.ID == "" || d.Person != l.Person.ID {
 		return fault.Coded(fault.NotFound, "delegation.unknown", "you have no such delegation").WithMend("list them: carnet delegation list")
 	}
+	return s.end(ctx, d)
+}
+
+// End revokes anybody's delegation, as EndOwn does: an administrator's word. Fault:
+// NotFound.
+func (s *Service) End(ctx context.Context, id identity.DelegationID) error {
+	d, err := s.Delegations.Delegation(ctx, id)
+	if err != nil {
+		return err
+	}
+	return s.end(ctx, d)
+}
+
+func (s *Service) end(ctx context.Context, d Delegation) error {
 	return s.recorded(ctx, d.event("delegation.revoke"), func(ctx context.Context) error {
-		if _, err := s.Mark(ctx, id); err != nil {
+		if _, err := s.Mark(ctx, d.ID); err != nil {
 			return err
 		}
-		_, err := s.Feed.Revoke(ctx, revocation.Delegation, string(id))
+		_, err := s.Feed.Revoke(ctx, revocation.Delegation, string(d.ID))
 		return err
 	})
 }
