@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -58,6 +59,10 @@ type world struct {
 	*oauth.Service
 	base string
 	log  *logged
+	// hasty has all requests come at one moment, so that rates bound them; else a
+	// second lies between any two.
+	hasty    bool
+	requests atomic.Int64
 
 	mu  sync.Mutex
 	now time.Time
@@ -149,7 +154,12 @@ func (w *world) site() *httpd.Site {
 		_, _ = io.WriteString(rw, "page: "+f.Code+": "+f.Public)
 	}
 	site, err := httpd.New(httpd.Config{BaseURL: base, AlsoHosts: []string{"accounts.example"}, Sessions: setUp{w.login}, AccessTokens: w.Service,
-		Page: page, Logger: slog.New(slog.NewJSONHandler(w.log, nil)), Now: time.Now},
+		Page: page, Logger: slog.New(slog.NewJSONHandler(w.log, nil)), Now: func() time.Time {
+			if !w.hasty {
+				w.requests.Add(1)
+			}
+			return time.Unix(1_800_000_000+w.requests.Load(), 0)
+		}},
 		issuerapi.Routes(issuerapi.Config{Documents: w.issuer, Clients: w.Service, Grants: w.Service, Tokens: w.Service, BaseURL: base, Page: page, APIAudience: w.issuer.APIAudience()}),
 		[]httpd.Route{{Method: "GET", Pattern: "/api/v1/thing", Access: httpd.Person, CLIToken: true, Rate: httpd.RateAPI, Errors: httpd.Problem,
 			Handler: func(rw http.ResponseWriter, r *http.Request) error {
@@ -403,4 +413,13 @@ func (w *world) acts() (all []string) {
 		})
 	}))
 	return all
+}
+
+const assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+func (w *world) resume(p person) login.LoginSession {
+	w.t.Helper()
+	s, err := w.login.Resume(w.t.Context(), p.cookie)
+	must(w.t, err)
+	return s
 }

@@ -40,8 +40,8 @@ func (s *Service) redeem(ctx context.Context, r TokenRequest) (TokenResponse, er
 		return TokenResponse{}, s.burn(ctx, digest, err)
 	}
 	return s.issue(ctx, i, func(ctx context.Context) (refusal, err error) {
-		err = s.Codes.ClaimCode(ctx, digest)
-		if isNotFound(err) { // somebody was faster, this very moment
+		won, err := s.Codes.ClaimCode(ctx, digest)
+		if err == nil && !won { // somebody was faster, this very moment
 			return staleCode(), s.endReplayed(ctx, r, digest)
 		}
 		return nil, err
@@ -65,7 +65,7 @@ func (s *Service) burn(ctx context.Context, digest [32]byte, refusal error) erro
 	if k := fault.KindOf(refusal); k == fault.Unavailable || k == fault.Internal {
 		return refusal // our own failure: the code still counts
 	}
-	if err := s.Codes.ClaimCode(ctx, digest); err != nil && !isNotFound(err) {
+	if _, err := s.Codes.ClaimCode(ctx, digest); err != nil {
 		return err
 	}
 	return refusal

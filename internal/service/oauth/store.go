@@ -65,8 +65,8 @@ type Codes interface {
 	// PutCode stores a code; NotFound when the login session has ended.
 	PutCode(ctx context.Context, c Code) error
 	Code(ctx context.Context, digest [32]byte) (Code, error)
-	// ClaimCode uses a code up; NotFound when it was used, or never was.
-	ClaimCode(ctx context.Context, digest [32]byte) error
+	// ClaimCode uses a code up; false when it was used, or never was.
+	ClaimCode(ctx context.Context, digest [32]byte) (bool, error)
 	// EndClient forgets all codes and grants of a client.
 	EndClient(ctx context.Context, client string) error
 }

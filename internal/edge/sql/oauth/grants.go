@@ -43,14 +43,13 @@ func (s Store) Code(ctx context.Context, digest [32]byte) (c oauth.Code, err err
 }
 
 // ClaimCode uses up a code.
-func (s Store) ClaimCode(ctx context.Context, digest [32]byte) error {
-	return s.DB.Write(ctx, func(t *sql.Tx) error {
+func (s Store) ClaimCode(ctx context.Context, digest [32]byte) (won bool, err error) {
+	err = s.DB.Write(ctx, func(t *sql.Tx) error {
 		n, err := t.Exec(`DELETE FROM oauth_code WHERE digest = $1`, digest[:])
-		if err == nil && n == 0 {
-			return nothing(sql.ErrNoRows, "code")
-		}
+		won = n == 1
 		return err
 	})
+	return won, err
 }
 
 // EndClient deletes the codes and grants of a client.
