@@ -183,6 +183,7 @@ func (w *world) start(secure bool) (*httptest.Server, error) {
 		Elsewhere:      map[string]api.Place{"777788889999": {Region: "eu-west-1"}},
 		LocalAccounts:  []string{"111122223333", "444455556666"},
 		IDTokens:       idTokens{w, base.String()},
+		Delegations:    &delegations{},
 		Issuers: func() []api.Issuer {
 			return []api.Issuer{{Level: "workspace", Issuer: base.String() + "/oidc"}, {Level: "account", Issuer: base.String() + "/oidc/accounts/org", Registered: true}}
 		},
