@@ -19,7 +19,7 @@ import (
 func (h *host) people() *cobra.Command {
 	parent := &cobra.Command{Use: "people", Short: "Who is known, and what each holds", Args: cobra.NoArgs}
 	parent.AddCommand(h.listPeople(), h.showPerson(), h.explain(), h.mapRole(), h.unmapRole(), h.deactivate(), h.activate(),
-		h.groups(), h.servicePrincipals())
+		h.groups(), h.servicePrincipals(), h.listDelegations())
 	return parent
 }
 
@@ -314,7 +314,11 @@ func (h *host) servicePrincipals() *cobra.Command {
 	list := h.list("service_principals", "List service principals, by name", func(ctx context.Context, s *state) (all []subject, err error) {
 		principals, err := s.directory.ServicePrincipals.ServicePrincipals(ctx)
 		for _, p := range principals {
-			all = append(all, aServicePrincipal(p))
+			one := aServicePrincipal(p)
+			if !p.Active {
+				one.note = "  (switched off)"
+			}
+			all = append(all, one)
 		}
 		return all, err
 	})
@@ -323,6 +327,7 @@ func (h *host) servicePrincipals() *cobra.Command {
 		return string(p.ID), err
 	})
 	parent.AddCommand(list, add)
+	parent.AddCommand(h.machineCommands()...)
 	return parent
 }
 
@@ -336,7 +341,7 @@ func (h *host) list(key, short string, all func(context.Context, *state) ([]subj
 			}
 			var text strings.Builder
 			for _, x := range found {
-				fmt.Fprintf(&text, "%s  %s\n", x.ID, x.Name)
+				fmt.Fprintf(&text, "%s  %s%s\n", x.ID, x.Name, x.note)
 			}
 			if len(found) == 0 {
 				text.WriteString("There is none yet.")

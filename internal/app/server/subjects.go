@@ -19,6 +19,7 @@ type subject struct {
 	Active bool   `json:"active"`
 
 	person *directory.Person // set for a person
+	note   string            // what a list says of it
 }
 
 func aPerson(p directory.Person) subject {

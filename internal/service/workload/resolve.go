@@ -256,7 +256,9 @@ func (s *Service) ask(ctx context.Context, r *rule, v *verifier) (Verdict, error
 	return out, err
 }
 
-// audiences gives those that a policy takes.
+// Audiences gives those that a policy takes.
+func (s *Service) Audiences(p FederationPolicy) []string { return s.audiences(p) }
+
 func (s *Service) audiences(p FederationPolicy) []string {
 	if len(p.Audiences) > 0 {
 		return p.Audiences
