@@ -167,6 +167,15 @@ func Of(err error) *Fault {
 	return &Fault{Kind: Internal, Public: "Carnet failed on this request", Mend: "give the request id to your administrator", Cause: err}
 }
 
+// Clip bounds what a text for people repeats of outside input.
+func Clip(s string) string {
+	const most = 120
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
+}
+
 // KindOf gives the kind of err; Internal for errors that are not faults, and
 // for nil, so that a caller who forgot to look never takes it for a permission.
 func KindOf(err error) Kind {

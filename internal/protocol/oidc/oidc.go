@@ -133,15 +133,13 @@ func (j *jws) readHeader(header object) error {
 			return refuse(CheckMalformed, "the ID token's header has the parameter %q, which is not taken here", name)
 		}
 	}
-	if _, there := header["typ"]; there {
-		if j.kind, ok = header.text("typ"); !ok {
-			return refuse(CheckMalformed, "the ID token's typ is not text")
-		}
+	_, typed := header["typ"]
+	if j.kind, ok = header.text("typ"); typed && !ok {
+		return refuse(CheckMalformed, "the ID token's typ is not text")
 	}
-	if _, j.hasKeyID = header["kid"]; j.hasKeyID {
-		if j.keyID, ok = header.text("kid"); !ok || len(j.keyID) > maxKeyID {
-			return refuse(CheckMalformed, "the ID token's kid is not a text of at most %d bytes", maxKeyID)
-		}
+	_, j.hasKeyID = header["kid"]
+	if j.keyID, ok = header.text("kid"); j.hasKeyID && !ok || len(j.keyID) > maxKeyID {
+		return refuse(CheckMalformed, "the ID token's kid is not a text of at most %d bytes", maxKeyID)
 	}
 	return nil
 }
@@ -177,6 +175,13 @@ func (o object) text(name string) (string, bool) {
 // parseObject reads one object and nothing after it. This decoder heeds the
 // letter case of names and refuses a name that stands twice, at any depth.
 func parseObject(src []byte) (object, error) {
+	if o, ok := (&plain{string(src)}).object(); ok {
+		return o, nil
+	}
+	return decodeObject(src)
+}
+
+func decodeObject(src []byte) (object, error) {
 	if !utf8.Valid(src) {
 		return nil, errors.New("it is not UTF-8")
 	}
@@ -193,10 +198,4 @@ func parseObject(src []byte) (object, error) {
 }
 
 // clip bounds what an error repeats of outside input.
-func clip(s string) string {
-	const most = 80
-	if len(s) <= most {
-		return s
-	}
-	return strings.ToValidUTF8(s[:most], "") + "…"
-}
+func clip(s string) string { return fault.Clip(s) }

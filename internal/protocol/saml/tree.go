@@ -147,10 +147,4 @@ var asciiID = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
 func isID(s string) bool { return len(s) <= 256 && asciiID.MatchString(s) }
 
 // clip bounds what a public text repeats of outside input.
-func clip(s string) string {
-	const most = 200
-	if len(s) <= most {
-		return s
-	}
-	return strings.ToValidUTF8(s[:most], "") + "…"
-}
+func clip(s string) string { return fault.Clip(s) }

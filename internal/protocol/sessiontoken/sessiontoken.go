@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -55,7 +56,9 @@ func Seal(keys Keys, accessKeyID string, c Claims) (secret.Text, error) {
 	head := len(raw)
 	raw = raw[:head+nonceLength]
 	rand.Read(raw[head:])
-	raw = gcm.Seal(raw, raw[head:], plain, additional(raw[:head], accessKeyID))
+	// Version, key id and access key id are bound. The head has its own length
+	// inside, so the two parts can't run into each other.
+	raw = gcm.Seal(raw, raw[head:], plain, slices.Concat(raw[:head], []byte(accessKeyID)))
 	if encoding.EncodedLen(len(raw)) > MaxLength {
 		return secret.Text{}, fault.Coded(fault.TooLarge, "PackedPolicyTooLarge",
 			fmt.Sprintf("Packed size of session tags and policies consumes %d%% of allotted space.", PackedSize(c)))
@@ -88,7 +91,7 @@ func Open(keys Keys, accessKeyID string, token secret.Text, now time.Time) (Clai
 		return Claims{}, ErrInvalid
 	}
 	sealed := raw[head+nonceLength:]
-	plain, err := gcm.Open(sealed[:0], raw[head:head+nonceLength], sealed, additional(raw[:head], accessKeyID))
+	plain, err := gcm.Open(sealed[:0], raw[head:head+nonceLength], sealed, slices.Concat(raw[:head], []byte(accessKeyID)))
 	if err != nil {
 		return Claims{}, ErrInvalid
 	}
@@ -124,12 +127,4 @@ func aead(key [32]byte) (cipher.AEAD, error) {
 		return nil, err
 	}
 	return cipher.NewGCM(block)
-}
-
-// additional binds version, key id and access key id. The head has its own
-// length inside, so the two parts can't run into each other.
-func additional(head []byte, accessKeyID string) []byte {
-	out := make([]byte, 0, len(head)+len(accessKeyID))
-	out = append(out, head...)
-	return append(out, accessKeyID...)
 }

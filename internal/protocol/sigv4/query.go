@@ -151,10 +151,4 @@ func lowerHex(s string) bool {
 }
 
 // clip bounds what an error repeats of outside input.
-func clip(s string) string {
-	const most = 60
-	if len(s) <= most {
-		return s
-	}
-	return s[:most] + "…"
-}
+func clip(s string) string { return fault.Clip(s) }
