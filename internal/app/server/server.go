@@ -63,6 +63,7 @@ type Server struct {
 
 	stop  context.CancelFunc
 	tasks sync.WaitGroup
+	room  []byte // see Headroom
 }
 
 // New builds every part, from the database up, and starts what runs in the
@@ -72,7 +73,7 @@ type Server struct {
 func New(starting context.Context, o Options) (_ *Server, err error) {
 	ctx, stop := context.WithCancel(context.WithoutCancel(starting))
 	detach := context.AfterFunc(starting, stop)
-	srv := &Server{stop: stop, inner: newInner(), stores: &stores{}}
+	srv := &Server{stop: stop, inner: newInner(), stores: &stores{}, room: headroom()}
 	defer func() {
 		if !detach() {
 			err = errors.Join(err, starting.Err())
