@@ -51,31 +51,42 @@ func (h *host) sso() *cobra.Command {
 
 func (h *host) addIdP() *cobra.Command {
 	f := providerFlags{given: federation.IdP{Enabled: true}}
+	var issuer string
 	c := &cobra.Command{
 		Use:   "add",
 		Short: "Enter an identity provider and what it may say",
 		Long: "Enters an identity provider. It speaks only for what it is given: accounts, role patterns and\n" +
 			"user-name domains. Whatever it says outside these lists is dropped. Its metadata comes from a file, from an\n" +
-			"address, where it is looked at again every few hours, or from fields that are copied by hand.",
+			"address, where it is looked at again every few hours, or from fields that are copied by hand. An OpenID\n" +
+			"provider has an issuer and a client instead, and roles from a claim or from groups.",
 		Example: "  carnet sso add --name Okta --metadata okta.xml --accounts 111122223333 \\\n" +
 			"    --roles 'arn:aws:iam::111122223333:role/data-*' --domains example.com --administrators carnet-admins\n" +
 			"  carnet sso add --name Corp --sign-on-url https://idp.example.com/sso --entity-id https://idp.example.com \\\n" +
-			"    --certificate idp.pem --accounts 111122223333 --roles '*' --domains example.com",
+			"    --certificate idp.pem --accounts 111122223333 --roles '*' --domains example.com\n" +
+			"  carnet sso add --name Keycloak --oidc https://sso.example.com/realms/corp --client-id carnet --client-secret-file secret.txt \\\n" +
+			"    --roles-claim aws_roles --accounts 111122223333 --roles '*' --domains example.com",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return h.withState(cmd, func(ctx context.Context, s *state) error {
 				p := f.given
+				if issuer != "" {
+					p.Protocol, p.OIDC.Issuer = federation.OIDC, issuer
+				}
 				if err := f.complete(ctx, s, cmd, &p); err != nil {
 					return err
 				}
-				if len(p.Metadata) == 0 && p.MetadataURL == "" {
+				if p.Protocol == federation.SAML && len(p.Metadata) == 0 && p.MetadataURL == "" {
 					return fault.New(fault.Invalid, "the identity provider's metadata is missing").
-						WithMend("give --metadata, or --sign-on-url, --entity-id and --certificate")
+						WithMend("give --metadata, or --sign-on-url, --entity-id and --certificate; or --oidc for an OpenID provider")
 				}
 				warn(cmd, s.federation.Warnings(p), nil)
 				added, err := s.federation.Add(ctx, p)
 				if err != nil {
 					return err
+				}
+				if added.Protocol == federation.OIDC {
+					return s.sayIdP(cmd, added, fmt.Sprintf("Entered %s (%s).\nRegister there, for client %s:\n  redirect URI              %s\n  back-channel logout URI   %s\n  post-logout redirect URI  %s",
+						added.Name, added.EntityID, added.OIDC.ClientID, oidcURL(s.config), oidcLogoutURL(s.config), signedOutURL(s.config)))
 				}
 				return s.sayIdP(cmd, added, fmt.Sprintf("Entered %s (%s).\nGive it this SAML URL, as ACS URL, entity ID and audience: %s",
 					added.Name, added.EntityID, s.config.SAMLURL()))
@@ -84,6 +95,7 @@ func (h *host) addIdP() *cobra.Command {
 	}
 	f.bind(c.Flags())
 	f.bindMetadata(c.Flags())
+	c.Flags().StringVar(&issuer, "oidc", "", "it is an OpenID provider: its issuer, an https URL")
 	c.Flags().BoolVar(&f.given.AllowAutoCreate, "allow-auto-create", true, "admit people who were never seen before")
 	for _, name := range []string{"name", "accounts", "roles", "domains"} {
 		_ = c.MarkFlagRequired(name)
@@ -97,7 +109,8 @@ func (h *host) setIdP() *cobra.Command {
 		Use: "set NAME", Short: "Change what an identity provider may say and how it is spoken with", Args: cobra.ExactArgs(1),
 		Long: "Changes what is given and leaves the rest. A list is replaced whole; '' empties it.",
 		Example: "  carnet sso set Okta --sign-requests --signed both\n" +
-			"  carnet sso set Okta --role-template 'group=data-{name},account=111122223333,role={name},provider=okta'",
+			"  carnet sso set Okta --role-template 'group=data-{name},account=111122223333,role={name},provider=okta'\n" +
+			"  carnet sso set Keycloak --client-secret-file new.txt --groups-claim realm_access.roles",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			given := false
 			cmd.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) { given = given || f.Changed })
@@ -259,16 +272,23 @@ func (h *host) showIdP() *cobra.Command {
 }
 
 func (h *host) ssoURL() *cobra.Command {
-	return &cobra.Command{
-		Use: "url", Short: "Print the SAML URL to give to an identity provider", Args: cobra.NoArgs,
+	var oidc bool
+	cmd := &cobra.Command{
+		Use: "url", Short: "Print the URL to give to an identity provider: the SAML URL, or the redirect URI for an OpenID provider", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := h.load()
 			if err != nil {
 				return err
 			}
-			return say(cmd, map[string]string{"saml_url": c.SAMLURL()}, c.SAMLURL())
+			all := map[string]string{"saml_url": c.SAMLURL(), "oidc_redirect_url": oidcURL(c), "oidc_logout_url": oidcLogoutURL(c), "signed_out_url": signedOutURL(c)}
+			if oidc {
+				return say(cmd, all, oidcURL(c))
+			}
+			return say(cmd, all, c.SAMLURL())
 		},
 	}
+	cmd.Flags().BoolVar(&oidc, "oidc", false, "the redirect URI of OpenID providers")
+	return cmd
 }
 
 func (h *host) ssoMetadata() *cobra.Command {

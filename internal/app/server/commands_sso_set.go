@@ -18,6 +18,7 @@ import (
 type providerFlags struct {
 	given     federation.IdP
 	templates []string
+	openID    openIDFlags
 
 	metadata, signOn, entityID, certificate, logout string
 }
@@ -34,7 +35,7 @@ func (f *providerFlags) bind(fs *pflag.FlagSet) {
 	fs.StringVar(&p.UserNameAttribute, "user-name-attribute", "", "attribute with the user name (default: the NameID)")
 	fs.StringVar(&p.DisplayNameAttribute, "display-name-attribute", "", "attribute with the name to show")
 	fs.StringVar(&p.MailAttribute, "mail-attribute", "", "attribute with the mail address")
-	fs.StringArrayVar(&f.templates, "role-template", nil, "derive a role from a group: group=PATTERN,account=A,role=R,provider=P; {name} captures")
+	fs.StringArrayVar(&f.templates, "role-template", nil, "derive a role from a group: group=PATTERN,account=A,role=R,provider=P; {name} captures. An OpenID provider has no provider=P")
 	fs.StringVar(&p.RequestBinding, "request-binding", "", "how requests travel: redirect or post (default redirect)")
 	fs.BoolVar(&p.SignRequests, "sign-requests", false, "sign sign-in requests")
 	fs.BoolVar(&p.ForceAuthn, "force-authn", false, "want a fresh sign-in at the identity provider")
@@ -46,6 +47,7 @@ func (f *providerFlags) bind(fs *pflag.FlagSet) {
 	fs.BoolVar(&p.AllowSHA1, "allow-sha1", false, "take SHA-1 in signatures")
 	fs.StringVar(&p.CertificateDates, "certificate-dates", "", "dates of its signing certificates: enforce or ignore (default enforce)")
 	fs.BoolVar(&p.MapSessionName, "map-session-name", false, "take a RoleSessionName that is not the user name")
+	f.openID.bind(fs)
 	fs.StringSliceVar(&p.MetadataPin, "metadata-pin", nil, "SHA-256 digests of signing certificates that refreshed metadata may bring")
 }
 
@@ -91,13 +93,19 @@ func (f *providerFlags) apply(fs *pflag.FlagSet, p *federation.IdP) {
 // comes.
 func (f *providerFlags) complete(ctx context.Context, s *state, cmd *cobra.Command, p *federation.IdP) error {
 	fs := cmd.Flags()
+	if err := f.openID.only(cmd, p.Protocol); err != nil {
+		return err
+	}
+	if err := f.openID.apply(cmd, &p.OIDC); err != nil {
+		return err
+	}
 	if fs.Changed("role-template") {
 		p.RoleTemplates = nil
 		for _, text := range f.templates {
 			if text == "" {
 				continue // empties the list
 			}
-			t, err := roleTemplate(text)
+			t, err := roleTemplate(text, p.Protocol == federation.OIDC)
 			if err != nil {
 				return err
 			}
@@ -142,7 +150,7 @@ func (f *providerFlags) byHand(p *federation.IdP) error {
 
 // roleTemplate reads group=G,account=A,role=R,provider=P. The name of a group
 // may hold commas, so each key is looked for from the end.
-func roleTemplate(text string) (federation.RoleTemplate, error) {
+func roleTemplate(text string, oidc bool) (federation.RoleTemplate, error) {
 	var t federation.RoleTemplate
 	rest := text
 	for _, k := range []struct {
@@ -150,6 +158,9 @@ func roleTemplate(text string) (federation.RoleTemplate, error) {
 		to  *string
 	}{{",provider=", &t.Provider}, {",role=", &t.Role}, {",account=", &t.Account}} {
 		i := strings.LastIndex(rest, k.key)
+		if i < 0 && oidc && k.to == &t.Provider {
+			continue
+		}
 		if i < 0 {
 			return t, noTemplate(text)
 		}

@@ -16,7 +16,7 @@ func brief(p ssodoc.IdentityProvider) string {
 		b.WriteString(" (switched off)")
 	}
 	b.WriteString("\n")
-	lines(&b, "entity ID", p.EntityID, "accounts", strings.Join(p.Accounts, ", "),
+	lines(&b, onOff(p.OIDC == nil, "entity ID", "OpenID issuer"), p.EntityID, "accounts", strings.Join(p.Accounts, ", "),
 		"roles", strings.Join(p.RolePatterns, ", "), "domains", strings.Join(p.UserNameDomains, ", "))
 	for _, r := range p.Metadata.Remarks {
 		b.WriteString("  ! " + r + "\n")
@@ -37,11 +37,15 @@ func lines(b *strings.Builder, pairs ...string) {
 func whole(p ssodoc.IdentityProvider) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s, %s\n", p.Name, onOff(p.Enabled, "people sign in by it", "switched off"))
-	lines(&b, "id", p.ID, "entity ID", p.EntityID, "entered", stamp(p.Created))
+	lines(&b, "id", p.ID, onOff(p.OIDC == nil, "entity ID", "OpenID issuer"), p.EntityID, "entered", stamp(p.Created))
 	b.WriteString("\nWhat it may say\n")
 	lines(&b, "accounts", strings.Join(p.Accounts, ", "), "roles", strings.Join(p.RolePatterns, ", "),
 		"domains", strings.Join(p.UserNameDomains, ", "), "administrators", strings.Join(p.AdministratorGroups, ", "),
 		"unknown people", onOff(p.AllowAutoCreate, "are admitted", "are refused"))
+	if p.OIDC != nil {
+		openIDText(&b, p)
+		return b.String()
+	}
 	s := p.Settings
 	b.WriteString("\nHow it is spoken with\n")
 	lines(&b, "requests", "by "+s.RequestBinding+onOff(s.SignRequests, ", signed", ", not signed")+onOff(s.ForceAuthn, ", for a fresh sign-in", ""),

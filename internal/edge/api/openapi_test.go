@@ -117,7 +117,7 @@ func TestDocumentHasExactlyTheFields(t *testing.T) {
 		api.CredentialsRequest{}, api.Credentials{}, api.PlaceEndpoints{}, api.CLITokenRequest{}, api.CLIToken{},
 		ssodoc.IdentityProviders{}, ssodoc.IdentityProvider{}, ssodoc.Settings{}, ssodoc.RoleTemplate{}, ssodoc.Metadata{}, ssodoc.PendingMetadata{},
 		ssodoc.Certificate{}, ssodoc.MetadataFields{}, ssodoc.NewIdentityProvider{}, ssodoc.IdentityProviderChange{}, ssodoc.Seen{},
-		ssodoc.SAMLKeys{}, ssodoc.SAMLKey{}, ssodoc.SAMLKeyRequest{}, ssodoc.SingleSignOn{}, ssodoc.SingleSignOnChange{},
+		ssodoc.OpenIDProvider{}, ssodoc.OpenIDSettings{}, ssodoc.SAMLKeys{}, ssodoc.SAMLKey{}, ssodoc.SAMLKeyRequest{}, ssodoc.SingleSignOn{}, ssodoc.SingleSignOnChange{},
 		api.AdministratorRoles{}, api.AdministratorRole{}, api.AdministratorCredentialsRequest{}, client.AdministratorRole{},
 		api.Issuers{}, api.Issuer{}, api.AccountPlace{}, client.Issuer{}, api.IDTokenRequest{}, api.IDToken{},
 		api.DelegationList{}, api.Delegation{}, api.NewDelegation{}, client.Delegation{}, client.NewDelegation{},

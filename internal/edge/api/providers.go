@@ -111,6 +111,9 @@ func (a api) addProvider(w http.ResponseWriter, r *http.Request) error {
 	if in.Settings != nil {
 		p.Settings = settingsOf(*in.Settings)
 	}
+	if in.OIDC != nil {
+		p.Protocol, p.OIDC = federation.OIDC, openIDOf(*in.OIDC)
+	}
 	metadata, err := metadataOf(in.Metadata, in.MetadataFields)
 	if err != nil {
 		return err
@@ -170,6 +173,9 @@ func (a api) changeProvider(w http.ResponseWriter, r *http.Request) error {
 	}
 	if in.Settings != nil {
 		p.Settings = settingsOf(*in.Settings)
+	}
+	if in.OIDC != nil {
+		p.OIDC = openIDOf(*in.OIDC)
 	}
 	p, err = a.Providers.Update(r.Context(), p)
 	return a.answerProvider(w, http.StatusOK, p, err)
@@ -258,6 +264,7 @@ func (a api) singleSignOn(w http.ResponseWriter, _ *http.Request) error {
 // API.
 func SingleSignOnDocument(i federation.Installation, issuer, base, samlURL string) ssodoc.SingleSignOn {
 	return ssodoc.SingleSignOn{SAMLURL: samlURL, SAMLMetadataURL: base + "/saml/metadata",
+		OIDCRedirectURL: base + "/sign-in/oidc/callback", OIDCLogoutURL: base + "/sign-in/oidc/logout", SignedOutURL: base + "/signed-out",
 		UnifiedLogin: i.UnifiedLogin, Organisation: i.Organisation, Issuer: issuer}
 }
 
@@ -297,7 +304,7 @@ func (a api) providerDocument(p federation.IdP) (ssodoc.IdentityProvider, error)
 // ProviderDocument writes an identity provider as the API shows it.
 func ProviderDocument(p federation.IdP, st federation.MetadataState, warnings []string) ssodoc.IdentityProvider {
 	return ssodoc.IdentityProvider{
-		ID: string(p.ID), Name: p.Name, EntityID: p.EntityID, Enabled: p.Enabled,
+		ID: string(p.ID), Name: p.Name, Protocol: p.Protocol.String(), OIDC: openIDDocument(p), EntityID: p.EntityID, Enabled: p.Enabled,
 		Accounts: list(p.Accounts), RolePatterns: list(p.RolePatterns), UserNameDomains: list(p.UserNameDomains),
 		AdministratorGroups: list(p.AdministratorGroups), GroupsAttribute: p.GroupsAttribute, AllowAutoCreate: p.AllowAutoCreate,
 		Settings: settingsDocument(p.Settings), Metadata: metadataDocument(st), Warnings: list(warnings),

@@ -51,7 +51,7 @@ func (w *world) open(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.sso, err = federation.New(t.Context(), federation.Config{Store: sqlfederation.Store{DB: db}, Installations: sqlfederation.Store{DB: db},
-		Fetch: egress.New(egress.Config{Allow: allow}), State: db, Trail: unwritten{}, Now: time.Now})
+		Fetch: egress.New(egress.Config{Allow: allow}), Sealer: ring, State: db, Trail: unwritten{}, Now: time.Now})
 	if err != nil {
 		t.Fatal(err)
 	}

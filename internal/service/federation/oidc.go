@@ -132,6 +132,7 @@ func (s *Service) checkOIDC(p IdP) (IdP, error) {
 	if err := onlyOIDC(p); err != nil {
 		return IdP{}, err
 	}
+	p.Settings = Settings{RoleTemplates: p.RoleTemplates}
 	o := &p.OIDC
 	for _, f := range []*string{&o.Issuer, &o.ClientID, &o.ClientAuth, &o.UserNameClaim, &o.DisplayNameClaim, &o.MailClaim, &o.GroupsClaim, &o.RolesClaim} {
 		*f = strings.TrimSpace(*f)
@@ -172,9 +173,11 @@ func (s *Service) checkOIDC(p IdP) (IdP, error) {
 // onlyOIDC refuses settings that mean nothing to an OpenID provider, rather than
 // to seem to follow them.
 func onlyOIDC(p IdP) error {
-	rest := p.Settings
+	rest := p.Settings.WithDefaults()
 	rest.RoleTemplates = nil
-	if text, err := json.Marshal(rest); err != nil || string(text) != "{}" || len(p.Metadata) > 0 || p.GroupsAttribute != "" {
+	given, err := json.Marshal(rest)
+	none, bad := json.Marshal(Settings{}.WithDefaults())
+	if err != nil || bad != nil || string(given) != string(none) || len(p.Metadata) > 0 || p.GroupsAttribute != "" {
 		return fault.New(fault.Invalid, "the settings of a SAML identity provider were given for an OpenID provider").
 			WithMend("leave out metadata, attributes, signatures and encryption; an OpenID provider has an issuer, a client and claims")
 	}

@@ -16,7 +16,8 @@ type IdentityProviders struct {
 type IdentityProvider struct {
 	ID                  string   `json:"id"`
 	Name                string   `json:"name"`
-	EntityID            string   `json:"entity_id"`
+	Protocol            string   `json:"protocol"`  // saml, oidc
+	EntityID            string   `json:"entity_id"` // the issuer of an OpenID provider
 	Enabled             bool     `json:"enabled"`
 	Accounts            []string `json:"accounts"`
 	RolePatterns        []string `json:"role_patterns"`
@@ -25,7 +26,9 @@ type IdentityProvider struct {
 	GroupsAttribute     string   `json:"groups_attribute"`
 	AllowAutoCreate     bool     `json:"allow_auto_create"`
 	Settings            Settings `json:"settings"`
-	Metadata            Metadata `json:"metadata"`
+	// OIDC is set for an OpenID provider; of settings it has role templates alone.
+	OIDC     *OpenIDProvider `json:"oidc"`
+	Metadata Metadata        `json:"metadata"`
 	// Warnings say what of it is weaker than need be.
 	Warnings []string  `json:"warnings"`
 	Created  time.Time `json:"created"`
@@ -107,7 +110,8 @@ type MetadataFields struct {
 }
 
 // NewIdentityProvider is what an administrator enters. Metadata comes as the
-// document, as fields, or from settings.metadata_url.
+// document, as fields, or from settings.metadata_url. An OpenID provider has oidc
+// instead.
 type NewIdentityProvider struct {
 	Name                string          `json:"name"`
 	Metadata            string          `json:"metadata,omitempty"` // SAML 2.0 metadata, XML
@@ -120,6 +124,7 @@ type NewIdentityProvider struct {
 	GroupsAttribute     string          `json:"groups_attribute,omitempty"`
 	AllowAutoCreate     bool            `json:"allow_auto_create,omitempty"`
 	Settings            *Settings       `json:"settings,omitempty"`
+	OIDC                *OpenIDSettings `json:"oidc,omitempty"`
 }
 
 // IdentityProviderChange holds what shall change; what is nil stays. Settings
@@ -139,6 +144,7 @@ type IdentityProviderChange struct {
 	GroupsAttribute     *string         `json:"groups_attribute,omitempty"`
 	AllowAutoCreate     *bool           `json:"allow_auto_create,omitempty"`
 	Settings            *Settings       `json:"settings,omitempty"`
+	OIDC                *OpenIDSettings `json:"oidc,omitempty"`
 }
 
 // Seen names what an act is done to, as it was seen. 0 takes any.
@@ -172,6 +178,9 @@ type SAMLKeyRequest struct {
 type SingleSignOn struct {
 	SAMLURL         string `json:"saml_url"`
 	SAMLMetadataURL string `json:"saml_metadata_url"`
+	OIDCRedirectURL string `json:"oidc_redirect_url"` // redirect URI at OpenID providers
+	OIDCLogoutURL   string `json:"oidc_logout_url"`   // for back-channel logout
+	SignedOutURL    string `json:"signed_out_url"`    // post-logout redirect URI
 	UnifiedLogin    bool   `json:"unified_login"`
 	Organisation    string `json:"organisation"`
 	// Issuer mints for AWS.
