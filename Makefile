@@ -96,6 +96,10 @@ $(VENV)/.done: test/interop/requirements.txt
 interop-aws: build $(VENV)/.done ## the real aws command line and boto3 against the real binary
 	CARNET_BINARY=$(abspath $(BIN)) CARNET_VENV=$(abspath $(VENV)) go test -count=1 -tags interop -timeout 15m -v ./test/interop/...
 
+.PHONY: bridge-long
+bridge-long: build $(VENV)/.done ## 20 minutes of boto3 on a role session whose keys by SAML end after 15
+	CARNET_BINARY=$(abspath $(BIN)) CARNET_VENV=$(abspath $(VENV)) go test -count=1 -tags interop -timeout 30m -v -run '^TestBridge$$' ./test/interop -bridge 20m -bridge-keys 15m
+
 SIMULATOR := $(BUILD)/simulator
 DIFFCASES ?= 20000
 
@@ -189,6 +193,7 @@ full: ci ## every matrix and long run
 	$(MAKE) policy-diff
 	CARNET_TF_FULL=1 $(MAKE) interop-iam
 	CARNET_FULL=1 $(MAKE) interop-idp
+	$(MAKE) bridge-long
 	$(MAKE) bench bench-rivals bench-directory
 
 .PHONY: ci

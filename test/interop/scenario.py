@@ -12,8 +12,10 @@ import hashlib
 import io
 import json
 import os
+import re
 import ssl
 import sys
+import time
 import urllib.request
 
 import boto3
@@ -92,7 +94,24 @@ def buckets():
     return {"buckets": [b["Name"] for b in s3().list_buckets()["Buckets"]]}
 
 
-SCENARIOS = {f.__name__: f for f in (identity, listing, get, roundtrip, multipart, presigned, buckets)}
+def long_read(bucket, key, duration):
+    """Reads one object again and again, with one client, for a Go duration."""
+    seconds = sum(float(n) * {"h": 3600, "m": 60, "s": 1}[unit] for n, unit in re.findall(r"([0-9.]+)([hms])", duration))
+    session = boto3.Session()
+    client, who = session.client("s3"), session.client("sts")
+    began, reads, keys, arns = time.monotonic(), 0, [], set()
+    while time.monotonic() - began < seconds:
+        client.get_object(Bucket=bucket, Key=key)["Body"].read()
+        reads += 1
+        used = session.get_credentials().get_frozen_credentials().access_key
+        if used not in keys:
+            keys.append(used)
+            arns.add(who.get_caller_identity()["Arn"])
+        time.sleep(min(5, seconds / 40))
+    return {"reads": reads, "keys": keys, "arns": sorted(arns), "seconds": time.monotonic() - began}
+
+
+SCENARIOS = {f.__name__: f for f in (identity, listing, get, roundtrip, multipart, presigned, buckets, long_read)}
 
 
 def main():

@@ -95,6 +95,9 @@ func (r *run) keys(ctx context.Context, which asked) (keys, error) {
 
 func (r *run) fetch(ctx context.Context, s *signedIn, role string) (keys, error) {
 	c, err := s.api.Credentials(ctx, role)
+	if c.Warning != "" {
+		r.note("warning: %s: %s", roleName(c.Role), c.Warning)
+	}
 	return r.usable(s, c, role, err)
 }
 

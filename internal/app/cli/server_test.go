@@ -141,7 +141,7 @@ func (w *world) Credentials(_ context.Context, s login.LoginSession, wanted stri
 		}
 		return credential.RoleSession{Role: r.Role, Credentials: credential.Temporary{
 			AccessKeyID: "ASIA" + "EXAMPLEKEY" + r.Account[:6], SecretAccessKey: secret.New("secret/of+" + r.Role.Name),
-			SessionToken: secret.New("token-of-" + r.Role.Name), Expiration: time.Now().Add(time.Hour),
+			SessionToken: secret.New("token-of-" + r.Role.Name), Expiration: r.Expiration,
 		}}, nil
 	}
 	return credential.RoleSession{}, fault.Coded(fault.NotFound, "role.unheld", "you don't hold role \""+wanted+"\"").

@@ -9,6 +9,7 @@ import (
 
 	"carnet.dev/carnet/internal/app/cli/profile"
 	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/edge/api/client"
 )
 
 func (r *run) whoami() *cobra.Command {
@@ -26,6 +27,11 @@ func (r *run) whoami() *cobra.Command {
 			if err != nil {
 				return r.again(s, err)
 			}
+			roles, err := s.api.Roles(cmd.Context())
+			if err != nil {
+				return r.again(s, err)
+			}
+			warnings := warningsOf(roles)
 			var b strings.Builder
 			fmt.Fprintf(&b, "%s at %s\n", w.Person.UserName, s.profile.Server)
 			if w.Person.DisplayName != "" && w.Person.DisplayName != w.Person.UserName {
@@ -41,6 +47,9 @@ func (r *run) whoami() *cobra.Command {
 			for _, n := range w.Notes {
 				fmt.Fprintf(&b, "note: %s\n", n)
 			}
+			for _, n := range warnings {
+				fmt.Fprintf(&b, "warning: %s\n", n)
+			}
 			return r.say(struct {
 				Server           string    `json:"server"`
 				Profile          string    `json:"profile"`
@@ -52,10 +61,21 @@ func (r *run) whoami() *cobra.Command {
 				Expires          time.Time `json:"expires"`
 				Role             string    `json:"current_role"`
 				Notes            []string  `json:"notes"`
+				Warnings         []string  `json:"warnings"`
 			}{s.profile.Server, s.name, w.Person.ID, w.Person.UserName, w.Person.DisplayName, w.Person.IdentityProvider,
-				w.Administrator, w.LoginSession.Expires, s.profile.Role, present(w.Notes)}, b.String())
+				w.Administrator, w.LoginSession.Expires, s.profile.Role, present(w.Notes), present(warnings)}, b.String())
 		},
 	}
+}
+
+// warningsOf gives what is said of roles that end soon, or were not renewed.
+func warningsOf(roles []client.Role) (out []string) {
+	for _, x := range roles {
+		if x.Warning != nil && x.Warning.Command == "" {
+			out = append(out, roleName(x.ARN)+": "+x.Warning.Message)
+		}
+	}
+	return out
 }
 
 func (r *run) logout() *cobra.Command {

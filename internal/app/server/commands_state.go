@@ -233,8 +233,7 @@ func (db still) finish(ctx context.Context, command string) (*audit.Writer, erro
 	if err := (sqllogin.Store{DB: db.DB}).Forget(ctx); err != nil {
 		return nil, err
 	}
-	const century = 100 * 365 * 24 * time.Hour // beyond every end: all role sessions
-	if err := (sqlbroker.Store{DB: db.DB}).Sweep(ctx, now.Add(century)); err != nil {
+	if err := (sqlbroker.Store{DB: db.DB}).Restored(ctx); err != nil {
 		return nil, err
 	}
 	trail, err := audit.Open(ctx, audit.Config{Store: sqlaudit.Store{DB: db.DB}, Sealer: ring, Now: time.Now})

@@ -144,6 +144,10 @@ func (s *state) openSessions(ctx context.Context, who subject) ([]openSession, e
 		l := openSession{ID: string(r.ID), IdP: r.IdPName, Started: r.Started, Expires: r.Expires, Roles: []string{}, Notes: append([]string{}, r.Notes...)}
 		for _, row := range rows {
 			switch {
+			case row.Trouble.Code != "":
+				l.Notes = append(l.Notes, row.Role+" was not renewed: "+row.Trouble.Code)
+			case len(row.Evidence) > 0: // its keys come at need
+				l.Roles = append(l.Roles, row.Role)
 			case row.Failure.Code != "":
 				l.Notes = append(l.Notes, row.Role+" could not be had: "+row.Failure.Code)
 			case !s.now().Before(row.Expiration):

@@ -154,7 +154,8 @@ func (a api) credentials(w http.ResponseWriter, r *http.Request) error {
 		return fault.Coded(fault.Invalid, "role.missing", "The request names no role").
 			WithMend("give the ARN or the name of one of your roles in \"role\"")
 	}
-	rs, err := a.Login.Credentials(r.Context(), httpd.CallerOf(r).Session, in.Role)
+	session := httpd.CallerOf(r).Session
+	rs, err := a.Login.Credentials(r.Context(), session, in.Role)
 	if err != nil {
 		return err
 	}
@@ -162,7 +163,9 @@ func (a api) credentials(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		at = a.Home
 	}
-	return answer(w, http.StatusOK, credentialsDocument(rs, at))
+	out := credentialsDocument(rs, at)
+	out.Warning = warningOf(rs, session.Roles)
+	return answer(w, http.StatusOK, out)
 }
 
 func (a api) redeemCode(w http.ResponseWriter, r *http.Request) error {

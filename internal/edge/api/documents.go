@@ -93,6 +93,9 @@ type Credentials struct {
 	Expiration      time.Time      `json:"expiration"`
 	Region          string         `json:"region"`
 	Endpoints       PlaceEndpoints `json:"endpoints"`
+	// Warning says what the person has to know before these keys end; empty:
+	// nothing.
+	Warning string `json:"warning"`
 }
 
 // PlaceEndpoints are where keys are used; empty means AWS's own.
@@ -158,6 +161,16 @@ func credentialsDocument(rs credential.RoleSession, at Place) Credentials {
 		Expiration: seconds(rs.Credentials.Expiration), Region: at.Region,
 		Endpoints: PlaceEndpoints{S3: at.S3, STS: at.STS, IAM: at.IAM},
 	}
+}
+
+// warningOf gives what is said of keys that end soon, or were not renewed.
+func warningOf(rs credential.RoleSession, all []login.RoleStatus) string {
+	for _, s := range all {
+		if s.Role == rs.Role && s.Expiration.Equal(rs.Credentials.Expiration) && s.Warning.Command == "" {
+			return s.Warning.Message
+		}
+	}
+	return ""
 }
 
 // list writes an absent list as [], not null.

@@ -90,6 +90,9 @@ type Credentials struct {
 	Expiration      time.Time
 	Region          string
 	Endpoints       CredentialEndpoints
+	// Warning says what the person has to know before these keys end; empty:
+	// nothing.
+	Warning string
 }
 
 // CredentialEndpoints are the endpoints that these keys are for; empty means
@@ -116,13 +119,14 @@ type credentialsWire struct {
 	Expiration      time.Time           `json:"expiration"`
 	Region          string              `json:"region"`
 	Endpoints       CredentialEndpoints `json:"endpoints"`
+	Warning         string              `json:"warning"`
 }
 
 func (w credentialsWire) value() Credentials {
 	return Credentials{
 		Role: w.Role, AccessKeyID: w.AccessKeyID,
 		SecretAccessKey: secret.New(w.SecretAccessKey), SessionToken: secret.New(w.SessionToken),
-		Expiration: w.Expiration, Region: w.Region, Endpoints: w.Endpoints,
+		Expiration: w.Expiration, Region: w.Region, Endpoints: w.Endpoints, Warning: w.Warning,
 	}
 }
 

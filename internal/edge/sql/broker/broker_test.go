@@ -164,5 +164,13 @@ func TestLastWord(t *testing.T) {
 		if _, err := s.Word(t.Context(), "psn_a", "idp_b"); fault.KindOf(err) != fault.NotFound {
 			t.Errorf("another identity provider: %v", err)
 		}
+		must(t, s.Save(t.Context(), "lgn_a", []broker.Row{{Role: "arn:z", Ends: at.Add(time.Hour)}}, nil))
+		must(t, s.Restored(t.Context()))
+		if _, err := s.Word(t.Context(), "psn_a", "idp_a"); fault.KindOf(err) != fault.NotFound {
+			t.Errorf("a restored database speaks: %v", err)
+		}
+		if rows, err := s.Load(t.Context(), "lgn_a"); err != nil || len(rows) != 0 {
+			t.Errorf("a restored database has keys: %v, %v", rows, err)
+		}
 	})
 }

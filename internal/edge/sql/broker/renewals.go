@@ -92,6 +92,18 @@ func (s Store) Word(ctx context.Context, person identity.PersonID, idp identity.
 	return w, err
 }
 
+// Restored deletes every role session and every last word: a restored database
+// must bring none of them back, since other words were spoken after it.
+func (s Store) Restored(ctx context.Context) error {
+	return s.DB.Write(ctx, func(t *sql.Tx) error {
+		if _, err := t.Exec(`DELETE FROM role_session`); err != nil {
+			return err
+		}
+		_, err := t.Exec(`DELETE FROM last_word`)
+		return err
+	})
+}
+
 // trouble is the stored form of broker.Trouble.
 type trouble struct {
 	Code    string `json:"code"`
