@@ -119,6 +119,9 @@ func (s *Service) exchangeAccess(ctx context.Context, r TokenRequest, wanted str
 		return TokenResponse{}, err
 	}
 	id, err := s.forPerson(ctx, l, r.Form["audience"], r.Form[ParamRole], detail)
+	if err != nil && strings.HasPrefix(fault.Of(err).Code, "role.") {
+		err = fault.Of(err).WithCode(InvalidTarget)
+	}
 	if err != nil {
 		return TokenResponse{}, err
 	}
