@@ -80,7 +80,7 @@ vectors: ## outside test vectors from VECTORS; fails when none load
 .PHONY: bench
 bench: ## first benchmarks, ratios printed (they go to build/bench.txt too)
 	@mkdir -p $(BUILD)
-	go test -run '^$$' -bench . -benchtime $(BENCHTIME) -benchmem ./internal/protocol/... ./internal/service/... ./internal/edge/gateway/... ./internal/edge/awsapi/... ./internal/edge/upstream/... | grep -vE '^(PASS|ok|goos|goarch|\?)' | tee $(BUILD)/bench.txt ; exit $${PIPESTATUS[0]}
+	go test -run '^$$' -bench . -benchtime $(BENCHTIME) -benchmem ./internal/protocol/... ./internal/service/... ./internal/edge/gateway/... ./internal/edge/awsapi/... ./internal/edge/issuerapi/... ./internal/edge/upstream/... | grep -vE '^(PASS|ok|goos|goarch|\?)' | tee $(BUILD)/bench.txt ; exit $${PIPESTATUS[0]}
 
 .PHONY: bench-rivals
 bench-rivals: ## SAML verification beside crewjam/saml and goxmldsig (a module of its own)
@@ -182,6 +182,10 @@ bench-directory: ## 100,000 people, 20,000 groups, 500,000 mappings on both engi
 	@.ci/need postgres
 	go test -run '^$$' -tags interop -timeout 15m -bench BenchmarkDirectory -benchtime $(BENCHTIME) -v ./internal/edge/sql/directory | grep -vE '^(goos|goarch)' ; exit $${PIPESTATUS[0]}
 
+.PHONY: rotation
+rotation: ## 3 rotations of the issuer's keys during 60 seconds of token use
+	go test -count=1 -run TestRotationUnderLoad -rotation 60s -v ./internal/service/issuer
+
 .PHONY: check-dev
 check-dev: build ## the walk from sign-in to S3 with the built binary
 	$(BIN) dev --check
@@ -194,7 +198,7 @@ full: ci ## every matrix and long run
 	CARNET_TF_FULL=1 $(MAKE) interop-iam
 	CARNET_FULL=1 $(MAKE) interop-idp
 	$(MAKE) bridge-long
-	$(MAKE) bench bench-rivals bench-directory
+	$(MAKE) rotation bench bench-rivals bench-directory
 
 .PHONY: ci
 ci: ## what .ci/run does

@@ -80,7 +80,7 @@ func TestKeySetIsKept(t *testing.T) {
 	in := install(t)
 	in.serve(t)
 	_, h, body := in.ask(t, in.base+"/oidc/jwks.json")
-	if h.Get("Access-Control-Allow-Origin") != "*" || h.Get("Cross-Origin-Resource-Policy") != "cross-origin" ||
+	if h.Get("Access-Control-Allow-Origin") != "*" || h.Get("Cross-Origin-Resource-Policy") != "" || h.Get("X-Content-Type-Options") != "nosniff" ||
 		h.Get("Cache-Control") != "public, max-age=3600" || h.Get("Content-Type") != "application/json" {
 		t.Errorf("%v", h)
 	}

@@ -23,19 +23,41 @@ const (
 //
 // The referrer stays within this site: "no-referrer" would make browsers send
 // "Origin: null" with our own forms.
-func setHeaders(h http.Header, id identity.RequestID, hsts bool) {
-	h.Set(HeaderRequestID, string(id))
-	h.Set("Content-Security-Policy", policy)
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("X-Frame-Options", "DENY")
-	h.Set("Referrer-Policy", "same-origin")
-	h.Set("Cross-Origin-Opener-Policy", "same-origin")
-	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()")
-	h.Set("Cache-Control", "no-store")
-	if hsts {
-		h.Set("Strict-Transport-Security", "max-age=31536000")
+func (s *Site) setHeaders(h http.Header, id identity.RequestID, document bool) {
+	h[HeaderRequestID] = []string{string(id)}
+	all := s.always
+	if document {
+		all = s.documents
 	}
+	for i := range all {
+		h[all[i].name] = all[i].values
+	}
+}
+
+// header is one header, ready: its name is canonical and its values are shared,
+// so nobody changes them in place.
+type header struct {
+	name   string
+	values []string
+}
+
+// headers gives the headers of every answer, or those of public documents.
+func headers(hsts, document bool) []header {
+	all := []header{{"X-Content-Type-Options", []string{"nosniff"}}}
+	if hsts {
+		all = append(all, header{"Strict-Transport-Security", []string{"max-age=31536000"}})
+	}
+	if document {
+		return all
+	}
+	return append(all,
+		header{"Content-Security-Policy", []string{policy}},
+		header{"X-Frame-Options", []string{"DENY"}},
+		header{"Referrer-Policy", []string{"same-origin"}},
+		header{"Cross-Origin-Opener-Policy", []string{"same-origin"}},
+		header{"Cross-Origin-Resource-Policy", []string{"same-origin"}},
+		header{"Permissions-Policy", []string{"camera=(), geolocation=(), microphone=(), payment=(), usb=()"}},
+		header{"Cache-Control", []string{"no-store"}})
 }
 
 // AllowFormTo lets the forms of this one page end, by redirect, at source: an

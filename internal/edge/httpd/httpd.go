@@ -77,6 +77,11 @@ type Site struct {
 	mux      *http.ServeMux
 	lost     *row
 	rows     []Route
+	// plain finds rows by method and path where their pattern is one path: the
+	// same that mux would find, for less.
+	plain map[string]map[string]*row
+	// always and documents are headers that answers begin with.
+	always, documents []header
 }
 
 // New makes a site of rows. A row that breaks a rule of the table is an error.
@@ -84,8 +89,9 @@ func New(c Config, tables ...[]Route) (*Site, error) {
 	s := &Site{
 		cookies: NewCookies(c.BaseURL), hosts: map[string]bool{}, hsts: c.BaseURL.Scheme == "https",
 		sessions: c.Sessions, bearers: c.AccessTokens, page: c.Page, log: c.Logger, now: c.Now,
-		origin: http.NewCrossOriginProtection(), mux: http.NewServeMux(),
+		origin: http.NewCrossOriginProtection(), mux: http.NewServeMux(), plain: map[string]map[string]*row{},
 	}
+	s.always, s.documents = headers(s.hsts, false), headers(s.hsts, true)
 	for _, h := range append([]string{c.BaseURL.Host}, c.AlsoHosts...) {
 		s.hosts[plainHost(h)] = true
 	}
@@ -115,6 +121,12 @@ func (s *Site) register(r *row) (err error) {
 	}()
 	s.mux.Handle(r.Method+" "+r.Pattern, r)
 	s.rows = append(s.rows, r.Route)
+	if !strings.Contains(r.Pattern, "{") && !strings.HasSuffix(r.Pattern, "/") {
+		if s.plain[r.Method] == nil {
+			s.plain[r.Method] = map[string]*row{}
+		}
+		s.plain[r.Method][r.Pattern] = r
+	}
 	return nil
 }
 
@@ -124,10 +136,21 @@ func (s *Site) Routes() []Route { return append([]Route(nil), s.rows...) }
 // ServeHTTP gives the request its id, sends it to its row, and logs it.
 func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	id := identity.NewRequestID()
-	rec := &recorder{ResponseWriter: w, site: s, started: s.now(), pattern: "-"}
-	setHeaders(w.Header(), id, s.hsts)
-	r = r.WithContext(identity.WithRequestID(r.Context(), id))
+	rec := &recorder{ResponseWriter: w, site: s, id: id, started: s.now()}
+	row := s.plain[r.Method][r.URL.Path]
+	if r.URL.RawPath != "" {
+		row = nil
+	}
+	document := row != nil && row.Document
+	s.setHeaders(w.Header(), id, document)
+	if !document { // row.fail gives a document's request its id too
+		r = r.WithContext(identity.WithRequestID(r.Context(), id))
+	}
 	defer s.finish(rec, r)
+	if row != nil {
+		row.ServeHTTP(rec, r)
+		return
+	}
 	if !cleanPath(r.URL.Path) {
 		// ServeMux would answer these itself, with a redirect.
 		s.lost.ServeHTTP(rec, r)

@@ -16,9 +16,10 @@ import (
 type recorder struct {
 	http.ResponseWriter
 	site    *Site
+	id      identity.RequestID
 	started time.Time
-	pattern string
-	status  int // 0 until the answer has begun
+	row     *row // that it came to; nil for one that is not in the table
+	status  int  // 0 until the answer has begun
 	bytes   int64
 	session identity.LoginSessionID
 	fault   *fault.Fault
@@ -60,18 +61,21 @@ func (s *Site) finish(rec *recorder, r *http.Request) {
 // logRequest writes one line. Never the query, a cookie or a body: codes and
 // handles travel there. The path of an unknown route is clipped.
 func (s *Site) logRequest(rec *recorder, r *http.Request) {
-	level := slog.LevelInfo
+	level, now, to := slog.LevelInfo, s.now(), s.log.Handler()
 	attrs := []slog.Attr{
-		slog.String("request_id", string(identity.RequestIDFrom(r.Context()))),
-		slog.String("method", clip(r.Method, 16)),
-		slog.String("route", rec.pattern),
+		slog.String("request_id", string(rec.id)),
 		slog.Int("status", rec.status),
 		slog.Int64("bytes", rec.bytes),
-		slog.Int64("ms", s.now().Sub(rec.started).Milliseconds()),
+		slog.Int64("ms", now.Sub(rec.started).Milliseconds()),
 		slog.String("source", Source(r).String()),
 	}
-	if rec.pattern == "-" {
-		attrs = append(attrs, slog.String("path", clip(r.URL.Path, 200)))
+	switch {
+	case rec.row == nil:
+		attrs = append(attrs, slog.String("method", clip(r.Method, 16)), slog.String("route", "-"), slog.String("path", clip(r.URL.Path, 200)))
+	case rec.row.Method != r.Method: // HEAD
+		attrs = append(attrs, slog.String("method", clip(r.Method, 16)), slog.String("route", rec.row.Pattern))
+	default:
+		to = rec.row.log
 	}
 	if rec.session != "" {
 		attrs = append(attrs, slog.String("login_session", string(rec.session)))
@@ -85,7 +89,11 @@ func (s *Site) logRequest(rec *recorder, r *http.Request) {
 			level = slog.LevelError
 		}
 	}
-	s.log.LogAttrs(r.Context(), level, "request", attrs...)
+	if to.Enabled(r.Context(), level) {
+		line := slog.NewRecord(now, level, "request", 0) // without the place in the program: it is always this one
+		line.AddAttrs(attrs...)
+		_ = to.Handle(r.Context(), line) // as slog.Logger does: a log that can't be written stops nobody
+	}
 }
 
 // clip bounds what the log repeats of outside input, control characters out.

@@ -95,6 +95,9 @@ type Route struct {
 	CrossSite bool
 	// AnyHost answers whatever the Host header says; for probes.
 	AnyHost bool
+	// Document marks a public document, the same for everyone: its answers carry
+	// nothing that is for pages alone. Its pattern is one path.
+	Document bool
 	// Hosts are values of the Host header, host:port, that this row answers to
 	// beside those of the site.
 	Hosts   []string

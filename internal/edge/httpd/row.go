@@ -3,6 +3,7 @@ package httpd
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strconv"
@@ -20,7 +21,8 @@ type row struct {
 	Route
 	site   *Site
 	limit  *limiter
-	places *places // nil: no bound on requests in flight
+	places *places      // nil: no bound on requests in flight
+	log    slog.Handler // writes method and route by itself
 }
 
 func newRow(s *Site, r Route, limits map[Rate]*limiter) *row {
@@ -29,7 +31,7 @@ func newRow(s *Site, r Route, limits map[Rate]*limiter) *row {
 		l = newLimiter(r.Rate)
 		limits[r.Rate] = l
 	}
-	out := &row{Route: r, site: s, limit: l}
+	out := &row{Route: r, site: s, limit: l, log: s.log.Handler().WithAttrs([]slog.Attr{slog.String("method", r.Method), slog.String("route", r.Pattern)})}
 	if r.InFlight > 0 {
 		out.places = newPlaces(r.InFlight)
 	}
@@ -39,7 +41,7 @@ func newRow(s *Site, r Route, limits map[Rate]*limiter) *row {
 // ServeHTTP applies the row's rules and runs its handler.
 func (row *row) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if rec, ok := w.(*recorder); ok && row.Pattern != "" {
-		rec.pattern = row.Pattern
+		rec.row = row
 	}
 	if r, err := row.serve(w, r); err != nil {
 		row.fail(w, r, err)
@@ -78,6 +80,9 @@ func (row *row) serve(w http.ResponseWriter, r *http.Request) (*http.Request, er
 	if rec, ok := w.(*recorder); ok {
 		rec.session = caller.Session.ID
 	}
+	if caller.Session.ID == "" && caller.CLIToken.IsZero() && caller.AccessToken.IsZero() && err == nil { // a stranger: there is nobody to carry
+		return r, row.handle(w, r)
+	}
 	ctx := context.WithValue(r.Context(), callerKey{}, caller)
 	if s := caller.Session; s.ID != "" {
 		ctx = identity.WithActor(ctx, identity.Actor{Person: s.Person.ID, UserName: s.Person.UserName, LoginSession: s.ID})
@@ -86,8 +91,14 @@ func (row *row) serve(w http.ResponseWriter, r *http.Request) (*http.Request, er
 	if err != nil {
 		return r, err
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, row.MaxBody)
-	return r, row.Handler(w, r)
+	return r, row.handle(w, r)
+}
+
+func (row *row) handle(w http.ResponseWriter, r *http.Request) error {
+	if r.Body != http.NoBody {
+		r.Body = http.MaxBytesReader(w, r.Body, row.MaxBody)
+	}
+	return row.Handler(w, r)
 }
 
 func (row *row) answersTo(host string) bool {
@@ -218,6 +229,9 @@ func (row *row) fail(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	if rec, ok := w.(*recorder); ok {
 		rec.fault = f
+		if identity.RequestIDFrom(r.Context()) == "" {
+			r = r.WithContext(identity.WithRequestID(r.Context(), rec.id))
+		}
 		if rec.status != 0 {
 			return // half an answer is out: the log has the fault
 		}

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"carnet.dev/carnet/internal/edge/httpd"
@@ -24,38 +25,48 @@ func documents(from Documents, l issuer.Level) []httpd.Route {
 		path + "/jwks.json":                              public(func() issuer.Document { return from.JWKS(l) }),
 	} {
 		all = append(all, httpd.Route{
-			Method: http.MethodGet, Pattern: pattern, Access: httpd.Open, Rate: httpd.RateStatic, Errors: WriteError, Handler: handler,
+			Method: http.MethodGet, Pattern: pattern, Access: httpd.Open, Rate: httpd.RateStatic, Document: true, Errors: WriteError, Handler: handler,
 		})
 	}
 	return all
 }
 
-// public serves a document that every origin may read, and keep for a while.
+// public serves a document that every origin may read, and keep for a while. Its
+// headers are made once for each document.
 func public(get func() issuer.Document) httpd.Handler {
+	var last atomic.Pointer[ready]
 	return func(w http.ResponseWriter, r *http.Request) error {
 		d := get()
+		is := last.Load()
+		if is == nil || is.tag[0] != d.ETag {
+			is = &ready{
+				tag: []string{d.ETag}, length: []string{strconv.Itoa(len(d.Body))},
+				keep: []string{"public, max-age=" + strconv.Itoa(int(d.MaxAge/time.Second))},
+			}
+			last.Store(is)
+		}
 		h := w.Header()
 		h["Access-Control-Allow-Origin"] = anyOrigin
-		h["Cross-Origin-Resource-Policy"] = crossOrigin
-		h["Cache-Control"] = []string{"public, max-age=" + strconv.Itoa(int(d.MaxAge/time.Second))}
-		h["Etag"] = []string{d.ETag}
+		h["Cache-Control"] = is.keep
+		h["Etag"] = is.tag
 		if known(r.Header.Get("If-None-Match"), d.ETag) {
 			w.WriteHeader(http.StatusNotModified)
 			return nil
 		}
 		h["Content-Type"] = jsonType
-		h["Content-Length"] = []string{strconv.Itoa(len(d.Body))}
+		h["Content-Length"] = is.length
 		// A client that went away is none of our failures.
 		_, _ = w.Write(d.Body)
 		return nil
 	}
 }
 
-// Values of headers, ready. Nobody changes them.
+// ready are the header values of one document. Nobody changes them.
+type ready struct{ tag, length, keep []string }
+
 var (
-	anyOrigin   = []string{"*"}
-	crossOrigin = []string{"cross-origin"}
-	jsonType    = []string{"application/json"}
+	anyOrigin = []string{"*"}
+	jsonType  = []string{"application/json"}
 )
 
 // known reports whether the client has the document already (RFC 9110, section

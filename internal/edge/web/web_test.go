@@ -125,7 +125,7 @@ func TestSignInLeavesNoSecretInTheLog(t *testing.T) {
 			t.Errorf("the log holds %s", s)
 		}
 	}
-	if !strings.Contains(log, "route=/saml/consume status=303") {
+	if !regexp.MustCompile(`route=/saml/consume request_id=\w+ status=303`).MatchString(log) {
 		t.Errorf("the log lacks the sign-in: %s", log)
 	}
 }
