@@ -62,6 +62,7 @@ func (r *run) setupAWS() *cobra.Command {
 	p.StringArrayVar(&f.buckets, "bucket", nil, "BUCKET, BUCKET/PREFIX or ACCOUNT/BUCKET; may be repeated")
 	p.StringVar(&f.aws.Role, "role", "", "name of the role to make")
 	p.BoolVar(&f.aws.Existing, "existing-role", false, "the role exists: replace its trust policy and nothing else")
+	p.BoolVar(&f.aws.Trusted, "existing-provider", false, "the account has the providers already, of another role: make none")
 	p.BoolVar(&f.aws.ReadOnly, "read-only", false, "let the role read only")
 	p.DurationVar(&f.aws.MaxSession, "max-session", 0, "longest life of keys, 1h to 12h (default: 12h with --saml, 1h without)")
 	p.StringVar(&f.aws.Partition, "partition", "aws", "aws, aws-cn or aws-us-gov")
@@ -176,7 +177,7 @@ func script(in generate.AWS, s *generate.Setup) string {
 			fmt.Fprintf(&b, "# For whoever shall hold the role, the identity provider sends as a value of\n# https://aws.amazon.com/SAML/Attributes/Role\n#   %s\n", a.RoleValue)
 		}
 		if in.OIDC != nil {
-			fmt.Fprintf(&b, "# A workload named above gets its token with\n#   carnet token --audience %s --role %s\n", generate.AudienceAWS, a.Role)
+			fmt.Fprintf(&b, "# Whoever is named above gets a token with\n#   carnet token --audience %s --role %s\n", generate.AudienceAWS, a.Role)
 		}
 	}
 	return strings.TrimSuffix(b.String(), "\n")

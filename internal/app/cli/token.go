@@ -222,7 +222,7 @@ func (r *run) placeVariables(ctx context.Context, t idToken) (set []variable) {
 		r.log("%s does not say where keys of account %s are used: set AWS_ENDPOINT_URL_STS by hand if it is a local one", t.server, role.Account)
 		return nil
 	}
-	for _, v := range []variable{{"AWS_ENDPOINT_URL_STS", at.Endpoints.STS}, {"AWS_ENDPOINT_URL_S3", at.Endpoints.S3}, {"AWS_REGION", at.Region}} {
+	for _, v := range []variable{{"AWS_ENDPOINT_URL_STS", at.Endpoints.STS}, {"AWS_ENDPOINT_URL_S3", at.Endpoints.S3}, {"AWS_REGION", at.Region}, {"AWS_DEFAULT_REGION", at.Region}} {
 		if v.value != "" {
 			set = append(set, v)
 		}

@@ -45,6 +45,8 @@ type AWS struct {
 	// Existing says that the role exists and is to get another trust policy
 	// only.
 	Existing bool
+	// Trusted says that the account has the providers already.
+	Trusted bool
 	SAML     *SAML // nil: no trust in assertions
 	OIDC     *OIDC // nil: no trust in Carnet's tokens
 }
@@ -250,6 +252,9 @@ func (s AWS) account(id string) (Account, error) {
 // providers gives the commands that make what the trust policy names. A role
 // that exists and trusts assertions has its SAML provider.
 func (s AWS) providers() (out []string) {
+	if s.Trusted {
+		return nil
+	}
 	if s.SAML != nil && !(s.Existing && s.OIDC != nil) {
 		out = append(out, fmt.Sprintf("aws iam create-saml-provider --name %s --saml-metadata-document file://%s", s.SAML.Provider, s.SAML.Metadata))
 	}
