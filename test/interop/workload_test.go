@@ -46,7 +46,7 @@ func TestWorkloadReadsS3(t *testing.T) {
 		defer m.keep(file)()
 		m.readsAsNightly(map[string]string{
 			"AWS_WEB_IDENTITY_TOKEN_FILE": file, "AWS_ROLE_ARN": nightly, "AWS_ROLE_SESSION_NAME": "tonight",
-			"AWS_ENDPOINT_URL_STS": w.AWS, "AWS_ENDPOINT_URL_S3": w.AWS, "AWS_REGION": "us-east-1",
+			"AWS_ENDPOINT_URL_STS": w.AWS, "AWS_ENDPOINT_URL_S3": w.AWS, "AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1",
 		}, "tonight")
 	})
 	t.Run("boto3 by a credential process", func(t *testing.T) {
@@ -115,7 +115,7 @@ func (p *person) keep(file string) (end func()) {
 // assume trades a token by the aws command line.
 func (p *person) assume(token, role string) outcome {
 	p.t.Helper()
-	return p.aws(map[string]string{"AWS_REGION": "us-east-1"}, "sts", "assume-role-with-web-identity", "--role-arn", role, "--role-session-name", "tonight", "--web-identity-token", token)
+	return p.aws(map[string]string{"AWS_DEFAULT_REGION": "us-east-1"}, "sts", "assume-role-with-web-identity", "--role-arn", role, "--role-session-name", "tonight", "--web-identity-token", token)
 }
 
 func (p *person) readsAsNightly(env map[string]string, session string) {
