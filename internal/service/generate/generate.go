@@ -47,8 +47,8 @@ type AWS struct {
 	Existing bool
 	// Trusted says that the account has the providers already.
 	Trusted bool
-	SAML     *SAML // nil: no trust in assertions
-	OIDC     *OIDC // nil: no trust in Carnet's tokens
+	SAML    *SAML // nil: no trust in assertions
+	OIDC    *OIDC // nil: no trust in Carnet's tokens
 }
 
 // SAML is trust in one identity provider's assertions, as far as they were
