@@ -36,6 +36,7 @@ func (f *openIDFlags) bind(fs *pflag.FlagSet) {
 	fs.StringVar(&o.GroupsClaim, "groups-claim", "", "claim with the group names (default groups); dots lead into objects: realm_access.roles")
 	fs.StringVar(&o.RolesClaim, "roles-claim", "", "claim with role ARNs (default: none, roles come from --role-template)")
 	fs.StringSliceVar(&o.ACRValues, "acr-values", nil, "want one of these ways to sign in (acr)")
+	fs.BoolVar(&o.BackChannelLogout, "back-channel-logout", false, "Carnet's back-channel logout URI is entered there, so that roles are renewed for longer (docs/security/bridge.md)")
 	fs.StringVar(&f.maxAge, "max-age", "", "want a sign-in there that is at most so many seconds old; '' for any")
 }
 
@@ -47,6 +48,7 @@ func (f *openIDFlags) apply(cmd *cobra.Command, o *federation.OIDCSettings) erro
 		"user-name-claim": func() { o.UserNameClaim = g.UserNameClaim }, "display-name-claim": func() { o.DisplayNameClaim = g.DisplayNameClaim },
 		"mail-claim": func() { o.MailClaim = g.MailClaim }, "groups-claim": func() { o.GroupsClaim = g.GroupsClaim },
 		"roles-claim": func() { o.RolesClaim = g.RolesClaim }, "acr-values": func() { o.ACRValues = g.ACRValues },
+		"back-channel-logout": func() { o.BackChannelLogout = g.BackChannelLogout },
 	} {
 		if fs.Changed(name) {
 			put()
@@ -129,7 +131,8 @@ func openIDText(b *strings.Builder, p ssodoc.IdentityProvider) {
 		age = fmt.Sprintf("at most %d seconds old", *o.MaxAge)
 	}
 	lines(b, "client id", o.ClientID, "client secret", onOff(o.ClientSecretSet, "is stored, sent by "+o.ClientAuth, "none, a public client"),
-		"scopes", "openid "+strings.Join(o.Scopes, " "), "ways to sign in", strings.Join(o.ACRValues, ", "), "sign-in there", age)
+		"scopes", "openid "+strings.Join(o.Scopes, " "), "ways to sign in", strings.Join(o.ACRValues, ", "), "sign-in there", age,
+		"back-channel logout", onOff(o.BackChannelLogout, "is entered there", ""))
 	b.WriteString("\nWhat is read\n")
 	lines(b, "user name", o.UserNameClaim, "display name", o.DisplayNameClaim, "mail", o.MailClaim, "groups", o.GroupsClaim,
 		"roles", or(o.RolesClaim, "from templates alone"))

@@ -10,7 +10,7 @@ import (
 func openIDOf(in ssodoc.OpenIDSettings) federation.OIDCSettings {
 	return federation.OIDCSettings{Issuer: in.Issuer, ClientID: in.ClientID, ClientSecret: secret.New(in.ClientSecret), ClientAuth: in.ClientAuth, Scopes: in.Scopes,
 		UserNameClaim: in.UserNameClaim, DisplayNameClaim: in.DisplayNameClaim, MailClaim: in.MailClaim, GroupsClaim: in.GroupsClaim, RolesClaim: in.RolesClaim,
-		ACRValues: in.ACRValues, MaxAge: in.MaxAge}
+		ACRValues: in.ACRValues, MaxAge: in.MaxAge, BackChannelLogout: in.BackChannelLogout}
 }
 
 // openIDDocument shows an OpenID provider, with the defaults written out; nil for
@@ -22,5 +22,5 @@ func openIDDocument(p federation.IdP) *ssodoc.OpenIDProvider {
 	o := p.OIDC.WithDefaults()
 	return &ssodoc.OpenIDProvider{Issuer: o.Issuer, ClientID: o.ClientID, ClientSecretSet: !o.ClientSecret.IsZero(), ClientAuth: o.ClientAuth, Scopes: list(o.Scopes),
 		UserNameClaim: o.UserNameClaim, DisplayNameClaim: o.DisplayNameClaim, MailClaim: o.MailClaim, GroupsClaim: o.GroupsClaim, RolesClaim: o.RolesClaim,
-		ACRValues: list(o.ACRValues), MaxAge: o.MaxAge}
+		ACRValues: list(o.ACRValues), MaxAge: o.MaxAge, BackChannelLogout: o.BackChannelLogout}
 }

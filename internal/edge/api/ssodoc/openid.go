@@ -15,6 +15,8 @@ type OpenIDProvider struct {
 	RolesClaim       string   `json:"roles_claim"`
 	ACRValues        []string `json:"acr_values"`
 	MaxAge           *int     `json:"max_age"` // seconds; nil: any
+	// BackChannelLogout: it tells Carnet by itself when a sign-in ends.
+	BackChannelLogout bool `json:"back_channel_logout"`
 }
 
 // OpenIDSettings are what an administrator enters of an OpenID provider; what is
@@ -32,4 +34,6 @@ type OpenIDSettings struct {
 	RolesClaim       string   `json:"roles_claim,omitempty"`
 	ACRValues        []string `json:"acr_values,omitzero"`
 	MaxAge           *int     `json:"max_age,omitempty"`
+	// BackChannelLogout: an administrator has entered Carnet's logout URI there.
+	BackChannelLogout bool `json:"back_channel_logout,omitempty"`
 }
