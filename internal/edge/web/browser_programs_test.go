@@ -10,6 +10,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/service/device"
 )
 
@@ -29,6 +30,7 @@ func TestDeviceInChromium(t *testing.T) {
 	says(t, ctx, "No device waits under this code")
 	picture(t, ctx, "device-wrong")
 	run(t, ctx, chromedp.SendKeys("#user_code", strings.ToLower(begun.UserCode)+"\r"), chromedp.WaitVisible(`button[value="approve"]`))
+	picture(t, ctx, "device-review")
 	says(t, ctx, begun.UserCode, "198.51.100.23", "Not this browser’s address", "<b>trust me</b>", "Act as you in Carnet")
 	run(t, ctx, chromedp.Click(`button[value="approve"]`), chromedp.WaitVisible(".button"))
 	says(t, ctx, "The device is connected")
@@ -74,4 +76,54 @@ func TestConsentInChromium(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestFormsOfOIDCFederationInChromium: what a form's answer shows fits the
+// screen too, and what is made or ended is.
+func TestFormsOfOIDCFederationInChromium(t *testing.T) {
+	w := newWorld(t, func(w *world) { w.person = "carol"; fill(w) })
+	ctx := chromium(t)
+	fits := func(name string) {
+		t.Helper()
+		for size, width := range map[string]int64{"wide": 1280, "narrow": 390} {
+			run(t, ctx, chromedp.EmulateViewport(width, 900))
+			if over := see(t, ctx, chromedp.Evaluate[string](overflow)); over != "" {
+				t.Errorf("%s, %s: runs over the side: %s", name, size, over)
+			}
+		}
+		picture(t, ctx, name)
+	}
+	run(t, ctx, chromedp.Navigate(w.base+"/admin/oidc/clients/oac_dashboard"), chromedp.WaitVisible("#go"), chromedp.Click("#go"), chromedp.WaitVisible("#credentials"),
+		chromedp.Click("#credentials ~ details > summary"), chromedp.SendKeys("#c-owner", "bob@example.com"), chromedp.Click(`button[value="secret"]`), chromedp.WaitVisible("#made"))
+	says(t, ctx, "The secret, this once", "carnet_s_only-once", "bob@example.com")
+	fits("oidc-secret")
+	run(t, ctx, chromedp.Navigate(w.base+"/admin/oidc"), chromedp.WaitVisible("#issuers"), chromedp.Click(`#delegations ~ ul .danger`), chromedp.WaitVisible(".note.good"))
+	says(t, ctx, "The delegation is revoked")
+	w.machinery.away = fault.New(fault.Unavailable, "the database doesn't answer").WithMend("try again in a moment")
+	w.machinery.halted = fault.Coded(fault.Unavailable, "issuer.halted", "a key that is not ours stands where the issuer's keys are published").WithMend("find out who wrote it; then: carnet issuer publish --replace")
+	run(t, ctx, chromedp.Navigate(w.base+"/admin/oidc"), chromedp.WaitVisible("#issuers"))
+	fits("oidc-halted")
+	w.machinery.away, w.machinery.halted, w.machinery.clients, w.machinery.machines, w.machinery.policies, w.machinery.delegations = nil, nil, nil, nil, nil, nil
+	run(t, ctx, chromedp.Navigate(w.base+"/admin/oidc"), chromedp.WaitVisible("#issuers"))
+	fits("oidc-empty")
+}
+
+// TestDelegationInChromium: refused with what was typed kept, made, taken back.
+func TestDelegationInChromium(t *testing.T) {
+	w := newWorld(t, nil)
+	ctx := chromium(t)
+	run(t, ctx, chromedp.Navigate(w.base+"/"), chromedp.WaitVisible("#go"), chromedp.Click("#go"), chromedp.WaitVisible("#delegations"))
+	says(t, ctx, "Nobody works as you while you are away.")
+	run(t, ctx, chromedp.Click("#delegations summary"), chromedp.SendKeys("#d-label", "nightly report"), chromedp.SendKeys("#d-sp", "nobody"), chromedp.Click("#delegations form > p button"),
+		chromedp.WaitVisible(`#delegations [role="alert"]`))
+	says(t, ctx, "No service principal is called \"nobody\"")
+	picture(t, ctx, "delegation-refused")
+	if v := see(t, ctx, chromedp.Evaluate[string](`document.querySelector("#d-label").value`)); v != "nightly report" {
+		t.Errorf("the label came back as %q", v)
+	}
+	run(t, ctx, chromedp.SetValue("#d-sp", "etl"), chromedp.Click("#delegations form > p button"), chromedp.WaitVisible("#delegations .note.good"))
+	says(t, ctx, "etl may work as you in analyst, for another 29 days")
+	picture(t, ctx, "delegation-made")
+	run(t, ctx, chromedp.Click("#delegations .danger"), chromedp.WaitVisible("#delegations .note.good"))
+	says(t, ctx, "The delegation is revoked", "Nobody works as you while you are away.")
 }

@@ -164,6 +164,7 @@ func TestPagesFitTheScreenInChromium(t *testing.T) {
 			w := newWorld(t, func(w *world) {
 				w.idps = append(w.idps, troubled())
 				w.switches.UnifiedLogin, w.nextKey = true, true
+				fill(w)
 			})
 			ctx := chromium(t, chromedp.Flag("blink-settings", flag))
 			if dark := see(t, ctx, chromedp.Evaluate[bool](`matchMedia("(prefers-color-scheme: dark)").matches`)); dark != (scheme == "dark") {
@@ -186,6 +187,13 @@ func TestPagesFitTheScreenInChromium(t *testing.T) {
 				{"left-unclear", "carol", "/signed-out?said=" + said(w, login.ThereUnclear), ".choices"},
 				{"authorize", "alice", "/cli/authorize?" + ask(nil).Encode(), ".buttons"},
 				{"signed-out", "alice", "/signed-out", ".choices"},
+				{"access-erin", "erin", "/", ".cards"},
+				{"oidc", "carol", "/admin/oidc?done=issuer-rotate", "#issuers"},
+				{"oidc-client", "carol", "/admin/oidc/clients/oac_dashboard", "#credentials"},
+				{"oidc-client-public", "carol", "/admin/oidc/clients/oac_cli", "#what"},
+				{"oidc-machine", "carol", "/admin/oidc/clients/spn_etl", "#credentials"},
+				{"device", "alice", "/device", "#user_code"},
+				{"consent", "alice", "/consent?request=waits", ".buttons"},
 				{"setup", "alice", "/setup?code=once", ".door"},
 				{"error", "alice", "/sign-in/complete?handle=old", ".door"},
 			} {
