@@ -24,6 +24,7 @@ type world struct {
 	Web      string `json:"web"`
 	IdP      string `json:"identity_provider"`
 	Password string `json:"password"`
+	Data     string `json:"data"`
 }
 
 // start runs `carnet dev` on free ports, with data of its own, until the test
