@@ -2,9 +2,12 @@ package web_test
 
 import (
 	"net/url"
+	"reflect"
 	"strings"
 	"testing"
 
+	"carnet.dev/carnet/internal/core/secret"
+	"carnet.dev/carnet/internal/service/federation"
 	"carnet.dev/carnet/internal/service/login"
 )
 
@@ -81,4 +84,47 @@ func TestSignedOutThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	contains(t, newBrowser(t).get(w.base+"/signed-out?state="+said), "Dev IdP says that it ended your sign-in there too")
+}
+
+// opForm is what the form of an OpenID provider sends.
+func opForm(change url.Values) url.Values {
+	f := url.Values{"protocol": {"oidc"}, "name": {"OP"}, "issuer": {"https://op.example/realms/x"}, "client_id": {"carnet"}, "client_secret": {"s3cret-of-client"}, "client_auth": {"post"},
+		"accounts": {"111122223333"}, "role_patterns": {"*"}, "user_name_domains": {"example.com"}, "allow_auto_create": {"yes"}, "enabled": {"yes"},
+		"user_name_claim": {"email"}, "display_name_claim": {"nick"}, "mail_claim": {"mail"}, "groups_claim": {"realm_access.roles"}, "roles_claim": {"roles"},
+		"role_templates": {"aws-{r} => 111122223333 {r}"}, "scopes": {"profile\r\ngroups"}, "acr_values": {"phr"}, "max_age": {"0"}}
+	for k, v := range change {
+		f[k] = v
+	}
+	return f
+}
+
+// TestOpenIDProviderForm: every field goes in and comes back out, but the secret.
+func TestOpenIDProviderForm(t *testing.T) {
+	t.Parallel()
+	w, b := administrator(t, nil)
+	contains(t, b.get(w.base+"/admin/sso/add"), "By SAML", "/admin/sso/add?protocol=oidc")
+	contains(t, b.get(w.base+"/admin/sso/add?protocol=oidc"), "By OpenID Connect", `name="issuer"`, w.base+"/sign-in/oidc/callback", w.base+"/sign-in/oidc/logout", w.base+"/signed-out")
+	contains(t, b.post(w.base+"/admin/sso/add", opForm(url.Values{"max_age": {"soon"}})), "is no number of seconds", "realm_access.roles", `value="s3cret-of-client"`)
+	contains(t, b.post(w.base+"/admin/sso/add", opForm(url.Values{"role_templates": {"a => b c d"}})), "GROUP =&gt; ACCOUNT ROLE, such as")
+	p := b.post(w.base+"/admin/sso/add", opForm(nil))
+	if p.status != 303 {
+		t.Fatalf("status %d: %s", p.status, p.body)
+	}
+	got := w.idps[len(w.idps)-1]
+	age := 0
+	want := federation.OIDCSettings{Issuer: "https://op.example/realms/x", ClientID: "carnet", ClientAuth: "post", Scopes: []string{"profile", "groups"}, UserNameClaim: "email",
+		DisplayNameClaim: "nick", MailClaim: "mail", GroupsClaim: "realm_access.roles", RolesClaim: "roles", ACRValues: []string{"phr"}, MaxAge: &age}
+	if got.OIDC.ClientSecret.Reveal() != "s3cret-of-client" || got.Protocol != federation.OIDC {
+		t.Errorf("entered %+v", got)
+	}
+	got.OIDC.ClientSecret = secret.Text{}
+	if !reflect.DeepEqual(got.OIDC, want) || len(got.RoleTemplates) != 1 || got.RoleTemplates[0] != (federation.RoleTemplate{Group: "aws-{r}", Account: "111122223333", Role: "{r}"}) {
+		t.Errorf("entered %+v, want %+v", got.OIDC, want)
+	}
+	page := b.get(w.base + "/admin/sso/providers/" + string(got.ID))
+	contains(t, page, "OpenID Connect", "https://op.example/realms/x", `value="realm_access.roles"`, "aws-{r} =&gt; 111122223333 {r}", "one is stored", `value="0"`, "phr")
+	if strings.Contains(page.body, "s3cret-of-client") || strings.Contains(page.body, "metadata_url") || strings.Contains(page.body, "Fetch the metadata") {
+		t.Error("the page shows the secret, or fields of SAML")
+	}
+	contains(t, b.get(w.base+"/admin/sso"), "OpenID issuer", "Client ID")
 }

@@ -15,11 +15,12 @@ import (
 
 // providerPage is one identity provider: entering it, or changing it.
 type providerPage struct {
-	New      bool
-	ID       identity.IdPID
-	Card     providerCard
-	Pending  []certificate // of the metadata that waits
-	SAMLURL  string
+	New     bool
+	ID      identity.IdPID
+	Card    providerCard
+	Pending []certificate // of the metadata that waits
+	SAMLURL string
+	openIDPlaces
 	Accounts []Account
 	Form     ssoForm
 	Refused  *fault.Fault // why the form was not taken
@@ -30,11 +31,15 @@ type providerPage struct {
 }
 
 func (web *Web) addForm(w http.ResponseWriter, r *http.Request) error {
-	return web.showProvider(w, r, http.StatusOK, providerPage{New: true, Form: ssoForm{AllowAutoCreate: true, Enabled: true}})
+	form := ssoForm{AllowAutoCreate: true, Enabled: true}
+	if r.URL.Query().Get("protocol") == string(federation.OIDC) {
+		form.Protocol = federation.OIDC
+	}
+	return web.showProvider(w, r, http.StatusOK, providerPage{New: true, Form: form})
 }
 
 func (web *Web) showProvider(w http.ResponseWriter, r *http.Request, status int, page providerPage) error {
-	page.Accounts, page.SAMLURL = web.Accounts, web.SAMLURL
+	page.Accounts, page.SAMLURL, page.openIDPlaces = web.Accounts, web.SAMLURL, web.openIDPlaces()
 	title := "Add an identity provider"
 	if !page.New {
 		title = page.Card.Name
@@ -52,7 +57,7 @@ func (web *Web) addProvider(w http.ResponseWriter, r *http.Request) error {
 	}
 	p, err := form.fill(federation.IdP{Enabled: form.Enabled})
 	if err == nil {
-		p.EntityID = form.EntityID
+		p.Protocol, p.EntityID = form.Protocol, form.EntityID
 		p.Metadata, err = form.document()
 	}
 	page := providerPage{New: true, Form: form}

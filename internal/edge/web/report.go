@@ -8,6 +8,7 @@ import (
 	"carnet.dev/carnet/internal/protocol/oidc"
 	"carnet.dev/carnet/internal/protocol/openid"
 	"carnet.dev/carnet/internal/protocol/saml"
+	"carnet.dev/carnet/internal/service/federation"
 	"carnet.dev/carnet/internal/service/login"
 )
 
@@ -18,6 +19,9 @@ type reportPage struct {
 	Certificate *certificate
 	Ends        *clock
 }
+
+// IsOIDC reports whether it was by OpenID Connect.
+func (p reportPage) IsOIDC() bool { return p.Protocol == federation.OIDC.String() }
 
 // checkRow is one check in plain words.
 type checkRow struct {

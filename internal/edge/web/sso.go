@@ -16,12 +16,13 @@ import (
 // for all of them.
 type ssoPage struct {
 	SAMLURL, MetadataURL string
-	Providers            []providerCard
-	Keys                 []keyRow
-	Offers               []keyOffer
-	Unified              bool
-	Issuer, OtherIssuer  string
-	Done                 string // what was just done; empty: nothing
+	openIDPlaces
+	Providers           []providerCard
+	Keys                []keyRow
+	Offers              []keyOffer
+	Unified             bool
+	Issuer, OtherIssuer string
+	Done                string // what was just done; empty: nothing
 }
 
 // providerCard is one identity provider in short.
@@ -61,7 +62,7 @@ func (web *Web) sso(w http.ResponseWriter, r *http.Request) error {
 	other := installation
 	other.UnifiedLogin = !other.UnifiedLogin
 	page := ssoPage{
-		SAMLURL: web.SAMLURL, MetadataURL: web.BaseURL.JoinPath("/saml/metadata").String(), Done: done(r),
+		openIDPlaces: web.openIDPlaces(), SAMLURL: web.SAMLURL, MetadataURL: web.BaseURL.JoinPath("/saml/metadata").String(), Done: done(r),
 		Unified: installation.UnifiedLogin, Issuer: installation.Issuer(web.Issuers), OtherIssuer: other.Issuer(web.Issuers),
 	}
 	for _, p := range web.Providers.List() {

@@ -16,6 +16,7 @@ import (
 // is shown again as it was filled in when it is refused.
 type ssoForm struct {
 	federation.Settings
+	openIDForm
 	Name, RolePatterns, UserNameDomains, AdministratorGroups, GroupsAttribute string
 	Accounts                                                                  []string
 	AllowAutoCreate, Enabled                                                  bool
@@ -36,10 +37,10 @@ func (f ssoForm) Has(account string) bool { return slices.Contains(f.Accounts, a
 func formOf(p federation.IdP) ssoForm {
 	f := ssoForm{Settings: p.Settings, Name: p.Name, RolePatterns: text(p.RolePatterns), UserNameDomains: text(p.UserNameDomains),
 		AdministratorGroups: text(p.AdministratorGroups), GroupsAttribute: p.GroupsAttribute, Accounts: p.Accounts,
-		AllowAutoCreate: p.AllowAutoCreate, Enabled: p.Enabled, AuthnContexts: text(p.AuthnContexts), MetadataPin: text(p.MetadataPin), Revision: p.Revision}
+		AllowAutoCreate: p.AllowAutoCreate, Enabled: p.Enabled, AuthnContexts: text(p.AuthnContexts), MetadataPin: text(p.MetadataPin), Revision: p.Revision, openIDForm: openIDFormOf(p)}
 	var rows []string
 	for _, t := range p.RoleTemplates {
-		rows = append(rows, t.Group+templateArrow+t.Account+" "+t.Role+" "+t.Provider)
+		rows = append(rows, strings.TrimSpace(t.Group+templateArrow+t.Account+" "+t.Role+" "+t.Provider))
 	}
 	f.RoleTemplates = text(rows)
 	return f
@@ -55,12 +56,22 @@ func (f ssoForm) fill(p federation.IdP) (federation.IdP, error) {
 	p.Settings = f.Settings
 	p.AuthnContexts, p.MetadataPin = lines(f.AuthnContexts), lines(f.MetadataPin)
 	var err error
-	p.RoleTemplates, err = templates(f.RoleTemplates)
+	if f.IsOIDC() {
+		if p, err = f.fillOpenID(p); err != nil {
+			return p, err
+		}
+	}
+	p.RoleTemplates, err = templates(f.RoleTemplates, f.IsOIDC())
 	return p, err
 }
 
-// templates reads the rows "GROUP => ACCOUNT ROLE PROVIDER".
-func templates(rows string) ([]federation.RoleTemplate, error) {
+// templates reads the rows "GROUP => ACCOUNT ROLE PROVIDER"; those of an OpenID
+// provider have no provider.
+func templates(rows string, oidc bool) ([]federation.RoleTemplate, error) {
+	parts, form := 3, "write each as GROUP => ACCOUNT ROLE PROVIDER, such as aws-{account}-{role} => {account} {role} corp"
+	if oidc {
+		parts, form = 2, "write each as GROUP => ACCOUNT ROLE, such as aws-{account}-{role} => {account} {role}"
+	}
 	var all []federation.RoleTemplate
 	for _, row := range lines(rows) {
 		at := strings.LastIndex(row, strings.TrimSpace(templateArrow))
@@ -68,10 +79,10 @@ func templates(rows string) ([]federation.RoleTemplate, error) {
 		if at > 0 {
 			to = strings.Fields(row[at+len(strings.TrimSpace(templateArrow)):])
 		}
-		if len(to) != 3 {
-			return nil, fault.Coded(fault.Invalid, "federation.template", "The role template “"+row+"” can’t be read").
-				WithMend("write each as GROUP => ACCOUNT ROLE PROVIDER, such as aws-{account}-{role} => {account} {role} corp")
+		if len(to) != parts {
+			return nil, fault.Coded(fault.Invalid, "federation.template", "The role template “"+row+"” can’t be read").WithMend(form)
 		}
+		to = append(to, "")
 		all = append(all, federation.RoleTemplate{Group: strings.TrimSpace(row[:at]), Account: to[0], Role: to[1], Provider: to[2]})
 	}
 	return all, nil
@@ -100,6 +111,7 @@ func readSSOForm(r *http.Request) (ssoForm, error) {
 		Metadata: form.Get("metadata"), EntityID: get("entity_id"), SignOnURL: get("sign_on_url"), LogoutURL: get("logout_url"),
 		SignCertificates: form.Get("sign_certificates"), Confirmed: form["confirmed"],
 	}
+	f.openIDForm = readOpenIDForm(form)
 	f.Revision, _ = strconv.ParseInt(get("revision"), 10, 64) // 0 is no revision, and refused
 	uploaded, err := readUpload(r)
 	if uploaded != "" {

@@ -325,6 +325,11 @@ func (w *world) List() []federation.IdP {
 func (w *world) Add(_ context.Context, p federation.IdP) (federation.IdP, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if p.Protocol == federation.OIDC {
+		p.ID, p.EntityID = identity.NewIdPID(), p.OIDC.Issuer
+		w.idps = append(w.idps, p)
+		return p, nil
+	}
 	if !bytes.HasPrefix(bytes.TrimSpace(p.Metadata), []byte("<")) {
 		return federation.IdP{}, fault.Coded(fault.Invalid, "metadata.xml", "The metadata is not an XML document").WithMend("download it from the identity provider again")
 	}
