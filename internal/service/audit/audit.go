@@ -16,7 +16,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -67,8 +66,10 @@ type Signer struct {
 // carries.
 type Store interface {
 	Head(ctx context.Context, writer string) (Head, error)
-	// Append stores records of one writer, in their order, and moves its head.
-	Append(ctx context.Context, records []Record) error
+	// Append stores records of one writer, in their order, that follow after, and
+	// moves the head. It is not ok, and stores nothing, where the chain ends
+	// elsewhere.
+	Append(ctx context.Context, after Head, records []Record) (ok bool, err error)
 	PutCheckpoint(ctx context.Context, c Checkpoint) error
 	// Signers gives all signing keys, newest first; with add set and none
 	// there, it stores that one first.
@@ -106,6 +107,11 @@ type Writer struct {
 
 	mu     sync.Mutex
 	signed int64 // the last checkpoint's record
+
+	endMu sync.Mutex
+	// end is where the chain ends for all that this process knows. It is a guess:
+	// what moved it last may have been rolled back.
+	end Head
 }
 
 // Open begins a new chain and loads, or makes, the signing key. The chain's
@@ -194,10 +200,7 @@ func (w *Writer) prepare(ctx context.Context, e event.Event) (Record, error) {
 		return Record{}, fault.New(fault.Internal, "an audit record without an action")
 	}
 	attribute(ctx, &e)
-	body, err := json.Marshal(e)
-	if err != nil {
-		return Record{}, err
-	}
+	body := encode(&e)
 	if len(body) > maxBody {
 		return Record{}, fault.New(fault.Internal, fmt.Sprintf("an audit record of %d bytes: want at most %d", len(body), maxBody))
 	}
@@ -207,19 +210,40 @@ func (w *Writer) prepare(ctx context.Context, e event.Event) (Record, error) {
 // append links records to the end of the chain, in one transaction.
 func (w *Writer) append(ctx context.Context, records []Record) error {
 	return w.Store.Atomic(ctx, func(ctx context.Context) error {
-		head, err := w.Store.Head(ctx, w.id)
-		if err != nil {
+		w.endMu.Lock()
+		head := w.end
+		w.endMu.Unlock()
+		head.Writer = w.id
+		ok, err := w.follow(ctx, head, records)
+		if err != nil || ok {
 			return err
 		}
-		linked := make([]Record, len(records))
-		for i, r := range records {
-			r.Seq = head.Seq + 1
-			r.Hash = r.link(head.Hash)
-			head.Seq, head.Hash = r.Seq, r.Hash
-			linked[i] = r
+		if head, err = w.Store.Head(ctx, w.id); err != nil {
+			return err
 		}
-		return w.Store.Append(ctx, linked)
+		if ok, err = w.follow(ctx, head, records); err == nil && !ok {
+			err = fault.New(fault.Internal, "the audit chain moved under its only writer")
+		}
+		return err
 	})
+}
+
+// follow appends records after head, if the chain ends there.
+func (w *Writer) follow(ctx context.Context, head Head, records []Record) (bool, error) {
+	linked, after := make([]Record, len(records)), head
+	for i, r := range records {
+		r.Seq = head.Seq + 1
+		r.Hash = r.link(head.Hash)
+		head.Seq, head.Hash = r.Seq, r.Hash
+		linked[i] = r
+	}
+	ok, err := w.Store.Append(ctx, after, linked)
+	if ok && err == nil {
+		w.endMu.Lock()
+		w.end = head
+		w.endMu.Unlock()
+	}
+	return ok, err
 }
 
 // attribute fills in who acts and for which request, from ctx, where the event

@@ -140,10 +140,13 @@ type slow struct {
 
 func (s *slow) Head(context.Context, string) (audit.Head, error) { return s.head, nil }
 
-func (s *slow) Append(_ context.Context, all []audit.Record) error {
+func (s *slow) Append(_ context.Context, after audit.Head, all []audit.Record) (bool, error) {
+	if after != s.head && s.head.Seq > 0 {
+		return false, nil
+	}
 	last := all[len(all)-1]
 	s.head, s.most = audit.Head{Writer: last.Writer, Seq: last.Seq, Hash: last.Hash}, max(s.most, len(all))
-	return nil
+	return true, nil
 }
 
 func (s *slow) PutCheckpoint(context.Context, audit.Checkpoint) error { return nil }
@@ -206,4 +209,38 @@ func TestGroupWaitsForCompanyOnlyWhereThereIs(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestChainGoesOnAfterARollback: what is taken back with its transaction leaves no
+// gap, whoever records next.
+func TestChainGoesOnAfterARollback(t *testing.T) {
+	sqltest.Each(t, func(t *testing.T, c sql.Config) {
+		db, _, w := grouped(t, c, nil)
+		g := audit.NewGroup(w)
+		back := func() {
+			t.Helper()
+			err := db.Atomic(t.Context(), func(ctx context.Context) error {
+				if err := w.Record(ctx, event.Event{Action: "sign-in"}); err != nil {
+					t.Error(err)
+				}
+				return errors.New("taken back")
+			})
+			if err == nil {
+				t.Fatal("it was not taken back")
+			}
+		}
+		back()
+		record(t, w, "sign-in")
+		for range 2 {
+			back()
+			if err := g.Record(t.Context(), event.Event{Action: "exchange"}); err != nil {
+				t.Fatal(err)
+			}
+			record(t, w, "sign-in")
+		}
+		checkpoint(t, w)
+		if rep := verify(t, db, audit.Expect{Signers: []string{w.Signer()}, Now: time.Now(), Unsigned: time.Minute}); rep.Records != 5 || len(rep.Problems) != 0 {
+			t.Errorf("%+v", rep)
+		}
+	})
 }

@@ -58,12 +58,15 @@ func insert(rows int) string {
 	return b.String()
 }
 
-// Append stores records, in their order, and moves the head.
-func (s Store) Append(ctx context.Context, records []audit.Record) error {
+// Append stores records that follow after, and moves the head.
+func (s Store) Append(ctx context.Context, after audit.Head, records []audit.Record) (ok bool, err error) {
 	if len(records) == 0 {
-		return nil
+		return true, nil
 	}
-	return s.DB.Write(ctx, func(t *sql.Tx) error {
+	err = s.DB.Write(ctx, func(t *sql.Tx) error {
+		if ok, err = move(t, after, records[len(records)-1]); err != nil || !ok {
+			return err
+		}
 		for rest := records; len(rest) > 0; {
 			n := 1 << min(bits.Len(uint(len(rest)))-1, len(inserts)-1)
 			args := make([]any, 0, 7*n)
@@ -75,11 +78,20 @@ func (s Store) Append(ctx context.Context, records []audit.Record) error {
 			}
 			rest = rest[n:]
 		}
-		last := records[len(records)-1]
-		_, err := t.Exec(`INSERT INTO audit_chain (writer, seq, hash) VALUES ($1, $2, $3)
-			ON CONFLICT (writer) DO UPDATE SET seq = $2, hash = $3`, last.Writer, last.Seq, last.Hash[:])
-		return err
+		return nil
 	})
+	return ok, err
+}
+
+// move moves the head of a chain, if it stands where it is said to.
+func move(t *sql.Tx, from audit.Head, to audit.Record) (ok bool, err error) {
+	var n int64
+	if from.Seq == 0 {
+		n, err = t.Exec(`INSERT INTO audit_chain (writer, seq, hash) VALUES ($1, $2, $3) ON CONFLICT (writer) DO NOTHING`, to.Writer, to.Seq, to.Hash[:])
+	} else {
+		n, err = t.Exec(`UPDATE audit_chain SET seq = $2, hash = $3 WHERE writer = $1 AND seq = $4 AND hash = $5`, to.Writer, to.Seq, to.Hash[:], from.Seq, from.Hash[:])
+	}
+	return n == 1, err
 }
 
 // PutCheckpoint stores a signed head.
