@@ -191,7 +191,7 @@ func (s *Service) Check(ctx context.Context, f Foreign) ([]Verdict, error) {
 func (s *Service) judge(ctx context.Context, f Foreign) (*judgement, error) {
 	token, err := oidc.Parse(f.Token.Reveal())
 	if err != nil {
-		return nil, refused("the token can't be read: " + fault.Of(err).Public).WithCause(err)
+		return nil, refused("the token can't be read: " + fault.Of(err).Public)
 	}
 	j := &judgement{token: token}
 	if _, ours := s.Issuer.LevelOf(token.ClaimedIssuer()); ours {
