@@ -36,7 +36,7 @@ type memory struct {
 }
 
 // mostHeld bounds the memory: what is not held is read from its row at need.
-const mostHeld = 50_000
+const mostHeld = 20_000
 
 func (m *memory) find(p place) *held {
 	m.mu.RLock()

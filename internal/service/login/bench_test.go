@@ -60,6 +60,7 @@ func (w *world) bridge(t testing.TB) {
 	t.Helper()
 	for id, a := range w.config.Accounts {
 		a.WebIdentity, a.Bridge, a.Tags, a.SourceIdentity = true, true, true, true
+		a.WebIdentityFirst = id == "444455556666"
 		w.config.Accounts[id] = a
 	}
 	c := w.config.Broker.(*broker.Broker).Config

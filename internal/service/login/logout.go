@@ -59,10 +59,10 @@ type LoggedOut struct {
 // provider too. The login session has ended whatever becomes of the rest.
 func (s *Service) Leave(ctx context.Context, session LoginSession) (Leaving, error) {
 	hint := s.hint(ctx, session.ID) // gone with the login session
+	out := Leaving{IdPName: session.IdPName, KeysUntil: s.keysOut(ctx, session)}
 	if err := s.SignOut(ctx, session.ID); err != nil {
 		return Leaving{}, err
 	}
-	out := Leaving{IdPName: session.IdPName, KeysUntil: s.keysOut(session)}
 	if session.live == nil || session.live.Federated.NameID == "" {
 		return out, nil
 	}
@@ -368,11 +368,16 @@ func (s *Service) Said(text string) (what SignedOut, ok bool) {
 }
 
 // keysOut says when the last keys end that this login session's person may
-// hold of AWS: nobody can take those back before.
-func (s *Service) keysOut(session LoginSession) (last time.Time) {
-	for _, r := range session.Roles {
-		if r.State == RoleReady && r.Deliver == "direct" && r.Expiration.After(last) {
-			last = r.Expiration
+// hold of AWS: nobody can take those back before. It asks before the session
+// ends, and whichever server renewed them.
+func (s *Service) keysOut(ctx context.Context, session LoginSession) (last time.Time) {
+	outcomes, err := s.Broker.Kept(ctx, session.ID)
+	if err != nil {
+		s.Logger.Warn("the keys of a login session that ends can't be read", "login_session", session.ID, "error", err)
+	}
+	for _, o := range outcomes {
+		if keys := o.Session.Credentials; s.Accounts[o.Role.Account].Deliver == "direct" && keys.Live(s.Now()) && keys.Expiration.After(last) {
+			last = keys.Expiration
 		}
 	}
 	return last

@@ -20,7 +20,9 @@ func (l *live) size() int {
 		n += len(note)
 	}
 	for _, o := range l.outcomes {
-		n += record + len(o.Session.Credentials.SessionToken.Reveal())
+		if n += record + len(o.Session.Credentials.SessionToken.Reveal()); o.Basis != nil {
+			n += record
+		}
 	}
 	return n
 }

@@ -47,6 +47,9 @@ func signInEvents(r Record, p *posted, outcomes []broker.Outcome) []Event {
 	}
 	events := []Event{signIn}
 	for _, o := range outcomes {
+		if o.Failure == nil && o.Session.Credentials.AccessKeyID == "" {
+			continue // it is traded, and recorded, at its first use
+		}
 		e := act("exchange", r)
 		e.Target, e.Account, e.Role = signIn.Target, o.Role.Account, o.Role.String()
 		e.AccessKeyID = o.Session.Credentials.AccessKeyID

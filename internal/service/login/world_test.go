@@ -91,6 +91,7 @@ type authority struct {
 	lasts  time.Duration
 	mu     sync.Mutex
 	calls  []broker.Call
+	web    int // calls by web identity
 }
 
 func (a *authority) AssumeRoleWithSAML(_ context.Context, c broker.Call) (broker.Assumed, error) {
@@ -105,8 +106,16 @@ func (a *authority) AssumeRoleWithSAML(_ context.Context, c broker.Call) (broker
 		SessionToken: secret.New("session token of " + c.Role.Name), Expiration: a.now().Add(min(a.lasts, c.Duration)).Truncate(time.Second)}}, nil
 }
 
-func (a *authority) AssumeRoleWithWebIdentity(context.Context, broker.WebCall) (broker.Assumed, error) {
-	return broker.Assumed{}, fault.Coded(fault.Denied, "AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity")
+func (a *authority) AssumeRoleWithWebIdentity(_ context.Context, c broker.WebCall) (broker.Assumed, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.web++
+	if f := a.refuse[c.Role.Name]; f != nil {
+		return broker.Assumed{}, f
+	}
+	return broker.Assumed{AssumedRoleARN: c.Role.AssumedRole(c.SessionName), SourceIdentity: "alice", Credentials: credential.Temporary{
+		AccessKeyID: identity.NewAccessKeyID(), SecretAccessKey: secret.New("secret key of " + c.Role.Name),
+		SessionToken: secret.New("session token of " + c.Role.Name), Expiration: a.now().Add(c.Duration).Truncate(time.Second)}}, nil
 }
 
 // ownKeys are our own SAML keys: one pair for both purposes.
