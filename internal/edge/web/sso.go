@@ -22,7 +22,8 @@ type ssoPage struct {
 	Offers              []keyOffer
 	Unified             bool
 	Issuer, OtherIssuer string
-	Done                string // what was just done; empty: nothing
+	Trusts              []string // that rest on Issuer
+	Done                string   // what was just done; empty: nothing
 }
 
 // providerCard is one identity provider in short.
@@ -64,6 +65,9 @@ func (web *Web) sso(w http.ResponseWriter, r *http.Request) error {
 	page := ssoPage{
 		openIDPlaces: web.openIDPlaces(), SAMLURL: web.SAMLURL, MetadataURL: web.BaseURL.JoinPath("/saml/metadata").String(), Done: done(r),
 		Unified: installation.UnifiedLogin, Issuer: installation.Issuer(web.Issuers), OtherIssuer: other.Issuer(web.Issuers),
+	}
+	if web.Trusts != nil {
+		page.Trusts = web.Trusts(page.Issuer)
 	}
 	for _, p := range web.Providers.List() {
 		page.Providers = append(page.Providers, web.card(p))

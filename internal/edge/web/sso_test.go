@@ -184,7 +184,7 @@ func TestActsOnAnIdentityProvider(t *testing.T) {
 func TestKeysAndSwitches(t *testing.T) {
 	t.Parallel()
 	w, b := administrator(t, nil)
-	contains(t, b.get(w.base+"/admin/sso"), "Make the next encryption key", "/oidc/accounts/6b1f7b0e")
+	contains(t, b.get(w.base+"/admin/sso"), "Make the next encryption key", "/oidc/accounts/6b1f7b0e", "What stops working then", "Role nightly, which trusts "+w.base+"/oidc/accounts/6b1f7b0e<")
 	for _, c := range []struct {
 		path string
 		form url.Values

@@ -211,6 +211,8 @@ type Config struct {
 	SAMLURL string
 	// Issuers are our OIDC issuers.
 	Issuers federation.IssuerURLs
+	// Trusts says in sentences which trust rests on an issuer; nil: nobody knows.
+	Trusts func(issuerURL string) []string
 	// SAMLMetadata gives this service provider's metadata document.
 	SAMLMetadata func() ([]byte, error)
 	Accounts     []Account

@@ -544,7 +544,8 @@ func newWorld(t *testing.T, change func(*world)) *world {
 		Login: w, Arrivals: w, Logouts: w, LoginSessions: w, Providers: w, ProviderCare: w, Metadata: w, Installation: w, Keys: ours{w}, Devices: w.programs, Consents: w.programs,
 		OwnIssuers: w.machinery, Clients: w.machinery, Machines: w.machinery, Policies: policies{w.machinery}, Delegations: delegations{w.machinery}, OIDC: w.oidc,
 
-		BaseURL: base, SAMLURL: w.base + "/saml/consume", Issuers: federation.IssuerURLs{Workspace: w.base + "/oidc", Account: w.base + "/oidc/accounts/6b1f7b0e"}, Now: time.Now,
+		BaseURL: base, SAMLURL: w.base + "/saml/consume", Issuers: federation.IssuerURLs{Workspace: w.base + "/oidc", Account: w.base + "/oidc/accounts/6b1f7b0e"},
+		Trusts: func(issuer string) []string { return []string{"Role nightly, which trusts " + issuer} }, Now: time.Now,
 		SAMLMetadata: func() ([]byte, error) { return []byte("<EntityDescriptor/>"), nil },
 		Accounts: []web.Account{
 			{ID: "111122223333", Name: "analytics", S3: "http://127.0.0.1:8481", Region: "us-east-1"},
