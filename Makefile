@@ -93,7 +93,8 @@ $(VENV)/.done: test/interop/requirements.txt
 	touch $@
 
 .PHONY: interop-aws
-interop-aws: build $(VENV)/.done ## the real aws command line and boto3 against the real binary
+interop-aws: build $(VENV)/.done ## the real aws command line and boto3 against the real binary: people, workloads, the pages of docs/use
+	@.ci/need shell
 	CARNET_BINARY=$(abspath $(BIN)) CARNET_VENV=$(abspath $(VENV)) go test -count=1 -tags interop -timeout 15m -v ./test/interop/...
 
 .PHONY: bridge-long
