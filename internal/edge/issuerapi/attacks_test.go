@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"carnet.dev/carnet/internal/core/secret"
+	"carnet.dev/carnet/internal/edge/sql"
+	"carnet.dev/carnet/internal/edge/sql/sqltest"
 	"carnet.dev/carnet/internal/protocol/oidc"
 	"carnet.dev/carnet/internal/service/oauth"
 )
@@ -186,7 +188,10 @@ func TestAttackReplayedCode(t *testing.T) {
 // those don't last.
 func TestAttackReplayedCodeAtOnce(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	sqltest.Each(t, func(t *testing.T, c sql.Config) { attackReplayedCodeAtOnce(t, newWorldOn(t, c)) })
+}
+
+func attackReplayedCodeAtOnce(t *testing.T, w *world) {
 	ann, c := w.signIn("ann"), w.register("app")
 	code := w.code(ann, c)
 	var all sync.WaitGroup
@@ -266,7 +271,10 @@ func TestAttackRefreshReuse(t *testing.T) {
 // same time does not give two lines that live on.
 func TestAttackRefreshReuseAtOnce(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	sqltest.Each(t, func(t *testing.T, c sql.Config) { attackRefreshReuseAtOnce(t, newWorldOn(t, c)) })
+}
+
+func attackRefreshReuseAtOnce(t *testing.T, w *world) {
 	ann, c := w.signIn("ann"), w.register("app")
 	first := w.signedIn(ann, c)
 	var all sync.WaitGroup

@@ -12,7 +12,9 @@ import (
 	gooidc "github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
 
+	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/core/secret"
+	sqllogin "carnet.dev/carnet/internal/edge/sql/login"
 	"carnet.dev/carnet/internal/protocol/oidc"
 	"carnet.dev/carnet/internal/service/issuer"
 	"carnet.dev/carnet/internal/service/login"
@@ -471,4 +473,45 @@ func TestAway(t *testing.T) {
 	must(t, w.feed.Confirm(t.Context()))
 	w.read(w.post(c, "token", codeForm(code)))
 	w.read(w.post(c, "token", refreshForm(got.refresh)))
+}
+
+// TestSetupLinkIsNobody: the login session of a set-up link gives no program
+// anything in its name.
+func TestSetupLinkIsNobody(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.register("app")
+	link := person{session: identity.NewLoginSessionID(), cookie: secret.Random(32)}
+	must(t, sqllogin.Store{DB: w.db}.Open(t.Context(), login.Record{ID: link.session, Started: w.clock(), Expires: w.clock().Add(time.Hour), Administrator: true, Epoch: 1,
+		Person: login.Person{UserName: "set-up link"}}, link.cookie.Digest()))
+	w.told("a set-up link", w.authorize(link, ask(c)), "access_denied")
+}
+
+// BenchmarkResumeAccess: an access token at the API, proven and held to what was
+// revoked.
+func BenchmarkResumeAccess(b *testing.B) {
+	w := newWorld(b)
+	token := secret.New(w.signedIn(w.signIn("ann"), w.register("app")).access)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := w.ResumeAccess(b.Context(), token); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkRefresh: one refresh with rotation, over loopback, synced to disk.
+func BenchmarkRefresh(b *testing.B) {
+	w := newWorld(b)
+	ann, c := w.signIn("ann"), w.register("app")
+	got := w.signedIn(ann, c)
+	n := 0
+	for b.Loop() {
+		if n++; n%100 == 0 { // more in an hour is refused
+			b.StopTimer()
+			got = w.signedIn(ann, c)
+			b.StartTimer()
+		}
+		got = w.read(w.post(c, "token", refreshForm(got.refresh)))
+	}
 }

@@ -109,9 +109,14 @@ func (w *world) pass(d time.Duration) {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
+	return newWorldOn(t, sql.Config{SQLite: filepath.Join(t.TempDir(), "carnet.db")})
+}
+
+func newWorldOn(t testing.TB, c sql.Config) *world {
+	t.Helper()
 	srv := httptest.NewUnstartedServer(nil)
 	w := &world{t: t, now: time.Now().UTC().Truncate(time.Second), log: &logged{}, base: "http://" + srv.Listener.Addr().String(),
-		db: sqltest.OpenWith(t, sql.Config{SQLite: filepath.Join(t.TempDir(), "carnet.db")})}
+		db: sqltest.OpenWith(t, c)}
 	keks, err := keyring.ParseKEKs(keyring.NewKEKFile())
 	must(t, err)
 	ring, err := keyring.Open(t.Context(), keyring.Config{Store: sqlkeyring.Store{DB: w.db}, KEKs: keks, Server: "a", Now: w.clock})

@@ -94,7 +94,12 @@ func (s *Service) byAssertion(ctx context.Context, p Presented, endpoint string)
 		return Client{}, unproven("client_id and the assertion's iss are two")
 	}
 	audiences := []string{s.Issuer.URL(p.Level), s.TokenEndpoint(p.Level), endpoint}
+	leave, err := s.place(ctx)
+	if err != nil {
+		return Client{}, err
+	}
 	k, claims, err := s.keyOf(t, id, audiences)
+	leave()
 	if err != nil {
 		return Client{}, err
 	}
@@ -102,6 +107,19 @@ func (s *Service) byAssertion(ctx context.Context, p Presented, endpoint string)
 		return Client{}, err
 	}
 	return s.withCredential(ctx, id, k)
+}
+
+// place waits a moment for one of the places for signature work: strangers make us
+// do it.
+func (s *Service) place(ctx context.Context) (leave func(), err error) {
+	wait, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	select {
+	case s.proving <- struct{}{}:
+		return func() { <-s.proving }, nil
+	case <-wait.Done():
+		return nil, fault.Coded(fault.Limited, "client.busy", "too many clients prove themselves by a key at this moment").WithMend("try again in a few seconds")
+	}
 }
 
 // keyOf proves the assertion by one of the client's keys.

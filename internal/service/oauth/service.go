@@ -3,6 +3,7 @@ package oauth
 import (
 	"context"
 	"log/slog"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -43,7 +44,8 @@ type Service struct {
 	grants  map[string]Grant
 	loading sync.Mutex // orders loads, so that an older one can't win
 	known   atomic.Pointer[registry]
-	used    sync.Map // identity.CredentialID → time.Time, when its use was noted
+	proving chan struct{} // a place for each assertion that is being verified
+	used    sync.Map      // identity.CredentialID → time.Time, when its use was noted
 }
 
 // Open loads the clients and follows changes until ctx ends.
@@ -51,7 +53,7 @@ func Open(ctx context.Context, c Config) (*Service, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Service{Config: c}
+	s := &Service{Config: c, proving: make(chan struct{}, max(2, runtime.GOMAXPROCS(0)))}
 	s.grants = map[string]Grant{
 		GrantCode:    s.redeem,
 		GrantRefresh: s.refresh,
