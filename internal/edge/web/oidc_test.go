@@ -91,7 +91,7 @@ func opForm(change url.Values) url.Values {
 	f := url.Values{"protocol": {"oidc"}, "name": {"OP"}, "issuer": {"https://op.example/realms/x"}, "client_id": {"carnet"}, "client_secret": {"s3cret-of-client"}, "client_auth": {"post"},
 		"accounts": {"111122223333"}, "role_patterns": {"*"}, "user_name_domains": {"example.com"}, "allow_auto_create": {"yes"}, "enabled": {"yes"},
 		"user_name_claim": {"email"}, "display_name_claim": {"nick"}, "mail_claim": {"mail"}, "groups_claim": {"realm_access.roles"}, "roles_claim": {"roles"},
-		"role_templates": {"aws-{r} => 111122223333 {r}"}, "scopes": {"profile\r\ngroups"}, "acr_values": {"phr"}, "max_age": {"0"}}
+		"role_templates": {"aws-{r} => 111122223333 {r}"}, "scopes": {"profile\r\ngroups"}, "acr_values": {"phr"}, "max_age": {"0"}, "back_channel_logout": {"yes"}}
 	for k, v := range change {
 		f[k] = v
 	}
@@ -113,7 +113,7 @@ func TestOpenIDProviderForm(t *testing.T) {
 	got := w.idps[len(w.idps)-1]
 	age := 0
 	want := federation.OIDCSettings{Issuer: "https://op.example/realms/x", ClientID: "carnet", ClientAuth: "post", Scopes: []string{"profile", "groups"}, UserNameClaim: "email",
-		DisplayNameClaim: "nick", MailClaim: "mail", GroupsClaim: "realm_access.roles", RolesClaim: "roles", ACRValues: []string{"phr"}, MaxAge: &age}
+		DisplayNameClaim: "nick", MailClaim: "mail", GroupsClaim: "realm_access.roles", RolesClaim: "roles", ACRValues: []string{"phr"}, MaxAge: &age, BackChannelLogout: true}
 	if got.OIDC.ClientSecret.Reveal() != "s3cret-of-client" || got.Protocol != federation.OIDC {
 		t.Errorf("entered %+v", got)
 	}

@@ -52,7 +52,7 @@ func readOpenIDForm(form url.Values) openIDForm {
 		return openIDForm{}
 	}
 	return openIDForm{Protocol: federation.OIDC, Secret: get("client_secret"), Scopes: form.Get("scopes"), ACRValues: form.Get("acr_values"), MaxAge: get("max_age"),
-		OIDC: federation.OIDCSettings{Issuer: get("issuer"), ClientID: get("client_id"), ClientAuth: get("client_auth"),
+		OIDC: federation.OIDCSettings{BackChannelLogout: get("back_channel_logout") != "", Issuer: get("issuer"), ClientID: get("client_id"), ClientAuth: get("client_auth"),
 			UserNameClaim: get("user_name_claim"), DisplayNameClaim: get("display_name_claim"), MailClaim: get("mail_claim"),
 			GroupsClaim: get("groups_claim"), RolesClaim: get("roles_claim")}}
 }

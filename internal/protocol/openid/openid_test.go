@@ -71,7 +71,7 @@ func TestParseProvider(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.Authorization != "https://op.example/auth?tenant=1" || p.Token != "https://login.op.example/token" || p.UserInfo == "" || p.EndSession == "" || !p.IssInAnswer || p.BackChannelLogout {
+	if p.Authorization != "https://op.example/auth?tenant=1" || p.Token != "https://login.op.example/token" || p.UserInfo == "" || p.EndSession == "" || !p.IssInAnswer {
 		t.Errorf("read %+v", p)
 	}
 	least := map[string]any{"userinfo_endpoint": issuertest.Absent, "end_session_endpoint": issuertest.Absent, "response_types_supported": issuertest.Absent,

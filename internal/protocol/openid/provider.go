@@ -32,8 +32,6 @@ type Provider struct {
 	IssInAnswer bool
 	// Algorithms are those that it signs ID tokens with.
 	Algorithms []string
-	// Features that a back-channel logout needs; only shown.
-	BackChannelLogout bool
 }
 
 // discovery is where the document stands below the issuer.
@@ -58,8 +56,7 @@ func ParseProvider(document []byte, issuer string) (*Provider, error) {
 		return nil, bad("calls itself %q in its discovery document", clip(got)).(*fault.Fault).
 			WithMend("enter as issuer just what the document names, letter for letter")
 	}
-	p := &Provider{Issuer: issuer, IssInAnswer: c["authorization_response_iss_parameter_supported"] == true,
-		BackChannelLogout: c["backchannel_logout_supported"] == true}
+	p := &Provider{Issuer: issuer, IssInAnswer: c["authorization_response_iss_parameter_supported"] == true}
 	of, err := url.Parse(issuer)
 	if err != nil {
 		return nil, bad("is not a URL")
