@@ -166,7 +166,7 @@ interop-rp: build ## people sign in at relying parties on coreos/go-oidc, openid
 # IDP_ROWS, a regular expression, picks rows; only what they need is installed.
 .PHONY: interop-idp
 interop-idp: build ## people sign in through real identity providers (IDP_ROWS picks rows)
-	@set -e; for idp in simplesamlphp samlp keycloak; do \
+	@set -e; for idp in simplesamlphp samlp keycloak oidc-provider; do \
 	  if [[ -z "$(IDP_ROWS)" ]] || grep -qi "$$idp" <<<"$(IDP_ROWS)"; then .ci/need $$idp; fi; done
 	@if [[ -z "$(IDP_ROWS)" ]] || grep -qi chromium <<<"$(IDP_ROWS)"; then .ci/need chromium; fi
 	CARNET_BINARY=$(abspath $(BIN)) CARNET_IDPS=$(abspath $(BUILD))/idps IDP_ROWS='$(IDP_ROWS)' \

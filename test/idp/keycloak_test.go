@@ -87,6 +87,7 @@ func (k *keycloak) realm(tb testing.TB, c *carnet) []byte {
 	var out bytes.Buffer
 	must(tb, t.Execute(&out, map[string]any{
 		"PrivateKey": bare(key), "Certificate": bare(k.sign.Certificate.Raw), "URL": c.url, "User": user, "Password": k.password,
+		"Base": c.base, "Secret": k.password, "OpenIDRoles": []string{analyst, engineer},
 		"Roles": []string{analyst + "," + provider, engineer + "," + provider},
 	}))
 	return out.Bytes()

@@ -51,7 +51,7 @@ type person struct {
 	home     string
 }
 
-func (c *carnet) person(t *testing.T, idp realIdP) *person {
+func (c *carnet) person(t *testing.T, idp interface{ secret() string }) *person {
 	t.Helper()
 	return &person{carnet: c, window: &plain{browser: visitor.New(nil)}, t: t, password: idp.secret(), home: t.TempDir()}
 }
@@ -118,7 +118,7 @@ func (w *plain) fill(ctx context.Context, user, password string) error {
 }
 
 // onward is the link of a page that leads on by redirect binding.
-var onward = regexp.MustCompile(`<a class="button" href="([^"]+[?&;]SAML(?:Request|Response)=[^"]+)"`)
+var onward = regexp.MustCompile(`<a class="button" href="([^"]+[?&;](?:SAML(?:Request|Response)|post_logout_redirect_uri)=[^"]+)"`)
 
 func (w *plain) next(user, password string) (visitor.Form, map[string]string, bool) {
 	if w.page.Status >= 400 {
@@ -130,6 +130,8 @@ func (w *plain) next(user, password string) (visitor.Form, map[string]string, bo
 			return form, map[string]string{"username": user, "password": password}, true
 		case form.Fields.Has("SAMLResponse"), form.Fields.Has("SAMLRequest"):
 			return form, map[string]string{}, true
+		case strings.HasSuffix(form.Action.Path, "/session/end/confirm"):
+			return form, map[string]string{"logout": "yes"}, true
 		case form.Method == http.MethodPost && (strings.HasSuffix(form.Action.Path, "/sign-in/continue") || strings.HasSuffix(form.Action.Path, "/logout-confirm")):
 			return form, map[string]string{}, true
 		}
@@ -229,8 +231,17 @@ func (p *person) readsS3(t *testing.T) {
 	}
 }
 
+// writesS3 writes as engineer.
+func (p *person) writesS3(t *testing.T) {
+	t.Helper()
+	client, err := p.client(t, engineer)
+	must(t, err)
+	_, err = client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: aws.String("by-template.txt"), Body: strings.NewReader("x")})
+	must(t, err)
+}
+
 // seed signs in once as engineer and puts the object there.
-func (c *carnet) seed(t *testing.T, idp realIdP) {
+func (c *carnet) seed(t *testing.T, idp interface{ secret() string }) {
 	t.Helper()
 	p := c.person(t, idp)
 	must(t, p.visit(t.Context(), c.base+"/"))

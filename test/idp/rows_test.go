@@ -132,6 +132,17 @@ func TestIdentityProviders(t *testing.T) {
 			t.Run(p.name, func(t *testing.T) { signInEach(t, p, rows, table) })
 		}
 	}
+	for _, p := range openIDProducts() {
+		var rows []openIDMode
+		for _, m := range openIDModes() {
+			if only.MatchString(p.name + ": " + m.String()) {
+				rows = append(rows, m)
+			}
+		}
+		if len(rows) > 0 {
+			t.Run(p.name+" by OpenID Connect", func(t *testing.T) { signInEachByOpenID(t, p, rows, table) })
+		}
+	}
 	if len(table.rows) == 0 && !strings.Contains(only.String(), "attacks") {
 		t.Fatalf("no row is named %q", only)
 	}
@@ -199,7 +210,11 @@ func signInOnce(t *testing.T, c *carnet, idp realIdP, m mode) {
 type report struct{ rows []string }
 
 func (r *report) add(idp realIdP, m mode, result string) {
-	r.rows = append(r.rows, fmt.Sprintf("| %s | %s | %s | %s |", idp.name(), idp.release(), m, result))
+	r.addRow(idp.name(), idp.release(), m.String(), result)
+}
+
+func (r *report) addRow(name, release, way, result string) {
+	r.rows = append(r.rows, fmt.Sprintf("| %s | %s | %s | %s |", name, release, way, result))
 }
 
 const reportHead = `# Identity providers that Carnet was tried with

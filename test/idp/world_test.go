@@ -1,9 +1,10 @@
 //go:build interop
 
 // Package idp signs people in through real identity providers that nobody here
-// wrote (Keycloak, SimpleSAMLphp, and samlp on Node.js) and lets them read S3,
-// with the real binary, over the real browser flow. It also makes the attack
-// corpus from what those identity providers said, and posts it.
+// wrote (Keycloak, SimpleSAMLphp, samlp and oidc-provider on Node.js) and lets
+// them read S3, with the real binary, over the real browser flow, by SAML and by
+// OpenID Connect. It also makes the attack corpus from what those identity
+// providers said, and posts it.
 //
 // It is started by make interop-idp, which builds the binary (CARNET_BINARY)
 // and installs the identity providers (CARNET_IDPS); without them it fails, it
@@ -165,7 +166,9 @@ upstreams:
 
 // lay writes the configuration of an installation: its SAML URL is known from
 // then on, for the identity provider's side.
-func lay(tb testing.TB) *carnet {
+func lay(tb testing.TB) *carnet { return layFor(tb, configuration) }
+
+func layFor(tb testing.TB, configuration string) *carnet {
 	tb.Helper()
 	c := &carnet{folder: tb.TempDir(), binary: need(tb, "CARNET_BINARY")}
 	web, aws := freePort(tb), freePort(tb)
