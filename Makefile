@@ -185,7 +185,7 @@ bench-directory: ## 100,000 people, 20,000 groups, 500,000 mappings on both engi
 
 .PHONY: rotation
 rotation: ## 3 rotations of the issuer's keys during 60 seconds of token use
-	go test -count=1 -run TestRotationUnderLoad -rotation 60s -v ./internal/service/issuer
+	go test -count=1 -v ./internal/service/issuer -run TestRotationUnderLoad -rotation 60s
 
 .PHONY: check-dev
 check-dev: build ## the walk from sign-in to S3 with the built binary

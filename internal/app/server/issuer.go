@@ -66,6 +66,18 @@ func (s *state) issuerURLs() federation.IssuerURLs {
 	return federation.IssuerURLs{Workspace: s.issuer.URL(issuer.Workspace), Account: s.issuer.URL(issuer.Account)}
 }
 
+// sayIssuer warns where an account at AWS is to take our tokens, and AWS can't
+// trust the issuer that mints them.
+func (srv *Server) sayIssuer() {
+	name := srv.issuer.URL(srv.issuer.Registered())
+	why := issuer.NotForAWS(name)
+	for _, a := range srv.config.Accounts {
+		if why != "" && a.Kind == config.AccountAWS && a.Accepts(config.ExchangeWebIdentity) {
+			srv.log.Warn("AWS can't trust the issuer that mints for it: see carnet issuer check", "issuer", name, "why", why, "account", a.ID)
+		}
+	}
+}
+
 // issuerRoutes are discovery, key sets and endpoints of both issuers.
 func (srv *Server) issuerRoutes(base *url.URL, page httpd.ErrorWriter) []httpd.Route {
 	at, err := url.Parse(srv.config.OIDC.AccountURL)

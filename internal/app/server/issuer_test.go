@@ -39,7 +39,9 @@ func TestWorkedExample(t *testing.T) {
 		return "base_url: https://mycompany.cloud.databricks.com\n" +
 			"oidc: {account_id: \"123456789012\", account_url: https://accounts.cloud.databricks.com}" + rest
 	}, replace("aws: {address", "aws: {url: \"http://127.0.0.1:1\", address"))
-	in.serve(t)
+	if log := in.serve(t).log.String(); strings.Contains(log, "AWS can't trust") {
+		t.Error(log)
+	}
 	sets := map[string]string{}
 	for issuer, first := range map[string]string{
 		"https://mycompany.cloud.databricks.com/oidc":                      "https://mycompany.cloud.databricks.com/.well-known/oauth-authorization-server/oidc",
@@ -192,5 +194,15 @@ func TestSwitchingNamesWhatBreaks(t *testing.T) {
 	}
 	if out := in.must(t, "sso", "switches"); strings.Contains(out, "take nothing") {
 		t.Errorf("a look changes nothing: %s", out)
+	}
+}
+
+// TestIssuerThatAWSCantTrust is said at the start, where an account at AWS is to
+// take our tokens.
+func TestIssuerThatAWSCantTrust(t *testing.T) {
+	t.Parallel()
+	in := install(t, replace(`name: lake, kind: aws`, `name: lake, kind: aws, exchanges: [saml, web-identity]`))
+	if log := in.serve(t).log.String(); !strings.Contains(log, "AWS can't trust the issuer") || !strings.Contains(log, "777788889999") {
+		t.Error(log)
 	}
 }

@@ -30,6 +30,7 @@ func (s *state) keyPlace() (issuer.Place, error) {
 
 // keepPublished publishes what the world reads of the issuers, until ctx ends.
 func (srv *Server) keepPublished(ctx context.Context) error {
+	srv.sayIssuer()
 	to, err := srv.keyPlace()
 	if err != nil || to == nil {
 		return err
