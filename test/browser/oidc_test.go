@@ -183,7 +183,7 @@ type party struct {
 	t   *testing.T
 }
 
-func newParty(t *testing.T, w *world) *party {
+func newParty(t *testing.T, w *world, flags ...string) *party {
 	p := &party{t: t, op: w.provider(t)}
 	home := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(rw, `<!doctype html><title>Home</title><link rel="icon" href="data:,"><p id="home">%s</p>`, r.URL.Query().Get("say"))
@@ -200,7 +200,7 @@ func newParty(t *testing.T, w *world) *party {
 			http.Redirect(rw, r, home.URL+"/?"+url.Values{"say": {p.answered(r)}}.Encode(), http.StatusFound)
 		}
 	})
-	p.rp = oauth2.Config{ClientID: w.register(t, "Small party", "--redirect-uri", p.URL+"/callback"), Endpoint: p.op.Endpoint(), RedirectURL: p.URL + "/callback", Scopes: []string{"openid", "profile"}}
+	p.rp = oauth2.Config{ClientID: w.register(t, "Small party", append(flags, "--redirect-uri", p.URL+"/callback")...), Endpoint: p.op.Endpoint(), RedirectURL: p.URL + "/callback", Scopes: []string{"openid", "profile"}}
 	return p
 }
 
@@ -255,6 +255,29 @@ func TestBrowserConsents(t *testing.T) {
 			b.open(p.URL) // signed in still, and asked again
 			b.await(`button[value="approve"]`)
 			b.click(`button[value="approve"]`)
+			b.await("#home")
+			b.reads("#home", "welcome alice")
+		})
+	}
+}
+
+// TestBrowserTrustedParty: a client for which nobody is asked. From the identity
+// provider's form to the client no page is shown, and no policy of a form's
+// page, ours or the identity provider's, stops the browser at another site.
+func TestBrowserTrustedParty(t *testing.T) {
+	w := start(t)
+	p := newParty(t, w, "--trusted")
+	for name, plain := range map[string]bool{"with script": false, "without": true} {
+		t.Run(name, func(t *testing.T) {
+			b := w.browser(t, plain)
+			b.open(p.URL)
+			b.answer("alice")
+			if plain {
+				b.click("#deliver button")
+			}
+			b.await("#home")
+			b.reads("#home", "welcome alice")
+			b.open(p.URL) // signed in: straight through
 			b.await("#home")
 			b.reads("#home", "welcome alice")
 		})

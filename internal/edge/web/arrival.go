@@ -50,7 +50,7 @@ func (web *Web) goOn(w http.ResponseWriter, r *http.Request) error {
 	}
 	web.cookies.ClearArrival(w)
 	web.cookies.SetLogin(w, in.Cookie, in.Session.Expires.Sub(web.Now()))
-	return seeOther(w, login.LocalPath(in.ReturnTo))
+	return web.returnTo(w, r, in.ReturnTo)
 }
 
 // signedIn gives the live login session of this browser, on rows that ask for

@@ -35,7 +35,7 @@ type oidcPage struct {
 }
 
 // Longest is Cap in words.
-func (b Bridge) Longest() string { return left(b.Cap) }
+func (b Bridge) Longest() string { return strings.TrimSuffix(left(b.Cap), " 0 min") }
 
 // issuerCard is one of our issuers.
 type issuerCard struct {

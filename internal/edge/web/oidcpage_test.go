@@ -253,7 +253,7 @@ func TestOIDCFederationShowsEverything(t *testing.T) {
 	contains(t, p, "OIDC federation", "<pre><code>"+w.base+"/oidc</code></pre>", "Registered at AWS", "Not for AWS", "/oidc/accounts/6b1f7b0e-8a53-4c5c-9d0a-1f2e3d4c5b6a",
 		"IAM at AWS does not take this URL", "Signs", "Published", "it is used from", "Retired", "taken until", "w2Rk8n0ZkQxq7o2yVtYb8cJ5hG4fD6sA9pL0mKj1nIo",
 		"the bucket keys of upstream world", "What stands there is ours", "sts.amazonaws.com, https://lake.example.com",
-		"whoever holds Carnet&#39;s issuer key can then act as anyone", "12 h 0 min after the sign-in", "TimeSyncToken",
+		"whoever holds Carnet&#39;s issuer key can then act as anyone", "12 h after the sign-in", "TimeSyncToken",
 		"Dashboard &lt;internal&gt;", "Secret: Expired", "Secret: Ends in 9 days", "Public: it has no secret", "data platform",
 		"etl", "continuous-integration", "1 credential", "1 federation policy",
 		"GitHub deploys", "repo:example/warehouse", "People of <strong>Dev IdP</strong>", "<code>oid</code>", "from https://carnet.other.example.com/keys.json", "given with the policy", "found by discovery",

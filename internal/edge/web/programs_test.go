@@ -284,3 +284,22 @@ func TestConsentSaysWhereItLeads(t *testing.T) {
 		t.Errorf("to a program's own scheme: status %d to %q", p.status, p.to())
 	}
 }
+
+// TestASignInLeadsToAProgramByAPage: what follows an authorization request may
+// be another site, which the policy of the form's page doesn't name.
+func TestASignInLeadsToAProgramByAPage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	for returnTo, want := range map[string]string{"/oidc/v1/authorize?client_id=a&state=b%26c": "0; url=/oidc/v1/authorize?client_id=a&state=b%26c", "/cli/authorize": ""} {
+		b := newBrowser(t)
+		p := b.post(w.base+"/saml/consume", url.Values{"SAMLResponse": {"unasked"}, "RelayState": {"x|" + returnTo}}, "Sec-Fetch-Site", "cross-site")
+		_, handle, _ := strings.Cut(p.to(), "handle=")
+		p = b.post(w.base+"/sign-in/continue", url.Values{"handle": {handle}}, "Sec-Fetch-Site", "same-origin")
+		if p.header.Get("Refresh") != want || (want == "") != (p.to() == returnTo) {
+			t.Errorf("%s: status %d, Refresh %q, to %q", returnTo, p.status, p.header.Get("Refresh"), p.to())
+		}
+		if want != "" && !strings.HasSuffix(p.header.Get("Content-Security-Policy"), "form-action 'self'") {
+			t.Errorf("policy %s", p.header.Get("Content-Security-Policy"))
+		}
+	}
+}

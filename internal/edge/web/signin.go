@@ -200,7 +200,19 @@ func (web *Web) complete(w http.ResponseWriter, r *http.Request) error {
 	}
 	web.cookies.ClearPreLogin(w)
 	web.cookies.SetLogin(w, in.Cookie, in.Session.Expires.Sub(web.Now()))
-	return seeOther(w, login.LocalPath(in.ReturnTo))
+	return web.returnTo(w, r, in.ReturnTo)
+}
+
+// returnTo leads on after a sign-in. To an authorization request it leads by a
+// page: what follows may be at a program's site, and browsers hold all that
+// follows the form of an identity provider's page, or of ours, to its
+// form-action.
+func (web *Web) returnTo(w http.ResponseWriter, r *http.Request, path string) error {
+	path = login.LocalPath(path)
+	if !strings.HasPrefix(path, "/oidc/") {
+		return seeOther(w, path)
+	}
+	return web.passOn(w, r, login.Errand{RedirectURL: path}, errandPage{Heading: "You are signed in", To: "the program that sent you here"})
 }
 
 func noPreLogin() error {
