@@ -375,4 +375,16 @@ func TestWhoMayDelegate(t *testing.T) {
 	if _, err := w.Delegate(t.Context(), l, good); code(err) != "delegation.most" {
 		t.Errorf("one too many: %v", err)
 	}
+	if err := w.End(t.Context(), "dlg_none"); fault.KindOf(err) != fault.NotFound {
+		t.Errorf("an administrator ended nothing: %v", err)
+	}
+	if err := w.End(t.Context(), all[0].ID); err != nil {
+		t.Errorf("ended by an administrator: %v", err)
+	}
+	if d, err := w.Delegation(t.Context(), all[0].ID); err != nil || d.Revoked.IsZero() {
+		t.Errorf("it stands: %+v, %v", d, err)
+	}
+	if _, err := w.Delegate(t.Context(), l, good); err != nil {
+		t.Errorf("in the place of one that ended: %v", err)
+	}
 }
