@@ -36,6 +36,9 @@ type Bridge struct {
 	Renewals Renewals
 	State    Atomic
 	Trail    Trail
+	// Wait is how long a fetch waits for new keys while the old ones live; 0
+	// means a second.
+	Wait time.Duration
 }
 
 // Tokens mints ID tokens of our own issuer.

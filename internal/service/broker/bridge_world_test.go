@@ -83,8 +83,8 @@ func newBridge(t testing.TB) *bridge {
 
 // server is one server of the installation.
 func (w *bridge) server() *broker.Broker {
-	return broker.New(broker.Config{STS: w, Store: w.store, Sealer: w.ring, Now: w.clock, Patience: 5 * time.Second,
-		Bridge: broker.Bridge{Tokens: w, Accounts: w.accounts, Standing: w, Renewals: w.store, State: w.db, Trail: w}})
+	return broker.New(broker.Config{STS: w, Store: w.store, Sealer: w.ring, Now: w.clock, Patience: time.Minute,
+		Bridge: broker.Bridge{Tokens: w, Accounts: w.accounts, Standing: w, Renewals: w.store, State: w.db, Trail: w, Wait: time.Minute}})
 }
 
 func (w *bridge) clock() time.Time {

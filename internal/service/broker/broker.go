@@ -170,6 +170,9 @@ func New(c Config) *Broker {
 	if c.Durations == nil {
 		c.Durations = []time.Duration{12 * time.Hour, 8 * time.Hour, 4 * time.Hour, 2 * time.Hour, time.Hour}
 	}
+	if c.Wait == 0 {
+		c.Wait = time.Second
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -19,8 +19,6 @@ const (
 	parallelRenewals = 16
 	// every is how often the server looks for keys in use that are due.
 	every = 5 * time.Second
-	// moment is how long a fetch waits for new keys while the old ones live.
-	moment = time.Second
 	// The pauses between attempts: the first, and the most while STS is away,
 	// after a refusal, and where a person waits for keys that there are not.
 	firstPause, mostAway, mostRefused, mostWaited = 5 * time.Second, time.Minute, 5 * time.Minute, 15 * time.Second
@@ -66,7 +64,7 @@ func (b *Broker) Fresh(ctx context.Context, id identity.LoginSessionID, o Outcom
 func (b *Broker) wait(ctx context.Context, h *held, now time.Time) (Outcome, error) {
 	patience := b.Patience
 	if h.newest.Load().Session.Credentials.Live(now) {
-		patience = moment
+		patience = b.Wait
 	}
 	if done := b.begin(ctx, h, now); done != nil {
 		timer := time.NewTimer(patience)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -108,6 +109,8 @@ func (w *ward) AssumeRoleWithWebIdentity(ctx context.Context, c broker.WebCall) 
 }
 
 func (w *ward) MintID(issuer.IDToken) (issuer.Minted, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.minted++
 	return issuer.Minted{Token: secret.New("an.id.token"), ID: "jti", Issuer: "https://carnet.example.com/oidc"}, nil
 }
@@ -185,6 +188,20 @@ func (s wardStore) Forget(context.Context, identity.LoginSessionID) error       
 func (s wardStore) Longest(context.Context, []string) ([]broker.Longest, error) { return nil, nil }
 func (s wardStore) Sweep(context.Context, time.Time) error                      { return nil }
 
+// asked gives when STS was asked.
+func (w *ward) asked() []time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.calls)
+}
+
+// sts sets how STS answers from now on.
+func (w *ward) sts(takes time.Duration, away error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.takes, w.away = takes, away
+}
+
 // TestRenewalIsEarly: new keys are there when two thirds of the life of the old
 // ones are over, and not long before.
 func TestRenewalIsEarly(t *testing.T) {
@@ -226,10 +243,10 @@ func TestRenewalsSpread(t *testing.T) {
 		time.Sleep(45 * time.Minute)
 		stop()
 		run.Wait()
-		if len(w.calls) != 50 {
-			t.Fatalf("%d of 50 renewed", len(w.calls))
+		if len(w.asked()) != 50 {
+			t.Fatalf("%d of 50 renewed", len(w.asked()))
 		}
-		if spread := w.calls[49].Sub(w.calls[0]); spread < 2*time.Minute {
+		if spread := w.asked()[49].Sub(w.asked()[0]); spread < 2*time.Minute {
 			t.Errorf("all within %s", spread)
 		}
 	})
@@ -245,7 +262,7 @@ func TestOnlyWhatIsInUseIsRenewed(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(4 * time.Hour)
-		if n := len(w.calls); n != 1 { // at 40 minutes; then it had not been fetched for an hour
+		if n := len(w.asked()); n != 1 { // at 40 minutes; then it had not been fetched for an hour
 			t.Errorf("renewed %d times", n)
 		}
 		if _, err := w.Fresh(ctx, "lgn_1", o); fault.Of(err) == nil || fault.Of(err).Code != "bridge.deadline" {
@@ -269,7 +286,7 @@ func TestLongJobLives(t *testing.T) {
 			}
 			time.Sleep(10 * time.Minute)
 		}
-		if n := len(w.calls); n < 5 || n > 7 {
+		if n := len(w.asked()); n < 5 || n > 7 {
 			t.Errorf("%d renewals in 4 hours", n)
 		}
 		stop()
@@ -281,7 +298,7 @@ func TestLongJobLives(t *testing.T) {
 // it may go away.
 func TestOneRenewalAtATime(t *testing.T) {
 	inWard(t, func(t *testing.T, w *ward, o broker.Outcome) {
-		w.takes = 200 * time.Millisecond
+		w.sts(200*time.Millisecond, nil)
 		time.Sleep(61 * time.Minute)
 		ctx, cancel := context.WithCancel(t.Context())
 		var all sync.WaitGroup
@@ -296,8 +313,8 @@ func TestOneRenewalAtATime(t *testing.T) {
 			})
 		}
 		all.Wait()
-		if len(w.calls) != 1 || w.minted != 1 || len(w.trail) != 1 {
-			t.Errorf("%d calls, %d tokens, %d records", len(w.calls), w.minted, len(w.trail))
+		if len(w.asked()) != 1 || w.minted != 1 || len(w.trail) != 1 {
+			t.Errorf("%d calls, %d tokens, %d records", len(w.asked()), w.minted, len(w.trail))
 		}
 	})
 }
@@ -306,7 +323,7 @@ func TestOneRenewalAtATime(t *testing.T) {
 // moment.
 func TestFetchDoesNotWaitWhileKeysLive(t *testing.T) {
 	inWard(t, func(t *testing.T, w *ward, o broker.Outcome) {
-		w.takes = 20 * time.Second
+		w.sts(20*time.Second, nil)
 		time.Sleep(45 * time.Minute)
 		began := time.Now()
 		got, err := w.Fresh(t.Context(), "lgn_1", o)
@@ -324,7 +341,7 @@ func TestFetchDoesNotWaitWhileKeysLive(t *testing.T) {
 // is left in peace between the attempts, and the first that works renews.
 func TestRenewalSurvivesSTSOutage(t *testing.T) {
 	inWard(t, func(t *testing.T, w *ward, o broker.Outcome) {
-		w.away = fault.New(fault.Unavailable, "STS did not answer")
+		w.sts(0, fault.New(fault.Unavailable, "STS did not answer"))
 		time.Sleep(41 * time.Minute)
 		for range 18 * 60 {
 			got, err := w.Fresh(t.Context(), "lgn_1", o)
@@ -333,7 +350,7 @@ func TestRenewalSurvivesSTSOutage(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 		}
-		if n := len(w.calls); n < 15 || n > 30 {
+		if n := len(w.asked()); n < 15 || n > 30 {
 			t.Errorf("%d calls in 18 minutes of outage", n)
 		}
 		st := w.Status("lgn_1", o)
@@ -348,7 +365,7 @@ func TestRenewalSurvivesSTSOutage(t *testing.T) {
 		for _, e := range w.trail {
 			t.Errorf("recorded: %+v", e)
 		}
-		w.away = nil
+		w.sts(0, nil)
 		time.Sleep(time.Minute)
 		if got, err := w.Fresh(t.Context(), "lgn_1", o); err != nil || !got.Session.Credentials.Live(time.Now()) {
 			t.Errorf("STS is back: %v", err)
@@ -369,8 +386,8 @@ func TestAnotherServerRenewed(t *testing.T) {
 				t.Errorf("server %d: %s, %v", i, got.Session.Credentials.AccessKeyID, err)
 			}
 		}
-		if len(w.calls) != 1 {
-			t.Errorf("%d calls", len(w.calls))
+		if len(w.asked()) != 1 {
+			t.Errorf("%d calls", len(w.asked()))
 		}
 	})
 }
@@ -379,7 +396,7 @@ func TestAnotherServerRenewed(t *testing.T) {
 func TestTwoServersAtOnce(t *testing.T) {
 	inWard(t, func(t *testing.T, w *ward, o broker.Outcome) {
 		second := w.server()
-		w.takes = time.Second
+		w.sts(time.Second, nil)
 		time.Sleep(61 * time.Minute)
 		var both sync.WaitGroup
 		var given [2]string
@@ -406,9 +423,9 @@ func TestTradedAtFirstUse(t *testing.T) {
 	inWard(t, func(t *testing.T, w *ward, _ broker.Outcome) {
 		o := w.signInTo("lgn_2", web)
 		st := w.Status("lgn_2", o)
-		if len(w.calls) != 0 || o.Session.Credentials.AccessKeyID != "" || st.Served != broker.ServedWebIdentity || !st.Renewable ||
+		if len(w.asked()) != 0 || o.Session.Credentials.AccessKeyID != "" || st.Served != broker.ServedWebIdentity || !st.Renewable ||
 			!st.NeededBy.Equal(time.Now().Add(4*time.Hour)) || st.Refused != nil {
-			t.Errorf("after the sign-in: %+v, %d calls", st, len(w.calls))
+			t.Errorf("after the sign-in: %+v, %d calls", st, len(w.asked()))
 		}
 		kept, err := w.Kept(t.Context(), "lgn_2")
 		if err != nil || len(kept) != 1 || kept[0].Failure != nil || kept[0].Basis == nil {
@@ -428,7 +445,7 @@ func TestTradedAtFirstUse(t *testing.T) {
 func TestFirstUseRefused(t *testing.T) {
 	inWard(t, func(t *testing.T, w *ward, _ broker.Outcome) {
 		o := w.signInTo("lgn_2", web)
-		w.away = fault.Coded(fault.Unauthenticated, "InvalidIdentityToken", "No OpenIDConnect provider found in your account for https://carnet.example.com/oidc")
+		w.sts(0, fault.Coded(fault.Unauthenticated, "InvalidIdentityToken", "No OpenIDConnect provider found in your account for https://carnet.example.com/oidc"))
 		for range 3 {
 			_, err := w.Fresh(t.Context(), "lgn_2", o)
 			if f := fault.Of(err); f == nil || f.Code != "InvalidIdentityToken" || !strings.Contains(f.Mend, "carnet setup aws --oidc") {
@@ -438,10 +455,10 @@ func TestFirstUseRefused(t *testing.T) {
 		if st := w.Status("lgn_2", o); st.Refused == nil || st.Refused.Code != "InvalidIdentityToken" || st.Renewable {
 			t.Errorf("status %+v", st)
 		}
-		if len(w.calls) != 1 {
-			t.Errorf("%d calls at once", len(w.calls))
+		if len(w.asked()) != 1 {
+			t.Errorf("%d calls at once", len(w.asked()))
 		}
-		w.away = nil
+		w.sts(0, nil)
 		time.Sleep(15 * time.Second)
 		if _, err := w.Fresh(t.Context(), "lgn_2", o); err != nil {
 			t.Error(err)

@@ -6,7 +6,12 @@
 package sqltest
 
 import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"carnet.dev/carnet/internal/edge/sql"
@@ -18,9 +23,14 @@ func Open(t testing.TB) *sql.DB {
 	return OpenWith(t, sql.Config{SQLite: filepath.Join(t.TempDir(), "carnet.db")})
 }
 
-// OpenWith opens and migrates the database of c; it is closed with the test.
+// OpenWith opens and migrates the database of c; it is closed with the test. A new
+// SQLite database begins as a copy of one that was migrated once for all tests of
+// the process.
 func OpenWith(t testing.TB, c sql.Config) *sql.DB {
 	t.Helper()
+	if err := begin(c.SQLite); err != nil {
+		t.Fatal(err)
+	}
 	db, err := sql.Open(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
@@ -35,6 +45,37 @@ func OpenWith(t testing.TB, c sql.Config) *sql.DB {
 	}
 	return db
 }
+
+// begin writes the template where no database is yet.
+func begin(path string) error {
+	if _, err := os.Stat(path); path == "" || !errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	migrated, err := template()
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, migrated, 0o600)
+}
+
+// template is the content of a migrated database.
+var template = sync.OnceValues(func() (_ []byte, err error) {
+	dir, err := os.MkdirTemp("", "carnet-sqltest-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	path := filepath.Join(dir, "carnet.db")
+	db, err := sql.Open(context.Background(), sql.Config{SQLite: path})
+	if err != nil {
+		return nil, err
+	}
+	_, err = db.Migrate(context.Background(), false)
+	if err = errors.Join(err, db.Close()); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
+})
 
 // Each runs fn as a subtest on every engine of this build. fn gets the
 // configuration of a new, empty database: it may open it several times, as
