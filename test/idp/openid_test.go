@@ -7,11 +7,17 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 )
 
 // realOP is one OpenID provider that runs. Its people are those of realIdP.
@@ -25,6 +31,9 @@ type realOP interface {
 	tune(testing.TB, openIDMode)
 	// end is the address where a sign-out begins there.
 	end() string
+	// workload gives a token of the client "nightly" for an audience, and the
+	// claim that names that client.
+	workload(tb testing.TB, audience string) (token, claim string)
 }
 
 // openIDMode is one way to sign in by OpenID Connect.
@@ -33,6 +42,7 @@ type openIDMode struct {
 	settings []string // of carnet sso set
 	tuned    string   // how the provider is tuned; empty: as it is
 	browser  bool
+	workload bool   // no person: a workload is federated in
 	logout   string // "", or who begins it: ours or theirs
 }
 
@@ -51,6 +61,7 @@ func openIDModes() []openIDMode {
 		{what: "logout from Carnet", logout: "ours"},
 		{what: "back-channel logout by the provider", logout: "theirs"},
 		{what: "in Chromium", browser: true},
+		{what: "a workload trades a token of the provider for keys", workload: true},
 	}
 }
 
@@ -86,6 +97,10 @@ func signInEachByOpenID(t *testing.T, p openIDProduct, rows []openIDMode, table 
 			op.tune(t, m)
 			c.host(t, append([]string{"sso", "set", "Corp"}, append(standard(), m.settings...)...)...)
 			time.Sleep(1200 * time.Millisecond) // the server follows within a second
+			if m.workload {
+				c.federates(t, op)
+				return
+			}
 			signInOnceByOpenID(t, c, op, m)
 		})
 		table.addRow(op.name(), op.release(), m.String(), map[bool]string{true: "pass", false: "FAIL"}[passed])
@@ -150,6 +165,44 @@ func (p *person) leaves(ctx context.Context, t *testing.T, op realOP, begun stri
 	if at, text := p.at(ctx), p.text(ctx); strings.HasPrefix(at, p.base) || !strings.Contains(text, `type="password"`) {
 		t.Errorf("the person is still known at %s:\n%s", at, text)
 	}
+}
+
+// federates has a workload trade a token of the provider for one of ours, that for
+// keys, and read S3 with them.
+func (c *carnet) federates(t *testing.T, op realOP) {
+	t.Helper()
+	token, claim := op.workload(t, c.base+"/oidc")
+	sp := struct{ ID string }{}
+	must(t, json.Unmarshal([]byte(c.host(t, "people", "service-principal", "add", "nightly", "--output", "json")), &sp))
+	c.host(t, "people", "map", "nightly", analyst)
+	c.host(t, "federation-policy", "add", "--name", "nightly", "--service-principal", "nightly", "--issuer", op.issuer(), "--subject-claim", claim, "--subject", "nightly")
+	var got struct {
+		IDToken string `json:"id_token"`
+		Error   string `json:"error_description"`
+	}
+	for end := time.Now().Add(10 * time.Second); got.IDToken == ""; time.Sleep(200 * time.Millisecond) {
+		resp, err := http.PostForm(c.base+"/oidc/v1/token", url.Values{"grant_type": {"urn:ietf:params:oauth:grant-type:token-exchange"}, "client_id": {sp.ID},
+			"subject_token": {token}, "subject_token_type": {"urn:ietf:params:oauth:token-type:jwt"}, "audience": {"sts.amazonaws.com"}, "role": {analyst}})
+		must(t, err)
+		err = json.NewDecoder(resp.Body).Decode(&got)
+		_ = resp.Body.Close()
+		must(t, err)
+		if time.Now().After(end) { // the server follows within a second
+			t.Fatalf("no ID token: %s %s", resp.Status, got.Error)
+		}
+	}
+	out, err := sts.New(sts.Options{Region: "us-east-1", BaseEndpoint: aws.String(c.aws)}).AssumeRoleWithWebIdentity(t.Context(),
+		&sts.AssumeRoleWithWebIdentityInput{RoleArn: aws.String(analyst), RoleSessionName: aws.String("run-1"), WebIdentityToken: aws.String(got.IDToken)})
+	must(t, err)
+	if who := aws.ToString(out.SubjectFromWebIdentityToken); who != "sp:"+sp.ID {
+		t.Errorf("the keys are those of %s", who)
+	}
+	k := out.Credentials
+	client := s3.New(s3.Options{Region: "us-east-1", BaseEndpoint: aws.String(c.aws), UsePathStyle: true,
+		Credentials: credentials.NewStaticCredentialsProvider(*k.AccessKeyId, *k.SecretAccessKey, *k.SessionToken)})
+	object, err := client.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: aws.String(object)})
+	must(t, err)
+	_ = object.Body.Close()
 }
 
 // beginOpenID enters the OpenID provider and an authority that trusts our own ID
@@ -228,6 +281,38 @@ func (o *oidcProvider) tune(tb testing.TB, m openIDMode) {
 	if resp.StatusCode != http.StatusOK {
 		tb.Fatalf("set: %s", resp.Status)
 	}
+}
+
+func (o *oidcProvider) workload(tb testing.TB, audience string) (token, claim string) {
+	tb.Helper()
+	return clientToken(tb, o.base+"/token", o.password, url.Values{"resource": {audience}}), "client_id"
+}
+
+func (k *keycloak) workload(tb testing.TB, _ string) (token, claim string) {
+	tb.Helper()
+	return clientToken(tb, k.issuer()+"/protocol/openid-connect/token", k.password, url.Values{}), "azp"
+}
+
+// clientToken asks a token endpoint for a token of the client itself.
+func clientToken(tb testing.TB, endpoint, password string, form url.Values) string {
+	tb.Helper()
+	form.Set("grant_type", "client_credentials")
+	req, err := http.NewRequest(http.MethodPost, endpoint, strings.NewReader(form.Encode()))
+	must(tb, err)
+	req.SetBasicAuth("nightly", url.QueryEscape(password))
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	resp, err := http.DefaultClient.Do(req)
+	must(tb, err)
+	defer resp.Body.Close()
+	var got struct {
+		Token       string `json:"access_token"`
+		Description string `json:"error_description"`
+	}
+	must(tb, json.NewDecoder(resp.Body).Decode(&got))
+	if strings.Count(got.Token, ".") != 2 {
+		tb.Fatalf("no token: %s %s", resp.Status, got.Description)
+	}
+	return got.Token
 }
 
 func (k *keycloak) issuer() string { return k.base + "/realms/carnet" }

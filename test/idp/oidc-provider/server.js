@@ -21,6 +21,11 @@ const client = () => ({
   response_types: ['code'],
 });
 
+// A workload, which gets tokens of its own by its secret.
+const workload = () => ({
+  client_id: 'nightly', client_secret: CLIENT_SECRET, grant_types: ['client_credentials'], redirect_uris: [], response_types: [],
+});
+
 const account = (id) => ({
   accountId: id,
   claims: () => ({ sub: id, preferred_username: USER, name: 'Alice Analyst', email: `${USER}@example.com`, email_verified: true, ...settings.claims }),
@@ -36,7 +41,7 @@ const make = async () => {
     keys = [await jwk(rsa, 'RS256'), await jwk(pair, 'ES256')];
   }
   const provider = new Provider(issuer, {
-    clients: [{ ...client(), id_token_signed_response_alg: settings.alg || 'RS256' }],
+    clients: [{ ...client(), id_token_signed_response_alg: settings.alg || 'RS256' }, workload()],
     jwks: { keys },
     cookies: { keys: ['carnet-test'] },
     pkce: { required: () => true },
@@ -47,7 +52,15 @@ const make = async () => {
       devInteractions: { enabled: false },
       backchannelLogout: { enabled: true },
       rpInitiatedLogout: { enabled: true },
+      clientCredentials: { enabled: true },
+      resourceIndicators: {
+        enabled: true,
+        defaultResource: () => undefined,
+        getResourceServerInfo: (_ctx, resource) => ({ scope: '', audience: resource, accessTokenFormat: 'jwt', accessTokenTTL: 300, jwt: { sign: { alg: 'ES256' } } }),
+      },
     },
+    // As most do: a plain JWT, where RFC 9068 would have at+jwt.
+    formats: { customizers: { jwt: (_ctx, _token, jwt) => { jwt.header = { ...jwt.header, typ: 'JWT' }; } } },
     // It guards its own requests against inside addresses; here all are.
     fetch: (url, { dispatcher: _guard, ...options }) => globalThis.fetch(url, options),
     interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
