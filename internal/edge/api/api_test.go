@@ -121,7 +121,7 @@ func serve(t *testing.T) (*world, string, []httpd.Route) {
 		t.Fatal(err)
 	}
 	site, err := httpd.New(httpd.Config{
-		BaseURL: base, Sessions: w, Page: httpd.Problem, Now: time.Now, Logger: slog.New(slog.DiscardHandler),
+		BaseURL: base, Sessions: w, AccessTokens: programs{w}, Page: httpd.Problem, Now: time.Now, Logger: slog.New(slog.DiscardHandler),
 	}, api.Routes(api.Config{
 		Login: w, Providers: w.sso, Metadata: w.sso, Installation: w.sso, Keys: w.keys, SAMLURL: base.String() + "/saml/consume",
 		Cookies: httpd.NewCookies(base), Web: base.String(),

@@ -66,6 +66,9 @@ func (a api) delegations(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (a api) delegate(w http.ResponseWriter, r *http.Request) error {
+	if !httpd.CallerOf(r).AccessToken.IsZero() { // it would outlive the token, and the sign-in that the person approved it for
+		return httpd.ByThemselves("Delegating")
+	}
 	var in NewDelegation
 	if err := read(r, &in); err != nil {
 		return err

@@ -36,6 +36,10 @@ func (a api) idTokenRoutes(row rowMaker) []httpd.Route {
 }
 
 func (a api) idToken(w http.ResponseWriter, r *http.Request) error {
+	if !httpd.CallerOf(r).AccessToken.IsZero() { // here its client is not held to the audiences that it was given
+		return fault.Of(httpd.ByThemselves("An ID token from here")).
+			WithMend("have the program that holds the access token trade it at the issuer's token endpoint (RFC 8693), for an audience that it was given")
+	}
 	var in IDTokenRequest
 	if err := read(r, &in); err != nil {
 		return err

@@ -27,7 +27,8 @@ const (
 	Visitor
 	// Person: whoever has a login session.
 	Person
-	// Administrator: whoever has a login session as an administrator.
+	// Administrator: whoever has a login session as an administrator, by cookie or
+	// CLI token: no access token opens these.
 	Administrator
 )
 

@@ -150,6 +150,10 @@ func (row *row) admit(r *http.Request) (Caller, error) {
 		return Caller{}, waitingForSetup()
 	case err != nil:
 		return Caller{}, err
+	case row.Access == Administrator && !c.AccessToken.IsZero():
+		// Consent to a program doesn't hand on the installation: what is changed
+		// there outlives the program, the token and the sign-in.
+		return c, ByThemselves("Administration")
 	case row.Access == Administrator && !c.Session.Administrator:
 		return c, fault.Coded(fault.Denied, "login.not-administrator", "This is for administrators of Carnet").
 			WithMend("ask an administrator, or sign in as one")
@@ -196,6 +200,16 @@ func (s *Site) bearer(ctx context.Context, t secret.Text) (Caller, error) {
 	session, err := s.bearers.ResumeAccess(ctx, t)
 	return Caller{Session: session, AccessToken: t}, err
 }
+
+// ByThemselves is the fault on what a program may not do in a person's name,
+// whatever it was approved for.
+func ByThemselves(what string) error {
+	return fault.Coded(fault.Denied, CodeThemselves, what+" is for people themselves: no program does it with an access token").
+		WithMend("use the pages, or the command line after `carnet login`")
+}
+
+// CodeThemselves is the code of ByThemselves.
+const CodeThemselves = "login.by-a-program"
 
 // CodeSignIn is the code of the fault on a request without any proof.
 const CodeSignIn = "login.required"

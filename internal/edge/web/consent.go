@@ -38,7 +38,7 @@ func wants(scopes oauth.Scopes) []want {
 		oauth.ScopeProfile: "See your name and your user name",
 		oauth.ScopeEmail:   "See your mail address",
 		oauth.ScopeOffline: "Stay connected without asking you again, until your sign-in ends",
-		oauth.ScopeAPI:     "Act as you in Carnet: fetch keys for your roles, and change whatever you may change",
+		oauth.ScopeAPI:     "Act as you in Carnet: fetch keys for your roles. It can't administer, nor delegate in your name",
 	}
 	var all []want
 	for _, s := range scopes {
