@@ -43,6 +43,12 @@ func (b *Broker) permit(ctx context.Context, id identity.LoginSessionID, o Outco
 	if err != nil {
 		return permission{}, err
 	}
+	// The epoch comes first: what is revoked while the rest is asked refuses the
+	// token.
+	epoch, err := b.Standing.Epoch()
+	if err != nil {
+		return permission{}, err
+	}
 	basis := o.Basis
 	for _, what := range []struct{ kind, id string }{
 		{revocation.LoginSession, string(id)}, {revocation.Person, string(basis.Person)},
@@ -79,9 +85,8 @@ func (b *Broker) permit(ctx context.Context, id identity.LoginSessionID, o Outco
 	if p.token, err = repeat(basis, account); err != nil {
 		return permission{}, err
 	}
-	p.token.LoginSession = id
-	p.token.Epoch, err = b.Standing.Epoch()
-	return p, err
+	p.token.LoginSession, p.token.Epoch = id, epoch
+	return p, nil
 }
 
 // open asks whether the account takes tokens of ours for a role: for one that was
@@ -104,14 +109,15 @@ func closed(why string) error {
 	return fault.Coded(fault.Denied, "bridge.off", why).WithMend("sign in again when the keys have ended")
 }
 
-// heardLast refuses what a later sign-in of the same person through the same
-// identity provider did not bring any more.
+// heardLast refuses what the last word of the identity provider does not have: a
+// later sign-in of the same person did not bring it any more. The word of this very
+// sign-in has it; times are not compared, since two words may bear the same one.
 func (b *Broker) heardLast(ctx context.Context, basis *Basis) error {
-	word, issued, err := b.word(ctx, basis.Person, basis.Evidence.IdP)
+	word, err := b.word(ctx, basis.Person, basis.Evidence.IdP)
 	if fault.KindOf(err) == fault.NotFound {
 		return lastWord(basis.Evidence.Role)
 	}
-	if err != nil || !issued.After(basis.Evidence.Issued) {
+	if err != nil {
 		return err
 	}
 	if _, ok := word.role(basis.Evidence.Role); !ok {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
-	"time"
 
 	"carnet.dev/carnet/internal/core/arn"
 	"carnet.dev/carnet/internal/core/fault"
@@ -57,17 +56,17 @@ func (b *Broker) putWord(ctx context.Context, r Request) error {
 }
 
 // word reads the last word; NotFound where there is none.
-func (b *Broker) word(ctx context.Context, person identity.PersonID, idp identity.IdPID) (said, time.Time, error) {
+func (b *Broker) word(ctx context.Context, person identity.PersonID, idp identity.IdPID) (said, error) {
 	w, err := b.Renewals.Word(ctx, person, idp)
 	if err != nil {
-		return said{}, time.Time{}, err
+		return said{}, err
 	}
 	plain, err := b.Sealer.Open(purposeWord, wordBinding(person, idp), w.Sealed)
 	if err != nil {
-		return said{}, time.Time{}, fault.Wrap(err, fault.Internal, "what the identity provider said last can't be opened")
+		return said{}, fault.Wrap(err, fault.Internal, "what the identity provider said last can't be opened")
 	}
 	var out said
-	return out, w.Issued, json.Unmarshal(plain, &out)
+	return out, json.Unmarshal(plain, &out)
 }
 
 // StillEntitled says whether a person is entitled to a role by what an identity
@@ -83,7 +82,7 @@ func (b *Broker) StillEntitled(ctx context.Context, person identity.PersonID, id
 	if err != nil {
 		return err
 	}
-	word, _, err := b.word(ctx, person, idp)
+	word, err := b.word(ctx, person, idp)
 	if fault.KindOf(err) == fault.NotFound {
 		return fault.Coded(fault.Denied, "bridge.word", "the identity provider has said nothing of this person yet").
 			WithMend("have the person sign in once")
