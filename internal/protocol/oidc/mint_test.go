@@ -76,7 +76,7 @@ func TestMint(t *testing.T) {
 		if want := `{"alg":"` + k.Algorithm + `","kid":"` + k.ID + `","typ":"JWT"}`; err != nil || string(head) != want {
 			t.Errorf("the header is %s, want %s", head, want)
 		}
-		parsed, err := jose.ParseSigned(token, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(k.Algorithm)})
+		parsed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(k.Algorithm)})
 		if err != nil {
 			t.Fatal(err)
 		}

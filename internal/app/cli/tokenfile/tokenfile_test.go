@@ -155,7 +155,7 @@ func (w *world) keep() tokenfile.Keep {
 		},
 		Written: func(time.Time) {},
 		Failed: func(err error, good time.Time, _ time.Duration) {
-			w.failures = append(w.failures, fmt.Sprintf("%v, good for %s", err, good.Sub(time.Now())))
+			w.failures = append(w.failures, fmt.Sprintf("%v, good for %s", err, time.Until(good)))
 		},
 		Final: func(err error) bool { return errors.Is(err, errRefused) },
 	}
