@@ -59,9 +59,17 @@ func (s *Site) finish(rec *recorder, r *http.Request) {
 }
 
 // logRequest writes one line. Never the query, a cookie or a body: codes and
-// handles travel there. The path of an unknown route is clipped.
+// handles travel there. The path of an unknown route is clipped. Public
+// documents that were served are for who debugs: the world reads them over and
+// over, and strangers shall not fill the log.
 func (s *Site) logRequest(rec *recorder, r *http.Request) {
-	level, now, to := slog.LevelInfo, s.now(), s.log.Handler()
+	level, to := slog.LevelInfo, s.log.Handler()
+	if rec.fault == nil && rec.row != nil && rec.row.Document {
+		if level = slog.LevelDebug; !to.Enabled(r.Context(), level) {
+			return
+		}
+	}
+	now := s.now()
 	attrs := []slog.Attr{
 		slog.String("request_id", string(rec.id)),
 		slog.Int("status", rec.status),

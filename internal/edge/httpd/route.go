@@ -97,7 +97,8 @@ type Route struct {
 	// AnyHost answers whatever the Host header says; for probes.
 	AnyHost bool
 	// Document marks a public document, the same for everyone: its answers carry
-	// nothing that is for pages alone. Its pattern is one path.
+	// nothing that is for pages alone, and are logged for debugging only, but for
+	// refusals. Its pattern is one path.
 	Document bool
 	// Hosts are values of the Host header, host:port, that this row answers to
 	// beside those of the site.
