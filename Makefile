@@ -163,6 +163,30 @@ interop-rp: build ## people sign in at relying parties on coreos/go-oidc, openid
 	CARNET_BINARY=$(abspath $(BIN)) CARNET_RP_NODE=$(abspath $(RP))/node CARNET_RP_JAVA=$(abspath $(RP))/java \
 	  go test -count=1 -tags interop -timeout 10m -v ./test/rp -run '$(RP_RUN)'
 
+SDK := $(BUILD)/sdk
+
+$(SDK)/node/.done: test/sdk/node/package.json test/sdk/node/package-lock.json test/sdk/node/read.mjs
+	@.ci/need node
+	mkdir -p $(SDK)/node && cp $^ $(SDK)/node/
+	cd $(SDK)/node && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	touch $@
+
+$(SDK)/java/.done: test/sdk/java/pom.xml test/sdk/java/Read.java
+	@.ci/need maven && .ci/need jdk
+	rm -rf $(SDK)/java && mkdir -p $(SDK)/java/classes
+	mvn -q -B -f test/sdk/java/pom.xml dependency:copy-dependencies -DoutputDirectory=$(abspath $(SDK))/java/jars
+	javac -cp '$(SDK)/java/jars/*' -d $(SDK)/java/classes test/sdk/java/Read.java
+	touch $@
+
+# SDK_ROWS, a regular expression, picks rows; only what they need is installed.
+# SDK_FLAGS=-update writes the table anew.
+.PHONY: interop-oidc
+interop-oidc: build ## AWS's SDKs for Go, Python, JavaScript and Java assume a role with our token, and read S3
+	@set -e; for sdk in python:$(VENV) javascript:$(SDK)/node java:$(SDK)/java; do \
+	  if [[ -z "$(SDK_ROWS)" ]] || grep -qiw "$${sdk%%:*}" <<<"$(SDK_ROWS)"; then $(MAKE) --no-print-directory "$${sdk#*:}/.done"; fi; done
+	CARNET_BINARY=$(abspath $(BIN)) CARNET_VENV=$(abspath $(VENV)) CARNET_SDK_NODE=$(abspath $(SDK))/node CARNET_SDK_JAVA=$(abspath $(SDK))/java \
+	  go test -count=1 -tags interop -timeout 10m -v ./test/sdk -run 'TestSDK/$(SDK_ROWS)' $(SDK_FLAGS)
+
 # IDP_ROWS, a regular expression, picks rows; only what they need is installed.
 .PHONY: interop-idp
 interop-idp: build ## people sign in through real identity providers (IDP_ROWS picks rows)
@@ -198,6 +222,7 @@ full: ci ## every matrix and long run
 	$(MAKE) policy-diff
 	CARNET_TF_FULL=1 $(MAKE) interop-iam
 	CARNET_FULL=1 $(MAKE) interop-idp
+	$(MAKE) interop-oidc
 	$(MAKE) bridge-long
 	$(MAKE) rotation bench bench-rivals bench-directory
 

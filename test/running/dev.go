@@ -42,6 +42,9 @@ type World struct {
 	CA       string `json:"ca"`
 	Password string `json:"password"`
 	Block    string `json:"block"`
+	// The demo's workload.
+	WorkloadID  string `json:"workload_client_id"`
+	WorkloadKey string `json:"workload_key"`
 
 	// Log is what it printed.
 	Log bytes.Buffer

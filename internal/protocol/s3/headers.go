@@ -66,6 +66,7 @@ var headerUses = map[string]headerUse{
 	"X-Amz-Source-Expected-Bucket-Owner": useHere,
 	"X-Amz-Request-Payer":                useHere,
 	"X-Amz-Optional-Object-Attributes":   useHere,
+	"X-Amz-Te":                           useHere, // append-md5, which the SDK for Java offers to take: nobody has to
 	"X-Amz-Acl":                          useHere,
 	"X-Amz-Storage-Class":                useHere,
 }
