@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"strings"
 	"time"
 
 	"carnet.dev/carnet/internal/core/fault"
@@ -92,7 +93,10 @@ func (e endpoints) client(r *http.Request) (oauth.TokenRequest, error) {
 	if err != nil {
 		return oauth.TokenRequest{}, err
 	}
-	p.Level, p.Grant = e.level, form["grant_type"]
+	p.Level = e.level
+	if strings.HasSuffix(r.URL.Path, "/v1/token") { // elsewhere the parameter means nothing, and proves nobody
+		p.Grant = form["grant_type"]
+	}
 	c, err := e.Clients.Authenticate(r.Context(), p, e.BaseURL.Scheme+"://"+r.Host+r.URL.Path)
 	return oauth.TokenRequest{Level: e.level, Client: c, Form: form, Source: httpd.Source(r), UserAgent: r.UserAgent()}, err
 }

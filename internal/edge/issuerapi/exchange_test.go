@@ -3,6 +3,8 @@ package issuerapi_test
 import (
 	"context"
 	"net/netip"
+	"net/url"
+	"slices"
 	"testing"
 	"time"
 
@@ -159,6 +161,68 @@ func TestForPerson(t *testing.T) {
 	} {
 		if m, err := s.ForPerson(t.Context(), tc.l, tc.audience, tc.role); fault.Of(err) == nil || fault.Of(err).Code != tc.code || !m.Token.IsZero() {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestAttackGrantTypeElsewhere: that a token proves who presents it holds where
+// tokens are exchanged. At other endpoints the parameter grant_type proves nobody,
+// least of all the service principal that it comes with.
+func TestAttackGrantTypeElsewhere(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	sp, err := w.dir.NewServicePrincipal(t.Context(), "nightly", "")
+	must(t, err)
+	epoch, err := w.feed.Epoch()
+	must(t, err)
+	m, err := w.issuer.MintAccess(issuer.AccessToken{Subject: "sp:" + string(sp.ID), ClientID: string(sp.ID), Scope: oauth.ScopeAPI, Epoch: epoch})
+	must(t, err)
+	for _, endpoint := range []string{"revoke", "introspect"} {
+		form := url.Values{"token": {m.Token.Reveal()}, "client_id": {string(sp.ID)}, "grant_type": {oauth.GrantExchange}}
+		w.refused(endpoint, w.do("POST", "/oidc/v1/"+endpoint, form), 401, "invalid_client")
+		form.Del("client_id")
+		w.refused(endpoint+", of nobody", w.do("POST", "/oidc/v1/"+endpoint, form), 401, "invalid_client")
+	}
+	must(t, w.feed.Confirm(t.Context()))
+	if _, err := w.Access(m.Token); err != nil || slices.Contains(w.acts(), "token.revoke") {
+		t.Errorf("a stranger ended it in its owner's name: %v", err)
+	}
+}
+
+// TestAttackScopeLeftOut: a client that was not given our API gets no token for it
+// by naming no scope at all, and so nothing that could be traded on.
+func TestAttackScopeLeftOut(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	sp, err := w.dir.NewServicePrincipal(t.Context(), "nightly", "")
+	must(t, err)
+	register := func(name string, scopes ...string) oauth.Client {
+		return w.register(name, func(c *oauth.Client) {
+			c.ServicePrincipal, c.Scopes, c.RedirectURIs = sp.ID, scopes, nil
+			c.Grants, c.Audiences = []string{oauth.GrantClient, oauth.GrantExchange}, []string{listed}
+		}).Client
+	}
+	s := w.machines()
+	for _, tt := range []struct {
+		client      oauth.Client
+		asked, want string
+	}{
+		{register("small", oauth.ScopeOpenID), "", "openid"}, {register("small too", oauth.ScopeOpenID), "all-apis", ""},
+		{register("large", oauth.ScopeOpenID, oauth.ScopeAPI), "", "all-apis"},
+	} {
+		form := oauth.Form{"grant_type": oauth.GrantClient}
+		if tt.asked != "" {
+			form["scope"] = tt.asked
+		}
+		out, err := s.Token(t.Context(), oauth.TokenRequest{Level: issuer.Workspace, Client: tt.client, Form: form})
+		if out.Scope != tt.want || (err == nil) != (tt.want != "") {
+			t.Errorf("%s asks for %q and gets %q, %v", tt.client.Name, tt.asked, out.Scope, err)
+		}
+		if tt.want == "all-apis" || err != nil {
+			continue
+		}
+		if _, err := exchange(s, tt.client, map[string]string{"subject_token": out.AccessToken.Reveal(), "audience": listed}); fault.Of(err) == nil || fault.Of(err).Code != oauth.InvalidScope {
+			t.Errorf("%s trades it on: %v", tt.client.Name, err)
 		}
 	}
 }

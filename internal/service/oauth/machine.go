@@ -168,12 +168,17 @@ func mayAsk(c Client, audience string) error {
 
 // accessFor gives a service principal an access token, with its record.
 func (s *Service) accessFor(ctx context.Context, r TokenRequest, m machine) (TokenResponse, error) {
-	scope := Scopes{ScopeAPI}
-	if r.Form.Has("scope") {
-		var err error
-		if scope, err = m.client.within(r.Form["scope"]); err != nil {
-			return TokenResponse{}, err
-		}
+	asked := r.Form["scope"]
+	switch may := m.client.Scopes; {
+	case asked != "":
+	case slices.Contains(may, ScopeAPI):
+		asked = ScopeAPI
+	default: // a token that opens nothing, beside the ID token that is meant
+		asked = strings.Join(may, " ")
+	}
+	scope, err := m.client.within(asked)
+	if err != nil {
+		return TokenResponse{}, err
 	}
 	// What is revoked from here on refuses the token.
 	epoch, err := s.Feed.Epoch()

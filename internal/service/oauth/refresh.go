@@ -129,7 +129,7 @@ func (s *Service) rotate(ctx context.Context, r TokenRequest, handle, presented 
 		}
 		now := s.Now().UTC()
 		used, v := judge(tokens, presented.Digest(), now)
-		if v == reused {
+		if v == reused || next.AccessID == "" { // judged so before, whatever a clock that was set says now
 			refusal = staleRefresh()
 			return s.end(ctx, r, g, tokens, "refresh-token.reused")
 		}
