@@ -62,7 +62,8 @@ type Code struct {
 
 // Codes keeps authorization codes. Transactions as for Clients.
 type Codes interface {
-	// PutCode stores a code; NotFound when the login session has ended.
+	// PutCode stores a code; NotFound when the login session has ended, or the
+	// client is switched off.
 	PutCode(ctx context.Context, c Code) error
 	Code(ctx context.Context, digest [32]byte) (Code, error)
 	// ClaimCode uses a code up; false when it was used, or never was.
@@ -100,7 +101,7 @@ type Issued struct {
 // Grants keeps what clients were given. Transactions as for Clients.
 type Grants interface {
 	// PutGrant stores a new one with its first tokens, and forgets the oldest of
-	// the login session beyond most. NotFound when the login session has ended.
+	// the login session beyond most. NotFound as for PutCode.
 	PutGrant(ctx context.Context, g Given, first Issued, most int) error
 	// Grant finds one, and its tokens that count or could be meant: by the
 	// digest of a code or of a handle.

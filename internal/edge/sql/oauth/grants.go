@@ -17,10 +17,25 @@ func open(t *sql.Tx, id identity.LoginSessionID) error {
 	return nothing(err, "login session")
 }
 
+// enabled is NotFound unless a client may be given something. Another server may
+// not know yet that it was switched off; what it gave in that moment would count
+// again once the client is switched on.
+func enabled(t *sql.Tx, client string) error {
+	var on bool
+	err := t.QueryRow(`SELECT enabled FROM oauth_client WHERE id = $1`, client).Scan(&on)
+	if err == nil && !on {
+		err = sql.ErrNoRows
+	}
+	return nothing(err, "client")
+}
+
 // PutCode stores a code of an open login session.
 func (s Store) PutCode(ctx context.Context, c oauth.Code) error {
 	return s.DB.Write(ctx, func(t *sql.Tx) error {
 		if err := open(t, c.LoginSession); err != nil {
+			return err
+		}
+		if err := enabled(t, c.Client); err != nil {
 			return err
 		}
 		_, err := t.Exec(`INSERT INTO oauth_code (digest, level, client, login_session, redirect_uri, challenge, scope, nonce, expires)
@@ -67,6 +82,9 @@ func (s Store) EndClient(ctx context.Context, client string) error {
 func (s Store) PutGrant(ctx context.Context, g oauth.Given, first oauth.Issued, most int) error {
 	return s.DB.Write(ctx, func(t *sql.Tx) error {
 		if err := open(t, g.LoginSession); err != nil {
+			return err
+		}
+		if err := enabled(t, g.Client); err != nil {
 			return err
 		}
 		if _, err := t.Exec(`DELETE FROM oauth_grant WHERE id IN (SELECT id FROM oauth_grant WHERE login_session = $1 ORDER BY created DESC, id LIMIT 1000 OFFSET $2)`,

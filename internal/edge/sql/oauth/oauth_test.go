@@ -264,3 +264,29 @@ func TestGrants(t *testing.T) {
 		}))
 	})
 }
+
+// TestAttackGivenWhileSwitchedOff: a server that doesn't know yet that a client was
+// switched off, or a request that is under way, stores nothing for it: it would
+// count again once the client is switched on.
+func TestAttackGivenWhileSwitchedOff(t *testing.T) {
+	each(t, func(t *testing.T, s, other sqloauth.Store) {
+		c := client("app")
+		must(t, s.PutClient(t.Context(), c))
+		l := session(t, s)
+		c.Enabled = false
+		must(t, s.PutClient(t.Context(), c))
+		must(t, s.EndClient(t.Context(), c.ID))
+		code := oauth.Code{Digest: [32]byte{1}, Level: issuer.Account, Client: c.ID, LoginSession: l, RedirectURI: "https://a/b", Challenge: "c", Scope: "openid", Expires: at(50)}
+		wantKind(t, "a code", other.PutCode(t.Context(), code), fault.NotFound)
+		g, first := given(c, l, 1)
+		wantKind(t, "a grant", other.PutGrant(t.Context(), g, first, 10), fault.NotFound)
+		c.Enabled = true
+		must(t, s.PutClient(t.Context(), c))
+		_, err := s.Code(t.Context(), code.Digest)
+		wantKind(t, "the code, later", err, fault.NotFound)
+		_, _, err = s.Grant(t.Context(), oauth.ByHandle, g.Handle)
+		wantKind(t, "the grant, later", err, fault.NotFound)
+		must(t, other.PutCode(t.Context(), code))
+		must(t, other.PutGrant(t.Context(), g, first, 10))
+	})
+}
