@@ -3,8 +3,10 @@ package issuer
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -139,7 +141,29 @@ func (s *Service) foreign(f file, there []byte) (why, keyID string) {
 			return "it holds a key that is not ours", clip(k.ID)
 		}
 	}
-	return "", ""
+	return more(there), ""
+}
+
+// more says what stands in a key set beside what we write. Other readers may take
+// a key from it that we don't see: from a certificate (x5c, x5u) beside the
+// numbers of ours, or in another alphabet's idea of its name.
+func more(there []byte) string {
+	var set map[string]json.RawMessage
+	var keys []map[string]json.RawMessage
+	if err := json.Unmarshal(there, &set); err != nil || json.Unmarshal(set["keys"], &keys) != nil {
+		return "it is not the document of a key set"
+	}
+	if len(set) != 1 {
+		return "it holds more than the keys"
+	}
+	for _, key := range keys {
+		for name := range key {
+			if !slices.Contains([]string{"kty", "use", "alg", "kid", "n", "e", "crv", "x", "y"}, name) {
+				return fmt.Sprintf("a key of ours has the member %q there, which we don't write", clip(name))
+			}
+		}
+	}
+	return ""
 }
 
 // ours reports whether a public key was ever one of this issuer's, and its

@@ -159,6 +159,12 @@ func TestAttackForeignKeyWherePublished(t *testing.T) {
 		"two sets in one, for two kinds of readers": {"oidc/jwks.json", func(ours string) string {
 			return strings.Replace(ours, "{", `{"keys":[],`, 1)
 		}},
+		"a certificate beside the numbers of ours": {"oidc/jwks.json", func(ours string) string {
+			return strings.Replace(ours, `"kty"`, `"x5c": ["MIIB"], "kty"`, 1)
+		}},
+		"a member beside the keys": {"oidc/accounts/acc/jwks.json", func(ours string) string {
+			return strings.Replace(ours, "{", `{"Keys":[],`, 1)
+		}},
 		"discovery that leads to other keys": {"oidc/.well-known/openid-configuration", func(ours string) string {
 			return strings.Replace(ours, "https://keys.example.com/oidc/jwks.json", "https://evil.example/jwks.json", 1)
 		}},
