@@ -57,6 +57,9 @@ func TestTheDocumentsCommands(t *testing.T) {
 
 // step turns one line of the document into lines of a script.
 func step(line string) string {
+	if strings.Contains(line, " --oidc https://") {
+		return throughOpenID(line)
+	}
 	line = strings.NewReplacer("/etc/carnet/key-encryption-key", "keys/kek", "/etc/carnet/", "keys/", "/backup/", "backup/").Replace(line)
 	program, _, _ := strings.Cut(line, " ")
 	if program != "carnet" {

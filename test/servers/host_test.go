@@ -60,7 +60,7 @@ func scripts(t *testing.T, dir string) testscript.Params {
 			return w.write(e.WorkDir, "carnet.yaml", w.web, aws, "data: data", "secrets: {key_encryption_key: keys/kek}")
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"ready": ready, "signin": signIn, "signedin": signedIn, "setenv": setenv, "edit": edit,
+			"ready": ready, "signin": signIn, "signedin": signedIn, "setenv": setenv, "edit": edit, "openid": openID,
 		},
 	}
 }

@@ -1,6 +1,9 @@
 package servers
 
 import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -48,8 +51,38 @@ func TestTheIdentityProviderPages(t *testing.T) {
 	testscript.Run(t, scripts(t, dir))
 }
 
+var openIDIssuer = regexp.MustCompile(`--oidc (https://\S+)`)
+
+// throughOpenID enters an OpenID provider as a page says, at a place of the
+// test's own: discovery is looked at when one is entered.
+func throughOpenID(line string) string {
+	return "openid\nexec " + openIDIssuer.ReplaceAllString(line, "--oidc $$OPENID") + " --config carnet.yaml\nstdout 'redirect URI'\n"
+}
+
+// openID starts an OpenID provider, as far as entering it goes, and lets the
+// configuration reach it. Its issuer is in $OPENID.
+func openID(ts *testscript.TestScript, _ bool, _ []string) {
+	var s *httptest.Server
+	s = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, `{"issuer":%q,"authorization_endpoint":"%[1]s/a","token_endpoint":"%[1]s/t","jwks_uri":"%[1]s/k"}`, s.URL)
+	}))
+	ts.Defer(s.Close)
+	ts.Setenv("OPENID", s.URL)
+	config, secret := ts.MkAbs("carnet.yaml"), ts.MkAbs("secret.txt")
+	text, err := os.ReadFile(config)
+	ts.Check(err)
+	if !strings.Contains(string(text), "egress:") {
+		text = append(text, "egress: {allow: [127.0.0.1]}\n"...)
+		ts.Check(os.WriteFile(config, text, 0o600))
+	}
+	ts.Check(os.WriteFile(secret, []byte("the client secret\n"), 0o600))
+}
+
 // pageStep turns one command of a page into lines of a script.
 func pageStep(line string) string {
+	if openIDIssuer.MatchString(line) {
+		return throughOpenID(line)
+	}
 	file := ""
 	if m := metadataFile.FindStringSubmatch(line); m != nil {
 		file = "cp idp.xml " + m[1] + "\n"
