@@ -185,6 +185,13 @@ type person struct {
 // signIn opens a login session of 12 hours.
 func (w *world) signIn(name string) person {
 	w.t.Helper()
+	return w.signInProven(name, w.clock().Add(-time.Minute))
+}
+
+// signInProven is signIn of somebody whose identity provider proved them at a time;
+// zero: it did not say when.
+func (w *world) signInProven(name string, at time.Time) person {
+	w.t.Helper()
 	idp := identity.IdPID("idp_test")
 	p, _, err := w.dir.EnsurePerson(w.t.Context(), idp, name, name, strings.ToUpper(name), name+"@example.com")
 	must(w.t, err)
@@ -192,7 +199,7 @@ func (w *world) signIn(name string) person {
 	must(w.t, err)
 	out := person{id: p.ID, session: identity.NewLoginSessionID(), cookie: secret.Random(32)}
 	must(w.t, sqllogin.Store{DB: w.db}.Open(w.t.Context(), login.Record{ID: out.session, IdPName: "Test", Started: w.clock(), Expires: w.clock().Add(12 * time.Hour), Epoch: epoch,
-		Person: login.Person{ID: p.ID, IdP: idp, UserName: p.UserName, DisplayName: p.DisplayName}, Federated: login.Federated{AuthnInstant: w.clock().Add(-time.Minute)}}, out.cookie.Digest()))
+		Person: login.Person{ID: p.ID, IdP: idp, UserName: p.UserName, DisplayName: p.DisplayName}, Federated: login.Federated{AuthnInstant: at}}, out.cookie.Digest()))
 	return out
 }
 

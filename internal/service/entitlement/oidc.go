@@ -120,8 +120,36 @@ func basisOIDC(c openid.Claims, sp *federation.Speaker, userName string) Evidenc
 	if e.SourceIdentity == "" && c[claimSourceIdentity] != nil {
 		e.Flaw = "the claim " + claimSourceIdentity + " is no text"
 	}
-	tags, _ := c[claimTags].(map[string]any)
-	principal, _ := tags["principal_tags"].(map[string]any)
+	e.readTags(c)
+	return e
+}
+
+// readTags takes session tags in either of their two shapes. What does not count
+// is a flaw, and never left out: keys with fewer tags may do more.
+func (e *Evidence) readTags(c openid.Claims) {
+	principal, transitive, nested := map[string]any{}, any(nil), c[claimTags] != nil
+	if nested {
+		tags, object := c[claimTags].(map[string]any)
+		values, ok := tags["principal_tags"].(map[string]any)
+		if !object || !ok && tags["principal_tags"] != nil {
+			e.Flaw = "the claim " + claimTags + " is not in the form of session tags"
+		}
+		maps.Copy(principal, values)
+		transitive = tags["transitive_tag_keys"]
+	}
+	for name, value := range c {
+		key, tag := strings.CutPrefix(name, claimTags+"/principal_tags/")
+		switch {
+		case !tag && name != claimTags+"/transitive_tag_keys":
+			continue
+		case nested:
+			e.Flaw = "the session tags stand in two shapes"
+		case tag:
+			principal[key] = value
+		default:
+			transitive = value
+		}
+	}
 	for _, key := range slices.Sorted(maps.Keys(principal)) {
 		values, ok := oidc.Texts(principal[key])
 		if !ok || len(values) != 1 || slices.ContainsFunc(e.Tags, func(t Tag) bool { return strings.EqualFold(t.Key, key) }) {
@@ -130,13 +158,13 @@ func basisOIDC(c openid.Claims, sp *federation.Speaker, userName string) Evidenc
 		}
 		e.Tags = append(e.Tags, Tag{Key: key, Value: values[0]})
 	}
-	if keys, there := tags["transitive_tag_keys"]; there {
-		var ok bool
-		if e.TransitiveTagKeys, ok = oidc.Texts(keys); !ok {
-			e.Flaw = "the transitive tag keys are no list of texts"
-		}
+	if transitive == nil {
+		return
 	}
-	return e
+	var ok bool
+	if e.TransitiveTagKeys, ok = oidc.Texts(transitive); !ok {
+		e.Flaw = "the transitive tag keys are no list of texts"
+	}
 }
 
 // admitRole holds a role against the list of its identity provider and the

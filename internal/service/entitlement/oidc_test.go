@@ -122,3 +122,35 @@ func TestManyRolesOfOIDC(t *testing.T) {
 		t.Errorf("%d roles, notes %q", len(e.Candidates), e.Notes)
 	}
 }
+
+// TestAttackTagsThatDoNotCount: session tags in a form that STS refuses are not left
+// out, since keys with fewer tags may do more; those in the flat form are read.
+func TestAttackTagsThatDoNotCount(t *testing.T) {
+	t.Parallel()
+	const tags, flat = "https://aws.amazon.com/tags", "https://aws.amazon.com/tags/principal_tags/"
+	red := map[string]any{"principal_tags": map[string]any{"team": []any{"red"}}}
+	for name, tt := range map[string]struct {
+		claims map[string]any
+		want   string // tags, then "|" and transitive keys; empty: refused
+	}{
+		"nested":                  {map[string]any{tags: red}, "[{team red}]|[]"},
+		"flat":                    {map[string]any{flat + "team": []any{"red"}, flat + "cost": "7", tags + "/transitive_tag_keys": []any{"team"}}, "[{cost 7} {team red}]|[team]"},
+		"a text":                  {map[string]any{tags: `{"principal_tags":{"team":["red"]}}`}, ""},
+		"a list":                  {map[string]any{tags: []any{red}}, ""},
+		"principal tags of texts": {map[string]any{tags: map[string]any{"principal_tags": []any{"team"}}}, ""},
+		"in two shapes":           {map[string]any{tags: red, flat + "cost": "7"}, ""},
+		"flat, of two values":     {map[string]any{flat + "team": []any{"red", "blue"}}, ""},
+		"flat, of two cases":      {map[string]any{flat + "team": "red", flat + "Team": "blue"}, ""},
+		"transitive of a number":  {map[string]any{tags: map[string]any{"transitive_tag_keys": 1}}, ""},
+	} {
+		tt.claims["roles"] = "arn:aws:iam::111122223333:role/a"
+		e := entitlement.OfOIDC(openid.Claims(tt.claims), speakerOIDC(), webAccounts, "ann")
+		got := ""
+		if e.Candidates[0].Refusal == nil {
+			got = fmt.Sprintf("%v|%v", e.Basis.Tags, e.Basis.TransitiveTagKeys)
+		}
+		if got != tt.want {
+			t.Errorf("%s: got %q, want %q (flaw %q)", name, got, tt.want, e.Basis.Flaw)
+		}
+	}
+}

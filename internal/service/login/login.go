@@ -115,7 +115,8 @@ type LoginSession struct {
 	Started       time.Time
 	Expires       time.Time
 	// AuthTime is when the person proved themselves to the identity provider,
-	// as it said: earlier than Started where it did not ask them again.
+	// as it said: earlier than Started where it did not ask them again; zero where
+	// it did not say.
 	AuthTime time.Time
 	// AuthnContext is how, in its words; may be empty.
 	AuthnContext string

@@ -202,8 +202,8 @@ func (s *Service) identify(ctx context.Context, p *posted, a openid.Answer, made
 		return said, err
 	}
 	said = identified{id: id, claims: id.All(), token: tokens.ID}
-	state := sha256.Sum256([]byte(a.State))
-	p.proof = proof{kind: "oidc-state", id: string(state[:]), name: said.name(), until: p.began.Began.Add(PreLoginLifetime + openid.Skew)}
+	used := sha256.Sum256(made[:]) // the state's text has more than one form
+	p.proof = proof{kind: "oidc-state", id: string(used[:]), name: said.name(), until: p.began.Began.Add(PreLoginLifetime + openid.Skew)}
 	if said.claims, err = s.more(ctx, p, provider, tokens.Access, said); err != nil {
 		return said, err
 	}

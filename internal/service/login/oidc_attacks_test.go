@@ -377,3 +377,34 @@ func TestAttackByAnotherProtocol(t *testing.T) {
 		t.Error("a SAML response answers an OpenID request")
 	}
 }
+
+// TestAttackUntoldProof: a provider that doesn't say when the person proved
+// themselves may have asked nobody. The sign-in is not told on as a fresh proof.
+func TestAttackUntoldProof(t *testing.T) {
+	t.Parallel()
+	o := newOpenIDWorld(t)
+	o.op.Bend(func(g *issuertest.Grant) { delete(g.Claims, "auth_time") })
+	if in := o.signedIn(); !in.Session.AuthTime.IsZero() {
+		t.Errorf("proven at %v, by whose word?", in.Session.AuthTime)
+	}
+	o.op.Bend(func(g *issuertest.Grant) { g.Claims["auth_time"] = o.clock().Add(-time.Hour).Unix() })
+	if in := o.signedIn(); in.Session.Started.Sub(in.Session.AuthTime) < time.Hour {
+		t.Errorf("proven at %v", in.Session.AuthTime)
+	}
+}
+
+// TestAttackStateInAnotherForm: base64 takes line breaks, so one state has many
+// texts. It is good for one answer all the same.
+func TestAttackStateInAnotherForm(t *testing.T) {
+	t.Parallel()
+	o := newOpenIDWorld(t)
+	s := o.beginOIDC(o.idp.ID, login.Options{})
+	answers := [2]string{o.op.SignIn(s.RedirectURL), o.op.SignIn(s.RedirectURL)} // two codes
+	_, err := o.bring(answers[0], s.PreLogin)
+	must(t, err)
+	q, err := url.ParseQuery(answers[1])
+	must(t, err)
+	q.Set("state", q.Get("state")+"\n")
+	_, err = o.bring(q.Encode(), s.PreLogin)
+	wantCode(t, err, "oidc.replayed")
+}

@@ -173,13 +173,15 @@ func (s *Service) present(l *live) (LoginSession, error) {
 		Roles: s.roles(l, s.Now()), Notes: l.Notes, live: l}, nil
 }
 
-// authTime is the identity provider's word, and never later than our own; the
-// start of the login session where there is none.
+// authTime is the identity provider's word, and never later than our own. Where it
+// said nothing it may have asked nobody: the time is not known then, and a fresh
+// sign-in has to be asked for. A set-up link is proof by itself.
 func (r Record) authTime() time.Time {
-	if at := r.Federated.AuthnInstant; !at.IsZero() && at.Before(r.Started) {
-		return at
+	at := r.Federated.AuthnInstant
+	if r.Person.ID == "" || at.After(r.Started) {
+		return r.Started
 	}
-	return r.Started
+	return at
 }
 
 // holds is nil while a login session is neither over nor revoked.

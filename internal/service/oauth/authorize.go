@@ -12,6 +12,7 @@ import (
 	"carnet.dev/carnet/internal/core/event"
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/secret"
+	"carnet.dev/carnet/internal/protocol/openid"
 	"carnet.dev/carnet/internal/service/issuer"
 	"carnet.dev/carnet/internal/service/login"
 )
@@ -185,7 +186,9 @@ func (s *Service) decide(ctx context.Context, r request) (Way, error) {
 }
 
 // signIn says whether the person has to sign in first. Where they have to do so
-// anew, a login session counts that was opened after the marker was made.
+// anew, a login session counts that was opened after the marker was made, if they
+// proved themselves for it: it may have been opened by a sign-in that was begun
+// aside, which the identity provider answered from memory.
 func (s *Service) signIn(r request) (SignIn, bool, error) {
 	if r.Session.ID == "" && !r.anew() {
 		return SignIn{}, true, nil
@@ -194,7 +197,7 @@ func (s *Service) signIn(r request) (SignIn, bool, error) {
 	if r.Session.ID != "" && !r.anew() && !stale {
 		return SignIn{}, false, nil
 	}
-	if at, ok := s.marked(r.Form); ok && r.Session.ID != "" && r.Session.Started.After(at) {
+	if at, ok := s.marked(r.Form); ok && r.Session.ID != "" && r.Session.Started.After(at) && !r.Session.AuthTime.Before(at.Add(-openid.Skew)) {
 		return SignIn{}, false, nil
 	}
 	marker, err := s.mark(r.Form)
