@@ -89,7 +89,6 @@ func (web *Web) delegated(ctx context.Context, s login.LoginSession, form delega
 	if s.Person.ID == "" {
 		return delegated{}
 	}
-	form.Offered = true
 	var err error
 	if form.Given, form.Ended, err = web.delegations(ctx, workload.Of{Person: s.Person.ID}); err != nil {
 		form.Away = fault.Of(err)
@@ -102,6 +101,7 @@ func (web *Web) delegated(ctx context.Context, s login.LoginSession, form delega
 	if len(form.Lifetimes) == 0 {
 		form.Lifetimes = lifetimes(30)
 	}
+	form.Offered = len(form.Roles)+len(form.Given)+len(form.Ended) > 0 || form.Away != nil || form.Refused != nil
 	return form
 }
 
