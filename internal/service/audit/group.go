@@ -125,7 +125,7 @@ func (g *Group) learn(n int) {
 	case 2*came >= n:
 		g.wanted = min(n+1, mostGrouped)
 	case 4*came < n:
-		g.wanted = (n + 1) / 2
+		g.wanted = max(1, n*3/4)
 	}
 }
 
