@@ -19,6 +19,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"carnet.dev/carnet/internal/core/secret"
 	"carnet.dev/carnet/internal/edge/devidp"
 	"carnet.dev/carnet/internal/service/federation"
 	"carnet.dev/carnet/internal/service/login"
@@ -155,6 +156,14 @@ func TestOtherSitesFormsAreRefusedInChromium(t *testing.T) {
 	}
 }
 
+// openIDProvider is one of the list, with a secret.
+func openIDProvider() federation.IdP {
+	p := devIdP()
+	p.ID, p.Name, p.Protocol, p.EntityID, p.Metadata = "idp_op", "Keycloak", federation.OIDC, "https://sso.example.com/realms/corp", nil
+	p.OIDC = federation.OIDCSettings{Issuer: p.EntityID, ClientID: "carnet", ClientSecret: secret.New("s3cret"), GroupsClaim: "realm_access.roles", RolesClaim: "aws_roles", BackChannelLogout: true}
+	return p
+}
+
 // TestPagesFitTheScreenInChromium looks at every page, wide and narrow, light
 // and dark: nothing runs over the side, and text stands out from its ground.
 // With CARNET_SHOTS set to a folder it leaves pictures there.
@@ -162,7 +171,7 @@ func TestPagesFitTheScreenInChromium(t *testing.T) {
 	for scheme, flag := range map[string]string{"light": "preferredColorScheme=1", "dark": "preferredColorScheme=0"} {
 		t.Run(scheme, func(t *testing.T) {
 			w := newWorld(t, func(w *world) {
-				w.idps = append(w.idps, troubled())
+				w.idps = append(w.idps, troubled(), openIDProvider())
 				w.switches.UnifiedLogin, w.nextKey = true, true
 				fill(w)
 			})
@@ -178,6 +187,8 @@ func TestPagesFitTheScreenInChromium(t *testing.T) {
 				{"sso", "carol", "/admin/sso", "#providers"},
 				{"sso-added", "carol", "/admin/sso?done=saved", "#providers"},
 				{"sso-add", "carol", "/admin/sso/add", "#provider"},
+				{"sso-add-openid", "carol", "/admin/sso/add?protocol=oidc", "#provider"},
+				{"sso-openid", "carol", "/admin/sso/providers/idp_op", "#provider"},
 				{"sso-provider", "carol", "/admin/sso/providers/idp_old", "#provider"},
 				{"sso-provider-new", "carol", "/admin/sso/providers/idp_dev?done=added", "#provider"},
 				{"report-good", "carol", "/admin/sso/test?handle=" + w.reports("good"), ".checks"},
