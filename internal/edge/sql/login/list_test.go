@@ -57,11 +57,25 @@ func TestNamed(t *testing.T) {
 		for i, r := range []login.Record{open, other, elsewhere, nameless} {
 			must(t, s.Open(t.Context(), r, [32]byte{byte(i)}))
 		}
+		parked.Hint = []byte("sealed\x00")
 		must(t, s.Park(t.Context(), parked, login.Ticket{Handle: [32]byte{9}, Expires: at().Add(time.Minute)}))
+		for id, want := range map[identity.LoginSessionID]string{parked.ID: "sealed\x00", open.ID: "", "lgn_unknown": ""} {
+			if got, err := s.Hint(t.Context(), id); err != nil || string(got) != want {
+				t.Errorf("hint of %s: %q, %v", id, got, err)
+			}
+		}
 		got, err := s.OfSubject(t.Context(), "idp_a", "Ann")
 		must(t, err)
 		if len(got) != 2 || got[0].ID != parked.ID || got[1].ID != open.ID || got[1].Federated.SessionIndex != "_1" {
 			t.Errorf("found %+v", got)
+		}
+		if got, err := s.OfSession(t.Context(), "idp_a", "_1"); err != nil || len(got) != 3 || got[0].ID != parked.ID {
+			t.Errorf("of one login session there: %+v, %v", got, err)
+		}
+		for _, index := range []string{"_2", "", "_1 "} {
+			if got, err := s.OfSession(t.Context(), "idp_a", index); err != nil || len(got) != 0 {
+				t.Errorf("%q finds %+v, %v", index, got, err)
+			}
 		}
 		if got, err := s.ByID(t.Context(), other.ID); err != nil || got.ID != other.ID {
 			t.Errorf("by id: %+v, %v", got, err)
