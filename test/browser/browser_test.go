@@ -187,9 +187,21 @@ func (b *tab) where() string {
 
 func (b *tab) open(address string) { b.t.Helper(); b.do(chromedp.Navigate(address)) }
 
+// click presses what fits. A page that came just now may be drawn once more
+// between the look for the element and the press: then it is looked for again.
 func (b *tab) click(css string) {
 	b.t.Helper()
-	b.do(chromedp.Click(chromedp.CSS(css)))
+	ctx, stop := context.WithTimeout(b.ctx, patience)
+	defer stop()
+	for {
+		err := chromedp.Do(ctx, chromedp.Click(chromedp.CSS(css)))
+		if err == nil {
+			return
+		}
+		if !strings.Contains(err.Error(), "Could not find node with given id") {
+			b.t.Fatalf("%v\nat %s", err, b.where())
+		}
+	}
 }
 
 // write types text into a field, key by key.

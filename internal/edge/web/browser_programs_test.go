@@ -124,6 +124,6 @@ func TestDelegationInChromium(t *testing.T) {
 	run(t, ctx, chromedp.SetValue("#d-sp", "etl"), chromedp.Click("#delegations form > p button"), chromedp.WaitVisible("#delegations .note.good"))
 	says(t, ctx, "etl may work as you in analyst, for another 29 days")
 	picture(t, ctx, "delegation-made")
-	run(t, ctx, chromedp.Click("#delegations .danger"), chromedp.WaitVisible("#delegations .note.good"))
+	run(t, ctx, chromedp.Click("#delegations .danger"), chromedp.WaitNotPresent("#delegations .danger"), chromedp.WaitVisible("#delegations .note.good"))
 	says(t, ctx, "The delegation is revoked", "Nobody works as you while you are away.")
 }
