@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -135,18 +137,34 @@ func TestAttackExchangedPlace(t *testing.T) {
 
 // world gives tokens of five minutes, and fails when told to.
 type world struct {
-	file     string
+	file  string
+	began time.Time
+
+	mu       sync.Mutex
 	n        int
 	fail     error
-	asked    []time.Duration // since the start
-	began    time.Time
 	failures []string
+}
+
+// fails lets it fail from now on; nil: it gives tokens again.
+func (w *world) fails(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.fail = err
+}
+
+// seen is how many tokens it gave, and what failed.
+func (w *world) seen() (int, []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.n, slices.Clone(w.failures)
 }
 
 func (w *world) keep() tokenfile.Keep {
 	return tokenfile.Keep{
 		Get: func(context.Context) (tokenfile.Token, error) {
-			w.asked = append(w.asked, time.Since(w.began))
+			w.mu.Lock()
+			defer w.mu.Unlock()
 			if w.fail != nil {
 				return tokenfile.Token{}, w.fail
 			}
@@ -155,6 +173,8 @@ func (w *world) keep() tokenfile.Keep {
 		},
 		Written: func(time.Time) {},
 		Failed: func(err error, good time.Time, _ time.Duration) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
 			w.failures = append(w.failures, fmt.Sprintf("%v, good for %s", err, time.Until(good)))
 		},
 		Final: func(err error) bool { return errors.Is(err, errRefused) },
@@ -190,8 +210,8 @@ func TestRenewsAtHalfLife(t *testing.T) {
 		time.Sleep(17 * time.Second)
 		w.holds(t, "token-2")
 		time.Sleep(time.Hour)
-		if w.n < 24 || w.n > 29 {
-			t.Errorf("%d tokens in an hour", w.n)
+		if n, _ := w.seen(); n < 24 || n > 29 {
+			t.Errorf("%d tokens in an hour", n)
 		}
 		if err := stop(); err != nil {
 			t.Error(err)
@@ -202,13 +222,13 @@ func TestRenewsAtHalfLife(t *testing.T) {
 func TestOldTokenStaysWhileRenewalFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, stop := start(t)
-		w.fail = errAway
+		w.fails(errAway)
 		time.Sleep(10 * time.Minute)
 		w.holds(t, "token-1")
-		if n := len(w.failures); n < 10 || n > 40 {
-			t.Errorf("%d tries: %q", n, w.failures)
+		if _, failures := w.seen(); len(failures) < 10 || len(failures) > 40 {
+			t.Errorf("%d tries: %q", len(failures), failures)
 		}
-		w.fail = nil
+		w.fails(nil)
 		time.Sleep(31 * time.Second)
 		w.holds(t, "token-2")
 		if err := stop(); err != nil {
@@ -221,14 +241,14 @@ func TestEndsWhenRefusedAndTheOldTokenEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{file: filepath.Join(t.TempDir(), "token"), began: time.Now()}
 		p := open(t, w.file)
-		time.AfterFunc(time.Second, func() { w.fail = errRefused })
+		time.AfterFunc(time.Second, func() { w.fails(errRefused) })
 		if err := w.keep().Run(t.Context(), p); !errors.Is(err, errRefused) {
 			t.Error(err)
 		}
 		if since := time.Since(w.began); since < 5*time.Minute || since > 6*time.Minute {
 			t.Errorf("ended after %s", since)
 		}
-		w.fail = errRefused
+		w.fails(errRefused)
 		if err := w.keep().Run(t.Context(), p); !errors.Is(err, errRefused) {
 			t.Errorf("the first token: %v", err)
 		}
