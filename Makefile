@@ -66,8 +66,8 @@ cross: ## build for Linux, macOS and Windows
 	  echo "build $$target"; GOOS=$${target%/*} GOARCH=$${target#*/} go build -o /dev/null ./cmd/carnet; done
 
 .PHONY: race
-race: ## the plain tests under the race detector (needs a C compiler); the house test reads source only, the mutants of SAML are read by one goroutine each
-	CGO_ENABLED=1 go test -race -timeout 15m -skip '^TestMutants$$' $$(go list ./... | grep -v '/internal$$')
+race: ## the plain tests under the race detector (needs a C compiler); the house test reads source only, the mutants of SAML are read by one goroutine each, test/servers is for make full
+	CGO_ENABLED=1 go test -race -timeout 15m -skip '^TestMutants$$' $$(go list ./... | grep -vE '/internal$$|/test/servers$$')
 
 .PHONY: fuzz-smoke
 fuzz-smoke: ## the readers of unproven bytes for FUZZTIME (30s) each, all other targets for FUZZOTHERS (8s)
@@ -219,6 +219,7 @@ check-dev: build ## the walk from sign-in to S3 with the built binary
 full: ci ## every matrix and long run
 	$(MAKE) fuzz-smoke FUZZTIME=5m FUZZOTHERS=5m
 	go test -count=1 ./internal/protocol/saml -run TestMutants -mutants 100000
+	CGO_ENABLED=1 go test -count=1 -race -timeout 15m ./test/servers
 	$(MAKE) policy-diff
 	CARNET_TF_FULL=1 $(MAKE) interop-iam
 	CARNET_FULL=1 $(MAKE) interop-idp
