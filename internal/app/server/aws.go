@@ -32,6 +32,7 @@ func (srv *Server) wireAWS(o Options) error {
 	objects, err := gateway.New(gateway.Config{
 		Region: c.Region, Domains: domains, Keys: may, Decider: may, Places: may,
 		Stores: srv.stores.byName, Logger: srv.log, Now: o.Now,
+		Observers: []gateway.Observer{gateway.ToLog{Logger: srv.log}},
 	})
 	if err != nil {
 		return err

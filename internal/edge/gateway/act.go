@@ -94,6 +94,7 @@ func (x *exchange) permit(checks []s3.Check) error {
 		return fault.New(fault.Internal, "The operation has nothing to check")
 	}
 	d := x.g.config.Decider.Decide(x.r.Context(), x.caller, checks, x.environment())
+	x.record.decided(checks, d)
 	if d.Allow {
 		return nil
 	}
@@ -153,7 +154,7 @@ func (x *exchange) exact() (bool, error) {
 	if v := x.op.Param("versionId"); v != "" {
 		out.Query = []sigv4.Param{{Name: "versionId", Value: v}}
 	}
-	res, err := x.store.Upstream.Do(x.r.Context(), out)
+	res, err := x.ask(x.store, out)
 	if err != nil {
 		return false, err
 	}
@@ -171,7 +172,7 @@ func (x *exchange) permitTagCopy() error {
 	if source.VersionID != "" {
 		out.Query = append(out.Query, sigv4.Param{Name: "versionId", Value: source.VersionID})
 	}
-	res, err := x.store.Upstream.Do(x.r.Context(), out)
+	res, err := x.ask(x.store, out)
 	if err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@ import (
 
 // relay sends a request that has no streamed body and passes on the answer.
 func (x *exchange) relay(out *s3.Outgoing) error {
-	res, err := x.store.Upstream.Do(x.r.Context(), out)
+	res, err := x.ask(x.store, out)
 	if err != nil {
 		return err
 	}
@@ -52,8 +52,8 @@ func (x *exchange) answer(res *http.Response) error {
 	case s3.CompleteMultipartUpload:
 		return x.completed(res)
 	}
-	x.status = res.StatusCode
-	x.w.WriteHeader(res.StatusCode)
+	x.record.sized(x.op, res.Header)
+	x.header(res.StatusCode)
 	if x.r.Method == http.MethodHead {
 		return nil
 	}
@@ -84,6 +84,7 @@ func (x *exchange) completed(res *http.Response) error {
 		return fault.Wrap(err, fault.Unavailable, "The store's answer can't be read")
 	}
 	if failed != nil {
+		x.record.Kind, x.record.FromStore = classOf(failed.Status), true
 		x.writeError(*failed)
 		return nil
 	}
@@ -145,6 +146,7 @@ func (x *exchange) storeRefused(res *http.Response) error {
 		x.w.Header()["Content-Range"] = v
 	}
 	e.Status = res.StatusCode
+	x.record.Kind, x.record.FromStore = classOf(res.StatusCode), true
 	x.writeError(e)
 	return nil
 }
@@ -152,7 +154,7 @@ func (x *exchange) storeRefused(res *http.Response) error {
 // fail answers with a fault.
 func (x *exchange) fail(err error) {
 	f := fault.Of(err)
-	x.cause = f.Cause
+	x.cause, x.record.Kind = f.Cause, f.Kind
 	e := s3.ErrorOf(f)
 	if e.Code == "AuthorizationHeaderMalformed" {
 		e.Extra = append(e.Extra, sigv4.Param{Name: "Region", Value: x.g.config.Region})
@@ -191,10 +193,9 @@ func (x *exchange) writeXML(body []byte, err error) error {
 }
 
 func (x *exchange) write(status int, body []byte) {
-	x.status = status
 	h := x.w.Header()
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
-	x.w.WriteHeader(status)
+	x.header(status)
 	if x.r.Method == http.MethodHead {
 		return
 	}

@@ -41,6 +41,7 @@ func (x *exchange) openBody() (*sigv4.Body, error) {
 func (x *exchange) upload(body *sigv4.Body) error {
 	out := x.outgoing()
 	content := &content{body: body, holds: x.stillHolds}
+	x.record.Size = body.Len()
 	defer x.stop(content)
 	if body.Len() == 0 {
 		// Nothing to stream: hold everything first, then send headers only.
@@ -56,7 +57,7 @@ func (x *exchange) upload(body *sigv4.Body) error {
 	if x.op.Trailer != "" {
 		out.Trailer = &s3.Trailer{Algorithm: x.op.Trailer, Value: body.Trailer}
 	}
-	res, err := x.store.Upstream.Do(x.r.Context(), out)
+	res, err := x.ask(x.store, out)
 	if failed := content.failed.Load(); failed != nil {
 		if err == nil {
 			res.Body.Close()

@@ -40,7 +40,7 @@ func (x *exchange) bucketPage(store Store, token string) ([]s3.Bucket, string, e
 	if token != "" {
 		out.Query = []sigv4.Param{{Name: "continuation-token", Value: token}}
 	}
-	res, err := store.Upstream.Do(x.r.Context(), out)
+	res, err := x.ask(store, out)
 	if err != nil {
 		return nil, "", err
 	}
@@ -57,7 +57,7 @@ func (x *exchange) bucketPage(store Store, token string) ([]s3.Bucket, string, e
 
 // bucketLocation answers with our own region, for buckets that exist.
 func (x *exchange) bucketLocation() error {
-	res, err := x.store.Upstream.Do(x.r.Context(), &s3.Outgoing{Method: http.MethodHead, Bucket: x.op.Bucket})
+	res, err := x.ask(x.store, &s3.Outgoing{Method: http.MethodHead, Bucket: x.op.Bucket})
 	if err != nil {
 		return err
 	}

@@ -60,7 +60,7 @@ func (x *exchange) deleteAllowed(allowed *s3.Deletes) (*s3.DeleteResult, error) 
 		},
 		Document: document,
 	}
-	res, err := x.store.Upstream.Do(x.r.Context(), out)
+	res, err := x.ask(x.store, out)
 	if err != nil {
 		return nil, err
 	}

@@ -63,8 +63,10 @@ type Config struct {
 	Decider Decider
 	Places  Places
 	Stores  map[string]Store // by the name that Place gives
-	Logger  *slog.Logger     // takes one record per request
-	Now     func() time.Time
+	Logger  *slog.Logger     // takes what operators must know; requests go to Observers
+	// Observers take the record of every finished request, in this order.
+	Observers []Observer
+	Now       func() time.Time
 	// Source gives the address that a request comes from; default its socket.
 	Source func(*http.Request) netip.Addr
 }
@@ -130,16 +132,18 @@ type exchange struct {
 	sent     int64
 	received int64
 	cause    error
+
+	record Record
 }
 
 // ServeHTTP serves one request.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := &exchange{g: g, w: w, r: r, id: identity.NewRequestID(), began: g.config.Now()}
+	x := &exchange{g: g, w: w, r: r, id: identity.NewRequestID(), began: g.config.Now(), record: Record{Size: -1}}
 	h := w.Header()
 	h["X-Amz-Request-Id"] = []string{string(x.id)}
 	h["X-Content-Type-Options"] = []string{"nosniff"}
 	h["Content-Security-Policy"] = []string{"sandbox; default-src 'none'"}
-	defer x.log()
+	defer x.observe()
 	defer func() {
 		if p := recover(); p != nil {
 			x.panicked(p)

@@ -159,8 +159,8 @@ func newWorld(tb testing.TB) *world {
 	w.gateway, err = gateway.New(gateway.Config{
 		Region: region, Domains: []string{"s3.test"}, Keys: w, Decider: w, Places: w,
 		Stores: map[string]gateway.Store{"embedded": {Upstream: direct, Keys: s3.Filesystem}},
-		Logger: slog.New(slog.NewJSONHandler(w.log, nil)),
-		Now:    func() time.Time { return w.now() },
+		Logger: slog.New(slog.NewJSONHandler(w.log, nil)), Observers: []gateway.Observer{gateway.ToLog{Logger: slog.New(slog.NewJSONHandler(w.log, nil))}},
+		Now: func() time.Time { return w.now() },
 	})
 	if err != nil {
 		tb.Fatal(err)

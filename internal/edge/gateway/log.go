@@ -1,41 +1,45 @@
 package gateway
 
 import (
+	"context"
 	"log/slog"
-
-	"carnet.dev/carnet/internal/protocol/s3"
 )
 
-// log writes the access record of a request. It holds no secret: of the
-// credential only the access key id, and of the target no query, where a
-// presigned URL carries its signature and token.
-func (x *exchange) log() {
-	op, bucket, key := s3.Name("-"), "", ""
-	if x.op != nil {
-		op, bucket, key = x.op.Name, x.op.Bucket, x.op.Key
+// ToLog writes one line per request to a process log.
+type ToLog struct{ Logger *slog.Logger }
+
+// Observe writes the line.
+func (l ToLog) Observe(r *Record) {
+	ctx := context.Background()
+	if !l.Logger.Enabled(ctx, slog.LevelInfo) {
+		return
+	}
+	op := string(r.Operation)
+	if op == "" {
+		op = "-"
 	}
 	attrs := make([]slog.Attr, 0, 20)
 	attrs = append(attrs,
-		slog.String("request_id", string(x.id)), slog.String("source", x.g.config.Source(x.r).String()),
-		slog.String("method", x.r.Method), slog.String("operation", string(op)),
-		slog.String("bucket", bucket), slog.String("key", key),
-		slog.Int("status", x.status), slog.Int64("sent", x.sent), slog.Int64("received", x.received),
-		slog.Duration("took", x.g.config.Now().Sub(x.began)), slog.String("user_agent", x.r.UserAgent()),
+		slog.String("request_id", string(r.Request)), slog.String("source", r.Source.String()),
+		slog.String("method", r.Method), slog.String("operation", op),
+		slog.String("bucket", r.Bucket), slog.String("key", r.Key),
+		slog.Int("status", r.Status), slog.Int64("sent", r.Sent), slog.Int64("received", r.Received),
+		slog.Duration("took", r.Total), slog.String("user_agent", r.UserAgent),
 	)
-	if x.claimed != "" {
-		attrs = append(attrs, slog.String("access_key_id", x.claimed))
+	if r.AccessKeyID != "" {
+		attrs = append(attrs, slog.String("access_key_id", r.AccessKeyID))
 	}
-	if x.presented != nil {
+	if r.Caller != nil {
 		attrs = append(attrs,
-			slog.String("principal", x.caller.ARN),
-			slog.String("person", string(x.caller.Person)), slog.String("authentication", x.presented.Place.String()),
+			slog.String("principal", r.Caller.ARN),
+			slog.String("person", string(r.Caller.Person)), slog.String("authentication", r.Authentication),
 		)
 	}
-	if x.code != "" {
-		attrs = append(attrs, slog.String("error", x.code))
+	if r.Code != "" {
+		attrs = append(attrs, slog.String("error", r.Code))
 	}
-	if x.cause != nil {
-		attrs = append(attrs, slog.String("cause", x.cause.Error()))
+	if r.Cause != nil {
+		attrs = append(attrs, slog.String("cause", r.Cause.Error()))
 	}
-	x.g.config.Logger.LogAttrs(x.r.Context(), slog.LevelInfo, "s3", attrs...)
+	l.Logger.LogAttrs(ctx, slog.LevelInfo, "s3", attrs...)
 }

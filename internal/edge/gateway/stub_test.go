@@ -37,8 +37,9 @@ func before(t *testing.T, store answers, change func(*gateway.Config)) *world {
 	w := &world{log: &lockedBuffer{}, now: time.Now}
 	config := gateway.Config{
 		Region: region, Keys: w, Decider: w, Places: w, Stores: map[string]gateway.Store{"embedded": {Upstream: store}},
-		Logger: slog.New(slog.NewJSONHandler(w.log, nil)),
 	}
+	config.Logger = slog.New(slog.NewJSONHandler(w.log, nil))
+	config.Observers = []gateway.Observer{gateway.ToLog{Logger: config.Logger}}
 	if change != nil {
 		change(&config)
 	}
