@@ -58,6 +58,7 @@ func Command() *cobra.Command {
 	f.IntVar(&o.Ports.IdP, "idp-port", o.Ports.IdP, "port of the development identity provider")
 	f.StringVar(&o.Authority, "authority", "", "authority file with your own providers, roles and policies, in place of the demo's")
 	f.StringVar(&o.Status, "status-file", "", "write addresses and password to this file (0600) once everything is up")
+	f.BoolVar(&o.StaticKeys, "static-keys", false, "let IAM users have access keys that last, for software that takes no session token")
 	f.DurationVar(&o.KeyLifetime, "key-lifetime", 0, "let role keys live this short, for tests (default: as each role allows)")
 	return c
 }

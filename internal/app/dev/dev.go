@@ -39,7 +39,9 @@ type Options struct {
 	// KeyLifetime makes role keys live this short: for tests. 0: as long as
 	// each role allows.
 	KeyLifetime time.Duration
-	Log         slog.Level
+	// StaticKeys lets IAM users have access keys, as static_keys: allow does.
+	StaticKeys bool
+	Log        slog.Level
 
 	// Program is how the embedded store's child process is started.
 	Program   string
@@ -288,6 +290,9 @@ func demoConfig(o Options, w world) *config.Config {
 	}
 	c.Listen.AWS.URL = w.aws
 	c.Listen.Web.Address, c.Listen.AWS.Address = strings.TrimPrefix(w.web, "http://"), strings.TrimPrefix(w.aws, "http://")
+	if o.StaticKeys {
+		c.StaticKeys = config.Allow
+	}
 	if o.KeyLifetime > 0 {
 		c.IAM.MinimumDuration = time.Second
 	}

@@ -72,3 +72,35 @@ func TestAdministratorCallsIAM(t *testing.T) {
 		refused(t, err, 409, "EntityAlreadyExists")
 	})
 }
+
+// TestStaticKeysOfDev: only --static-keys lets an IAM user have a key that
+// lasts, and with it the user reads what its policy allows.
+func TestStaticKeysOfDev(t *testing.T) {
+	t.Parallel()
+	for _, allowed := range []bool{false, true} {
+		o := options(t, filepath.Join(t.TempDir(), "data"))
+		o.StaticKeys = allowed
+		w := start(t, o)
+		s := w.sides()[0]
+		c, name := s.iam(administers(t, w.arrive(t, "carol"), "analytics")), aws.String("old-tool")
+		if _, err := c.CreateUser(t.Context(), &awsiam.CreateUserInput{UserName: name}); err != nil {
+			t.Fatal(err)
+		}
+		policy := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:ListBucket","Resource":"arn:aws:s3:::sales"}]}`
+		if _, err := c.PutUserPolicy(t.Context(), &awsiam.PutUserPolicyInput{UserName: name, PolicyName: name, PolicyDocument: &policy}); err != nil {
+			t.Fatal(err)
+		}
+		made, err := c.CreateAccessKey(t.Context(), &awsiam.CreateAccessKeyInput{UserName: name})
+		if !allowed {
+			refused(t, err, 403, "AccessDenied")
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys := aws.Credentials{AccessKeyID: *made.AccessKey.AccessKeyId, SecretAccessKey: *made.AccessKey.SecretAccessKey}
+		if months := keysOf(t, s.s3(keys), "sales", "orders/"); len(months) != 12 {
+			t.Errorf("listed %q", months)
+		}
+	}
+}
