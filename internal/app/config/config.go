@@ -255,6 +255,10 @@ type Upstream struct {
 	CA            string       `yaml:"ca"`              // s3; PEM file, default the system's
 	PlainHTTP     Acceptance   `yaml:"plain_http"`      // s3; accept http beyond loopback
 	Keys          KeyRule      `yaml:"keys"`
+	// Encryption and StorageClasses (beside STANDARD) are what requests may
+	// choose at this store; default none.
+	Encryption     []string `yaml:"encryption"`
+	StorageClasses []string `yaml:"storage_classes"`
 }
 
 // Parallel bounds the calls to an account's STS that are under way for one

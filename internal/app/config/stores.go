@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 
 	"carnet.dev/carnet/internal/core/ascii"
+	"carnet.dev/carnet/internal/protocol/s3"
 )
 
 func (v *validator) upstreams(list []Upstream) {
@@ -38,6 +40,9 @@ func (v *validator) embedded(path string, u Upstream) {
 			v.bad(path+"."+f.key, "is for kind: s3; the embedded store has none")
 		}
 	}
+	if len(u.Encryption) > 0 || len(u.StorageClasses) > 0 {
+		v.bad(path+".encryption", "encryption and storage_classes are for kind: s3; the embedded store has neither")
+	}
 	if u.Keys != KeysFilesystem {
 		v.bad(path+".keys", "%q: the embedded store keeps files, so its keys are filesystem", u.Keys)
 	}
@@ -59,6 +64,24 @@ func (v *validator) s3(path string, u Upstream) {
 	}
 	v.region(path+".region", u.Region)
 	v.endpoint(path, u)
+	v.offered(path, u)
+}
+
+// offered holds the lists of what requests may choose to S3's names. A key that
+// the customer brings must not travel in the open.
+func (v *validator) offered(path string, u Upstream) {
+	e, unknown := s3.ParseEncryption(u.Encryption)
+	switch {
+	case unknown != "":
+		v.bad(path+".encryption", "%q: want AES256, aws:kms or customer-key", unknown)
+	case e&s3.EncryptCustomerKey != 0 && u.PlainHTTP == Accepted:
+		v.bad(path+".encryption", "customer-key sends the customers' keys to the store, which needs https")
+	}
+	for _, class := range u.StorageClasses {
+		if !slices.Contains(s3.StorageClasses(), class) {
+			v.bad(path+".storage_classes", "%q: want one of %s", class, strings.Join(s3.StorageClasses(), ", "))
+		}
+	}
 }
 
 func (v *validator) endpoint(path string, u Upstream) {

@@ -46,7 +46,8 @@ func (all *stores) open(ctx context.Context, s *state, o Options, u config.Upstr
 	if err != nil {
 		return gateway.Store{}, err
 	}
-	store := gateway.Store{Upstream: client, Keys: s3.Filesystem}
+	store := gateway.Store{Upstream: client, Keys: s3.Filesystem, StorageClasses: u.StorageClasses}
+	store.Encryption, _ = s3.ParseEncryption(u.Encryption) // held to its names by config
 	bucket, err := probeBucket(ctx, client, s.config, u.Name)
 	if err != nil {
 		return gateway.Store{}, err

@@ -85,6 +85,9 @@ func (x *exchange) locate() (known bool, err error) {
 	if x.store, ok = x.g.config.Stores[x.place.Upstream]; !ok {
 		return true, fault.New(fault.Misconfigured, "The store of this bucket is not configured").WithMend("ask your administrator")
 	}
+	if err := x.op.CheckOffered(x.store.Encryption, x.store.StorageClasses); err != nil {
+		return true, err
+	}
 	return true, x.op.CheckKeys(x.store.Keys)
 }
 
@@ -196,7 +199,7 @@ func (x *exchange) permitTagCopy() error {
 
 // outgoing is the request to the store: all from the operation.
 func (x *exchange) outgoing() *s3.Outgoing {
-	return &s3.Outgoing{Method: x.r.Method, Bucket: x.op.Bucket, Key: x.op.Key, Query: x.op.Query, Header: x.op.Header}
+	return &s3.Outgoing{Method: x.r.Method, Bucket: x.op.Bucket, Key: x.op.Key, Query: x.op.Query, Header: x.op.SentHeader()}
 }
 
 // tlsVersion gives "1.2" or "1.3", as s3:TlsVersion is written.

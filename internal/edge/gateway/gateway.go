@@ -52,6 +52,10 @@ type Upstream interface {
 type Store struct {
 	Upstream Upstream
 	Keys     s3.Keys
+	// Encryption and StorageClasses (beside STANDARD) are what a request may
+	// choose; all else is refused by name.
+	Encryption     s3.Encryption
+	StorageClasses []string
 }
 
 // Config is what a gateway needs.

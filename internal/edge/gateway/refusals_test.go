@@ -272,7 +272,7 @@ func TestUnknownThingsAreRefusedByName(t *testing.T) {
 	}
 	for header, want := range map[string]string{
 		"X-Amz-Unheard-Of":                  "501 NotImplemented",
-		"X-Amz-Server-Side-Encryption":      "501 NotImplemented",
+		"X-Amz-Server-Side-Encryption":      "400 InvalidArgument",
 		"X-Amz-Website-Redirect-Location":   "501 NotImplemented",
 		"X-Amz-Object-Lock-Mode":            "501 NotImplemented",
 		"X-Amz-Bypass-Governance-Retention": "501 NotImplemented",

@@ -57,6 +57,8 @@ var (
 	conditionHeaders = map[string]string{
 		"X-Amz-Acl": "s3:x-amz-acl", "X-Amz-Storage-Class": "s3:x-amz-storage-class",
 		"X-Amz-Metadata-Directive": "s3:x-amz-metadata-directive", "If-Match": "s3:if-match", "If-None-Match": "s3:if-none-match",
+		ssePrefix: "s3:x-amz-server-side-encryption", ssePrefix + "-Aws-Kms-Key-Id": "s3:x-amz-server-side-encryption-aws-kms-key-id",
+		ssePrefix + "-Customer-Algorithm": "s3:x-amz-server-side-encryption-customer-algorithm",
 	}
 )
 
@@ -69,9 +71,6 @@ func (o *Operation) readChecks(h headers) error {
 	main := Check{Action: action, Bucket: o.Bucket, Key: o.Key}
 	main.Context = o.context(h)
 	main.Action = o.versionAction(action)
-	if v, ok := h["X-Amz-Storage-Class"]; ok && v != "STANDARD" {
-		return fault.Coded(fault.Invalid, "InvalidStorageClass", "The storage class you specified is not valid; only STANDARD is served")
-	}
 	if o.Source != nil {
 		main.Context = append(main.Context, Value{"s3:x-amz-copy-source", []string{o.Source.Bucket + "/" + o.Source.Key}})
 	}

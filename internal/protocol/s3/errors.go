@@ -30,6 +30,7 @@ var statuses = map[string]int{
 	"InvalidBucketName":                  400,
 	"InvalidChunkSizeError":              400,
 	"InvalidDigest":                      400,
+	"InvalidEncryptionAlgorithmError":    400,
 	"InvalidRequest":                     400,
 	"InvalidStorageClass":                400,
 	"InvalidTag":                         400,

@@ -19,6 +19,8 @@ const (
 	useMultipart           // begins a multipart upload
 	useComplete            // ends one
 	useDelete
+	// useCustomerKey takes the customer's own encryption key.
+	useCustomerKey
 	// useHere headers are read by this package and go no further.
 	useHere
 )
@@ -46,6 +48,18 @@ var headerUses = map[string]headerUse{
 	"X-Amz-Checksum-Sha256":        useContent | useComplete,
 	"X-Amz-Mp-Object-Size":         useComplete,
 	"X-Amz-Tagging":                useCreate,
+	"X-Amz-Storage-Class":          useCreate,
+
+	ssePrefix:                               useCreate,
+	ssePrefix + "-Aws-Kms-Key-Id":           useCreate,
+	ssePrefix + "-Context":                  useCreate,
+	ssePrefix + "-Bucket-Key-Enabled":       useCreate,
+	ssePrefix + "-Customer-Algorithm":       useCustomerKey,
+	ssePrefix + "-Customer-Key":             useCustomerKey,
+	ssePrefix + "-Customer-Key-Md5":         useCustomerKey,
+	sseSourcePrefix + "-Customer-Algorithm": useCopy,
+	sseSourcePrefix + "-Customer-Key":       useCopy,
+	sseSourcePrefix + "-Customer-Key-Md5":   useCopy,
 
 	"X-Amz-Tagging-Directive":               useCopy,
 	"X-Amz-Metadata-Directive":              useCopy,
@@ -68,7 +82,6 @@ var headerUses = map[string]headerUse{
 	"X-Amz-Optional-Object-Attributes":   useHere,
 	"X-Amz-Te":                           useHere, // append-md5, which the SDK for Java offers to take: nobody has to
 	"X-Amz-Acl":                          useHere,
-	"X-Amz-Storage-Class":                useHere,
 }
 
 const metaPrefix = "X-Amz-Meta-"
@@ -144,8 +157,6 @@ func refuseHeader(name string) error {
 	switch {
 	case strings.HasPrefix(lower, "x-amz-grant-"):
 		return aclRefused()
-	case strings.HasPrefix(lower, "x-amz-server-side-encryption"), strings.HasPrefix(lower, "x-amz-copy-source-server-side-encryption"):
-		return notImplemented("encryption chosen by the request (" + clip(lower) + ")")
 	case strings.HasPrefix(lower, sigv4.ChecksumPrefix):
 		return fault.Coded(fault.Unsupported, "InvalidRequest", "The checksum algorithm of "+clip(lower)+" is not supported; use crc32, crc32c, crc64nvme, sha1 or sha256")
 	}
@@ -187,4 +198,12 @@ func withoutChunked(v string) string {
 		}
 	}
 	return strings.Join(keep, ",")
+}
+
+// headerOf gives the single value of a header, or "".
+func headerOf(h map[string][]string, name string) string {
+	if v := h[name]; len(v) > 0 {
+		return v[0]
+	}
+	return ""
 }

@@ -51,6 +51,10 @@ func Parse(r *Request, domains []string) (*Operation, error) {
 		}
 		o.Header["X-Amz-Copy-Source"] = []string{o.Source.Header()}
 	}
+	if err := o.chosenEncryption(h, row.headers); err != nil {
+		return nil, err
+	}
+	o.StorageClass = headerOf(o.Header, "X-Amz-Storage-Class")
 	if o.Query, err = row.forwardQuery(r.Target.Query, r.Presigned); err != nil {
 		return nil, err
 	}

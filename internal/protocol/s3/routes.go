@@ -48,27 +48,27 @@ var routes = []route{
 	{name: ListMultipartUploads, method: "GET", level: onBucket, selectors: []string{"uploads"}, params: []string{"prefix", "delimiter", "encoding-type", "key-marker", "max-uploads", "upload-id-marker"}},
 	{name: DeleteObjects, method: "POST", level: onBucket, selectors: []string{"delete"}, body: SmallBody, maxBody: maxDeleteBody},
 
-	{name: GetObject, method: "GET", level: onObject, params: getParams, headers: useRead},
-	{name: GetObject, method: "GET", level: onObject, selectors: []string{"partNumber"}, params: getParams, headers: useRead},
-	{name: HeadObject, method: "HEAD", level: onObject, params: getParams, headers: useRead},
-	{name: HeadObject, method: "HEAD", level: onObject, selectors: []string{"partNumber"}, params: getParams, headers: useRead},
-	{name: PutObject, method: "PUT", level: onObject, headers: useCreate | useContent, body: StreamBody, maxBody: MaxStream},
+	{name: GetObject, method: "GET", level: onObject, params: getParams, headers: useRead | useCustomerKey},
+	{name: GetObject, method: "GET", level: onObject, selectors: []string{"partNumber"}, params: getParams, headers: useRead | useCustomerKey},
+	{name: HeadObject, method: "HEAD", level: onObject, params: getParams, headers: useRead | useCustomerKey},
+	{name: HeadObject, method: "HEAD", level: onObject, selectors: []string{"partNumber"}, params: getParams, headers: useRead | useCustomerKey},
+	{name: PutObject, method: "PUT", level: onObject, headers: useCreate | useContent | useCustomerKey, body: StreamBody, maxBody: MaxStream},
 	{name: DeleteObject, method: "DELETE", level: onObject, params: []string{"versionId"}, headers: useDelete},
 	{name: GetObjectTagging, method: "GET", level: onObject, selectors: []string{"tagging"}, params: []string{"versionId"}},
 	{name: PutObjectTagging, method: "PUT", level: onObject, selectors: []string{"tagging"}, params: []string{"versionId"}, body: SmallBody, maxBody: maxXMLBody},
 	{name: DeleteObjectTagging, method: "DELETE", level: onObject, selectors: []string{"tagging"}, params: []string{"versionId"}},
-	{name: CreateMultipartUpload, method: "POST", level: onObject, selectors: []string{"uploads"}, headers: useCreate | useMultipart, body: IgnoredBody, maxBody: maxXMLBody},
-	{name: UploadPart, method: "PUT", level: onObject, selectors: []string{"partNumber", "uploadId"}, headers: useContent, body: StreamBody, maxBody: MaxStream},
-	{name: CompleteMultipartUpload, method: "POST", level: onObject, selectors: []string{"uploadId"}, headers: useComplete, body: SmallBody, maxBody: maxCompleteBody},
+	{name: CreateMultipartUpload, method: "POST", level: onObject, selectors: []string{"uploads"}, headers: useCreate | useMultipart | useCustomerKey, body: IgnoredBody, maxBody: maxXMLBody},
+	{name: UploadPart, method: "PUT", level: onObject, selectors: []string{"partNumber", "uploadId"}, headers: useContent | useCustomerKey, body: StreamBody, maxBody: MaxStream},
+	{name: CompleteMultipartUpload, method: "POST", level: onObject, selectors: []string{"uploadId"}, headers: useComplete | useCustomerKey, body: SmallBody, maxBody: maxCompleteBody},
 	{name: AbortMultipartUpload, method: "DELETE", level: onObject, selectors: []string{"uploadId"}},
-	{name: ListParts, method: "GET", level: onObject, selectors: []string{"uploadId"}, params: []string{"max-parts", "part-number-marker", "encoding-type"}},
+	{name: ListParts, method: "GET", level: onObject, selectors: []string{"uploadId"}, params: []string{"max-parts", "part-number-marker", "encoding-type"}, headers: useCustomerKey},
 }
 
 // copyRoutes take the place of PutObject and UploadPart when x-amz-copy-source
 // is there. The header is never ignored.
 var copyRoutes = map[Name]route{
-	PutObject:  {name: CopyObject, method: "PUT", level: onObject, headers: useCreate | useCopy, body: IgnoredBody, maxBody: maxXMLBody},
-	UploadPart: {name: UploadPartCopy, method: "PUT", level: onObject, selectors: []string{"partNumber", "uploadId"}, headers: useCopy, body: IgnoredBody, maxBody: maxXMLBody},
+	PutObject:  {name: CopyObject, method: "PUT", level: onObject, headers: useCreate | useCopy | useCustomerKey, body: IgnoredBody, maxBody: maxXMLBody},
+	UploadPart: {name: UploadPartCopy, method: "PUT", level: onObject, selectors: []string{"partNumber", "uploadId"}, headers: useCopy | useCustomerKey, body: IgnoredBody, maxBody: maxXMLBody},
 }
 
 // selectors are all parameters that choose an operation: those above and those

@@ -12,6 +12,7 @@ package s3
 import (
 	"io"
 
+	"carnet.dev/carnet/internal/core/secret"
 	"carnet.dev/carnet/internal/protocol/sigv4"
 )
 
@@ -125,9 +126,20 @@ type Operation struct {
 	// BucketOwner and SourceOwner are the expected accounts, or empty.
 	BucketOwner, SourceOwner string
 
-	// Query and Header are what goes upstream, besides the signature.
+	// Encryption and StorageClass are what the request chooses; CheckOffered
+	// holds them to what the store of the bucket does.
+	Encryption   Encryption
+	StorageClass string
+	// Answered says that the gateway answers by itself: the store is asked only
+	// whether the bucket or the object exists.
+	Answered bool
+
+	// Query and Header are what goes upstream, besides the signature and the
+	// customer's encryption keys, which SentHeader adds.
 	Query  []sigv4.Param
 	Header map[string][]string
+
+	customerKeys map[string]secret.Text // by header
 
 	prefix    *string  // of a list
 	positions []string // markers of a list: they are keys, too
