@@ -196,6 +196,11 @@ interop-idp: build ## people sign in through real identity providers (IDP_ROWS p
 	CARNET_BINARY=$(abspath $(BIN)) CARNET_IDPS=$(abspath $(BUILD))/idps IDP_ROWS='$(IDP_ROWS)' \
 	  go test -count=1 -tags interop -timeout 20m -v ./test/idp/...
 
+.PHONY: interop-proxies
+interop-proxies: ## the AWS port behind a real nginx, set up as documented
+	@.ci/need nginx
+	go test -count=1 -tags interop -timeout 5m -run Nginx -v ./internal/app/server
+
 .PHONY: state-suites
 state-suites: build ## conformance, crash and several-server suites on SQLite and a real PostgreSQL
 	@.ci/need postgres

@@ -74,6 +74,9 @@ const (
 type Listen struct {
 	Web Listener    `yaml:"web"`
 	AWS AWSListener `yaml:"aws"`
+	// Proxies are the networks of reverse proxies of ours: requests that come
+	// from there are their clients', by X-Forwarded-For, -Proto and -Host.
+	Proxies []Network `yaml:"proxies"`
 }
 
 // Listener is one TCP listener. Without TLS only a loopback address is valid.

@@ -167,7 +167,7 @@ func TestProblems(t *testing.T) {
 		"unknown in a list":   {minimal + "accounts:\n  - nane: a\n", `line 7: accounts[0].nane: unknown key: did you mean "name"?`},
 		"key twice":           {minimal + "region: a\nregion: b\n", `line 7: region: given twice, first in line 6`},
 		"alias":               {minimal + "region: &a x\n", "line 6: region: anchors and aliases are not supported"},
-		"not a mapping":       {minimal + "listen: here\n", "line 6: listen: want keys and values (web, aws)"},
+		"not a mapping":       {minimal + "listen: here\n", "line 6: listen: want keys and values (web, aws, proxies)"},
 		"not a list":          {minimal + "accounts: a\n", "line 6: accounts: want a list"},
 		"not one value":       {minimal + "region: [a]\n", "line 6: region: want one value"},
 		"not a number":        {minimal + "accounts: [{id: 012345678901, name: a, kind: aws, sts: {parallel: many}}]\n", `"many" is not a whole number`},

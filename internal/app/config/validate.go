@@ -97,6 +97,11 @@ func (v *validator) listeners(c *Config) {
 		return
 	}
 	v.origin("listen.aws.url", c.Listen.AWS.URL)
+	for i, n := range c.Listen.Proxies {
+		if n.Bits() == 0 {
+			v.bad(fmt.Sprintf("listen.proxies[%d]", i), "%s is everybody: whoever sends a header could be anybody; name the proxies", n)
+		}
+	}
 	switch {
 	case c.BaseURL == "" || c.SameHost == Accepted:
 	case c.WebHost() == c.AWSHost():

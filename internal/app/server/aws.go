@@ -68,7 +68,7 @@ const silence = time.Minute
 // as long as they take; what is bounded is the header, and silence.
 func (srv *Server) awsServer() *http.Server {
 	return &http.Server{
-		Handler:           awsapi.Patient(srv.aws, silence),
+		Handler:           awsapi.Patient(behindProxies(srv.config, srv.config.Listen.AWS.URL, srv.aws, refuseForwarded), silence),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,

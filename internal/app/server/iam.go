@@ -29,7 +29,7 @@ func (srv *Server) wireIAM(o Options, may *access.Access, front *awsapi.Front) {
 // iamServer serves IAM on its own listener, if it has one.
 func (srv *Server) iamServer() *http.Server {
 	return &http.Server{
-		Handler:           awsapi.Patient(srv.iamOwn, silence),
+		Handler:           awsapi.Patient(behindProxies(srv.config, srv.config.IAMURL(), srv.iamOwn, refuseForwarded), silence),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,

@@ -39,7 +39,7 @@ func TestFromFirstStartToFirstRead(t *testing.T) {
 	t.Run("sso", func(t *testing.T) { ssoCommands(t, in) })
 	ann := visitor.New(nil)
 	t.Run("authority", func(t *testing.T) { authorityCommands(t, in, ann, idp.Metadata()) })
-	t.Run("the first object", func(t *testing.T) { firstObject(t, in, ann) })
+	t.Run("the first object", func(t *testing.T) { firstObject(t, in, "http://"+in.aws, ann) })
 	t.Run("only people of its domains", func(t *testing.T) {
 		page := in.signIn(t, visitor.New(nil), "eve@elsewhere.example")
 		if page.Status != http.StatusForbidden || !strings.Contains(page.Body, "federation.domain") {
@@ -219,8 +219,9 @@ func roleOf(t *testing.T, in *installation, v *visitor.Visitor) role {
 	return got.Roles[0]
 }
 
-// firstObject: the keys work on the AWS port.
-func firstObject(t *testing.T, in *installation, ann *visitor.Visitor) {
+// firstObject: the keys work on the AWS port, reached at endpoint.
+func firstObject(t *testing.T, in *installation, endpoint string, ann *visitor.Visitor) {
+	t.Helper()
 	var keys struct {
 		AccessKeyID     string `json:"access_key_id"`
 		SecretAccessKey string `json:"secret_access_key"`
@@ -230,7 +231,7 @@ func firstObject(t *testing.T, in *installation, ann *visitor.Visitor) {
 		t.Fatalf("the API answers %d", status)
 	}
 	c := awss3.New(awss3.Options{
-		Region: "us-east-1", BaseEndpoint: aws.String("http://" + in.aws), UsePathStyle: true,
+		Region: "us-east-1", BaseEndpoint: aws.String(endpoint), UsePathStyle: true,
 		Credentials: credentials.NewStaticCredentialsProvider(keys.AccessKeyID, keys.SecretAccessKey, keys.SessionToken),
 	})
 	bucket, key := aws.String("sales"), aws.String("first.txt")

@@ -39,17 +39,22 @@ func refuseNames(why string, refused func(name string) bool, next http.Handler) 
 			next.ServeHTTP(w, r)
 			return
 		}
-		id := string(identity.NewRequestID())
-		body := s3.Error{Code: "InvalidRequest", Message: why, RequestID: id, Status: http.StatusMisdirectedRequest}.XML()
-		h := w.Header()
-		h.Set("Content-Type", "application/xml")
-		h.Set("Content-Length", strconv.Itoa(len(body)))
-		h.Set("X-Amz-Request-Id", id)
-		h.Set("X-Content-Type-Options", "nosniff")
-		w.WriteHeader(http.StatusMisdirectedRequest)
-		// A client that went away is none of our failures.
-		_, _ = w.Write(body)
+		refuseXML(w, http.StatusMisdirectedRequest, why)
 	})
+}
+
+// refuseXML answers before any face was chosen, as S3 does.
+func refuseXML(w http.ResponseWriter, status int, why string) {
+	id := string(identity.NewRequestID())
+	body := s3.Error{Code: "InvalidRequest", Message: why, RequestID: id, Status: status}.XML()
+	h := w.Header()
+	h.Set("Content-Type", "application/xml")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("X-Amz-Request-Id", id)
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	// A client that went away is none of our failures.
+	_, _ = w.Write(body)
 }
 
 // hostName gives a Host header without its port.

@@ -60,7 +60,7 @@ func TestOpenIDOverTheWire(t *testing.T) {
 	if page.Status != http.StatusOK || page.URL.Path != "/" || !strings.Contains(page.Body, "Alice Example") {
 		t.Fatalf("the sign-in ends at %s, which answers %d\n%s\n%s", page.URL, page.Status, page.Body, r.log)
 	}
-	firstObject(t, in, alice)
+	firstObject(t, in, "http://"+in.aws, alice)
 
 	sid := ""
 	op.Bend(func(g *issuertest.Grant) { sid, _ = g.Claims["sid"].(string) })

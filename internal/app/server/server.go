@@ -201,7 +201,9 @@ func (srv *Server) Serve(ctx context.Context, l Listeners) error {
 	defer stopInner()
 	var last sync.WaitGroup
 	last.Go(func() { failed <- ServeUntil(innerCtx, srv.innerServer(), []net.Listener{srv.inner}) })
-	outer.Go(func() { failed <- ServeUntil(ctx, httpd.NewServer(srv.site, srv.log), l.Web) })
+	outer.Go(func() {
+		failed <- ServeUntil(ctx, httpd.NewServer(behindProxies(srv.config, srv.config.BaseURL, srv.site, httpd.Problem), srv.log), l.Web)
+	})
 	outer.Go(func() { failed <- ServeUntil(ctx, srv.awsServer(), l.AWS) })
 	outer.Go(func() { failed <- ServeUntil(ctx, srv.iamServer(), l.IAM) })
 	err := <-failed // the first to end ends all

@@ -202,7 +202,11 @@ func (x *exchange) outgoing() *s3.Outgoing {
 	return &s3.Outgoing{Method: x.r.Method, Bucket: x.op.Bucket, Key: x.op.Key, Query: x.op.Query, Header: x.op.SentHeader()}
 }
 
-// tlsVersion gives "1.2" or "1.3", as s3:TlsVersion is written.
+// tlsVersion gives "1.2" or "1.3", as s3:TlsVersion is written; nothing where a
+// proxy spoke TLS and does not say which.
 func tlsVersion(v uint16) string {
+	if v == 0 {
+		return ""
+	}
 	return strings.TrimPrefix(tls.VersionName(v), "TLS ")
 }
