@@ -30,8 +30,8 @@ var serviceOrder = [][]string{
 	{"access"}, // before sts, whose signed operations ask it
 	{"sts", "broker"},
 	{"login"},
-	{"workload", "device"}, // delegations are made in a login session
-	{"oauth"},              // asks both
+	{"workload", "device"},   // delegations are made in a login session
+	{"oauth", "gatewaykeys"}, // ask both: a gateway key rests on a login session, a delegation or a service principal
 	{"diagnose", "generate", "administrator"},
 }
 

@@ -9,6 +9,8 @@ type (
 	CredentialID       string // crd_…, a secret or key of a client or service principal
 	FederationPolicyID string // fpl_…, trust in the tokens of another issuer
 	DelegationID       string // dlg_…, the right to run work as a person who is away
+	GatewayKeyID       string // gwk_…, a key for tools without a field for session tokens
+	PrefixGrantID      string // pfg_…, the role for a part of a bucket
 )
 
 // NewGroupID makes an id that was never used.
@@ -32,3 +34,18 @@ func NewFederationPolicyID() FederationPolicyID {
 
 // NewDelegationID makes an id that was never used.
 func NewDelegationID() DelegationID { return DelegationID("dlg_" + lower.EncodeToString(random(16))) }
+
+// NewGatewayKeyID makes an id that was never used.
+func NewGatewayKeyID() GatewayKeyID { return GatewayKeyID("gwk_" + lower.EncodeToString(random(16))) }
+
+// NewPrefixGrantID makes an id that was never used.
+func NewPrefixGrantID() PrefixGrantID {
+	return PrefixGrantID("pfg_" + lower.EncodeToString(random(16)))
+}
+
+// GatewayKeyPrefix begins the access key id of every gateway key, and of no other.
+const GatewayKeyPrefix = "GWKA"
+
+// NewGatewayAccessKeyID makes the access key id of a gateway key, which has the
+// shape of AWS's: GWKA and 16 letters or digits.
+func NewGatewayAccessKeyID() string { return GatewayKeyPrefix + upper.EncodeToString(random(10)) }

@@ -24,6 +24,11 @@ func (x *exchange) act(body *sigv4.Body) error {
 			return err
 		}
 	}
+	if x.op.Name != s3.DeleteObjects { // whose keys choose, all together
+		if err := x.chooseRole(x.part()); err != nil {
+			return err
+		}
+	}
 	switch x.op.Name {
 	case s3.DeleteObjects:
 		return x.deleteObjects(small, known)

@@ -17,6 +17,9 @@ func (x *exchange) deleteObjects(body []byte, known bool) error {
 	if err != nil {
 		return err
 	}
+	if err := x.ofOneRole(wanted.Objects); err != nil {
+		return err
+	}
 	var refused []s3.DeleteError
 	allowed := &s3.Deletes{Quiet: wanted.Quiet}
 	for _, d := range wanted.Objects {

@@ -19,12 +19,14 @@ import (
 	"sync"
 	"time"
 
+	"carnet.dev/carnet/internal/core/credential"
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/core/secret"
 	"carnet.dev/carnet/internal/protocol/s3"
 	"carnet.dev/carnet/internal/protocol/sigv4"
 	"carnet.dev/carnet/internal/service/access"
+	"carnet.dev/carnet/internal/service/gatewaykeys"
 )
 
 // Keys finds the caller behind an access key id and its session token. Errors
@@ -64,10 +66,12 @@ type Config struct {
 	// Domains are the hosts under which BUCKET.domain names a bucket.
 	Domains []string
 	Keys    Keys
-	Decider Decider
-	Places  Places
-	Stores  map[string]Store // by the name that Place gives
-	Logger  *slog.Logger     // takes what operators must know; requests go to Observers
+	// GatewayKeys finds gateway keys; nil: there are none.
+	GatewayKeys GatewayKeys
+	Decider     Decider
+	Places      Places
+	Stores      map[string]Store // by the name that Place gives
+	Logger      *slog.Logger     // takes what operators must know; requests go to Observers
 	// Observers take the record of every finished request, in this order.
 	Observers []Observer
 	Now       func() time.Time
@@ -125,6 +129,9 @@ type exchange struct {
 	presented *sigv4.Presented
 	key       sigv4.Key
 	caller    access.Caller
+	holder    *gatewaykeys.Holder   // of a gateway key; nil otherwise
+	roleKeys  credential.Temporary  // of the local role that it was given
+	as        *credential.Temporary // of the role at AWS that the request goes upstream as
 	op        *s3.Operation
 	store     Store
 	place     access.Place
@@ -219,7 +226,7 @@ func (x *exchange) authenticate() error {
 		}
 		return err
 	}
-	caller, secretKey, err := x.g.config.Keys.Lookup(x.r.Context(), p.AccessKeyID, p.SessionToken)
+	caller, secretKey, err := x.lookUp(p)
 	if err != nil {
 		return err
 	}
@@ -228,7 +235,7 @@ func (x *exchange) authenticate() error {
 		return err
 	}
 	x.presented, x.key, x.caller, x.proven = p, key, caller, x.began
-	return nil
+	return x.admit()
 }
 
 // askAgain is how long a transfer goes on before its keys are asked for anew:
@@ -242,8 +249,7 @@ func (x *exchange) stillHolds() error {
 	if now.Sub(x.proven) < askAgain {
 		return nil
 	}
-	_, _, err := x.g.config.Keys.Lookup(x.r.Context(), x.presented.AccessKeyID, x.presented.SessionToken)
-	if err != nil && fault.Of(err).Kind != fault.Expired {
+	if err := x.keysHold(); err != nil && fault.Of(err).Kind != fault.Expired {
 		return err
 	}
 	x.proven = now

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/core/secret"
 	"carnet.dev/carnet/internal/protocol/policy"
 	"carnet.dev/carnet/internal/protocol/sessiontoken"
@@ -60,6 +61,9 @@ func New(c Config) *Access {
 func (a *Access) Lookup(_ context.Context, accessKeyID string, token secret.Text) (Caller, secret.Text, error) {
 	if strings.HasPrefix(accessKeyID, "AKIA") {
 		return a.lookupLongTerm(accessKeyID, token)
+	}
+	if strings.HasPrefix(accessKeyID, identity.GatewayKeyPrefix) {
+		return Caller{}, secret.Text{}, unknownKey().WithMend("a gateway key is good for requests to S3 that are signed in the Authorization header, and for nothing else")
 	}
 	if !strings.HasPrefix(accessKeyID, "ASIA") || len(accessKeyID) < 16 || len(accessKeyID) > 128 {
 		return Caller{}, secret.Text{}, unknownKey().WithMend("fetch keys with carnet env or carnet credentials")

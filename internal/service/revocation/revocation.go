@@ -32,6 +32,7 @@ const (
 	Delegation       = "delegation"
 	OAuthClient      = "oauth-client"
 	AccessToken      = "access-token"
+	GatewayKey       = "gateway-key" // id: gwk_…
 	// Everything, with id Everything, refuses all that carries an epoch: for a
 	// restored backup, which has forgotten what was revoked after it.
 	Everything = "everything"

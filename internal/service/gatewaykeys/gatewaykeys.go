@@ -1,0 +1,139 @@
+// Package gatewaykeys keeps gateway keys: S3 keys without a session token, for
+// engines and old tools that have no field for one.
+//
+// A gateway key is good at the gateway alone, for requests signed in the
+// Authorization header. It ends after 24 hours at most, and with what it rests
+// on: a login session, a delegation or a service principal. It works only from
+// the networks, or with the client certificates, that it is bound to. It is no
+// role: for each request the gateway picks one of the roles in the key's set
+// that its owner holds at that moment, by the prefix grants of administrators,
+// and takes that role's own temporary keys, which never leave the server.
+//
+// Whatever a request asks is answered from memory: keys, grants and places are
+// loaded as a whole and follow every change; the database is asked while a key
+// is used, but never while its user waits, save at the very first request. It
+// must never give a role that is not in the key's set, or that the owner does not
+// hold, nor a key without a binding, nor show a secret a second time.
+package gatewaykeys
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"net/netip"
+	"time"
+
+	"carnet.dev/carnet/internal/core/arn"
+	"carnet.dev/carnet/internal/core/identity"
+)
+
+// Limits.
+const (
+	// Longest is how long a gateway key lives at most.
+	Longest = 24 * time.Hour
+	// Shortest is the least that can be asked for.
+	Shortest = time.Minute
+	// MostPerOwner bounds the keys of one owner that have not ended.
+	MostPerOwner = 200
+	// MostRoles bounds the set of one key.
+	MostRoles = 100
+	// MostBindings bounds the networks, and the certificates, of one key or place.
+	MostBindings = 32
+)
+
+// Fingerprint is the SHA-256 of a certificate in DER.
+type Fingerprint [sha256.Size]byte
+
+// String gives lower-case hex.
+func (f Fingerprint) String() string { return hex.EncodeToString(f[:]) }
+
+// Owner is whom a key's roles are held by. Exactly one of LoginSession, Delegation
+// and ServicePrincipal makes it: a delegation has both of the others' people.
+type Owner struct {
+	Person   identity.PersonID
+	IdP      identity.IdPID
+	UserName string // of the person; empty for a service principal
+
+	LoginSession     identity.LoginSessionID
+	Delegation       identity.DelegationID
+	ServicePrincipal identity.ServicePrincipalID // of a delegation: who runs it
+}
+
+// Kind names what the owner rests on: login-session, delegation or
+// service-principal; empty for nobody.
+func (o Owner) Kind() string {
+	switch {
+	case o.LoginSession != "":
+		return "login-session"
+	case o.Delegation != "":
+		return "delegation"
+	case o.ServicePrincipal != "":
+		return "service-principal"
+	}
+	return ""
+}
+
+// Binding says where a key works: in one of the networks, where there are any,
+// and with one of the certificates, where there are any.
+type Binding struct {
+	Networks     []netip.Prefix
+	Certificates []Fingerprint
+}
+
+// IsZero reports whether nothing is bound.
+func (b Binding) IsZero() bool { return len(b.Networks) == 0 && len(b.Certificates) == 0 }
+
+// Key is one gateway key, without its secret.
+type Key struct {
+	ID          identity.GatewayKeyID
+	AccessKeyID string // GWKA…
+	Owner       Owner
+	// Cluster names the place whose binding holds beside the key's own; empty: none.
+	Cluster string
+	Binding Binding
+	// Roles is the set that a request's role is picked from; Default is one of
+	// them, or zero.
+	Roles   []arn.Role
+	Default arn.Role
+	// Delivered: Carnet made it for a person who asked for the keys of a role.
+	Delivered bool
+	// Follows is the key that this one was rolled from.
+	Follows identity.GatewayKeyID
+
+	Made    time.Time
+	Expires time.Time
+	Revoked time.Time // zero while it stands
+	Used    time.Time // when it was first used; zero: not yet
+	// Epoch is that of the revocation feed when it was made.
+	Epoch uint64
+}
+
+// Peer is where a request comes from.
+type Peer struct {
+	Source netip.Addr
+	// Certificate is the client's own, in DER, proven in the TLS handshake; nil
+	// without one.
+	Certificate []byte
+}
+
+// Want is what a request asks of a bucket, as far as a role is picked by it.
+type Want struct {
+	Bucket string // empty: of none
+	// Account owns the bucket; empty where no rule places it.
+	Account string
+	// Part is the key of an object, the prefix of a listing, or empty for an
+	// operation on the bucket as a whole.
+	Part string
+}
+
+// Choice is the role that was picked for a request. AWS says that its account is
+// at AWS: its keys go upstream, where AWS decides.
+type Choice struct {
+	Role arn.Role
+	AWS  bool
+}
+
+// Holder is a gateway key that a request was signed with. Safe for concurrent use.
+type Holder struct{ key Key }
+
+// Key gives the key, as it was when the request came.
+func (h *Holder) Key() Key { return h.key }
