@@ -39,14 +39,6 @@ const (
 	BySession
 )
 
-// String names the source as AWS's error texts do.
-func (s Source) String() string {
-	return [...]string{
-		"service control policy", "resource-based policy", "identity-based policy",
-		"permissions boundary", "session policy",
-	}[s]
-}
-
 // Verdict is the answer of Decide. The zero value denies.
 type Verdict struct {
 	Allow    bool

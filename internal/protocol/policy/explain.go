@@ -74,6 +74,14 @@ func (v Verdict) Reason(action string) string {
 	return fmt.Sprintf("because no %s allows the %s action", v.By, clip(action))
 }
 
+// String names the source as AWS's error texts do.
+func (s Source) String() string {
+	return [...]string{
+		"service control policy", "resource-based policy", "identity-based policy",
+		"permissions boundary", "session policy",
+	}[s]
+}
+
 // Cites names the statement that decided, as policy#Sid; empty for none.
 func (v Verdict) Cites() string {
 	if v.Document == nil {

@@ -264,17 +264,12 @@ var errTrailing = errors.New("bytes follow the end of the content")
 
 // atEOF demands that nothing follows.
 func atEOF(r io.Reader) error {
-	var one [1]byte
-	for range 100 {
-		n, err := r.Read(one[:])
-		switch {
-		case n > 0:
-			return errTrailing
-		case err == io.EOF:
-			return nil
-		case err != nil:
-			return err
-		}
+	switch _, err := io.ReadFull(r, make([]byte, 1)); err {
+	case nil:
+		return errTrailing
+	case io.EOF:
+		return nil
+	default:
+		return err
 	}
-	return io.ErrNoProgress
 }

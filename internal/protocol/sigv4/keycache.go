@@ -26,21 +26,15 @@ func NewKeyCache(size int) *KeyCache {
 func (c *KeyCache) Derive(secretKey secret.Text, date, region, service string) Key {
 	id := cacheID(secretKey, date, region, service)
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	k, ok := c.young[id]
-	if !ok {
-		k, ok = c.old[id]
-		if ok {
-			c.put(id, k)
-		}
-	}
-	c.mu.Unlock()
 	if ok {
 		return k
 	}
-	k = DeriveKey(secretKey, date, region, service)
-	c.mu.Lock()
+	if k, ok = c.old[id]; !ok {
+		k = DeriveKey(secretKey, date, region, service)
+	}
 	c.put(id, k)
-	c.mu.Unlock()
 	return k
 }
 

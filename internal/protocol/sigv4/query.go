@@ -2,6 +2,7 @@ package sigv4
 
 import (
 	"encoding/hex"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,15 +24,12 @@ const (
 	paramPayload       = "X-Amz-Content-Sha256"
 )
 
+// credentialParams are all of them. A slice is never changed.
+var credentialParams = []string{paramAlgorithm, paramCredential, paramDate, paramExpires, paramSignedHeaders, paramSignature, paramToken, paramPayload}
+
 // CredentialParam reports whether a query parameter belongs to a presigned
 // request's credential. Such parameters go no further than this package.
-func CredentialParam(name string) bool {
-	switch name {
-	case paramAlgorithm, paramCredential, paramDate, paramExpires, paramSignedHeaders, paramSignature, paramToken, paramPayload:
-		return true
-	}
-	return false
-}
+func CredentialParam(name string) bool { return slices.Contains(credentialParams, name) }
 
 // queryCredential reports whether the query holds a credential. Another letter
 // case of one of our names is refused: whatever stands behind us might read it.
@@ -51,15 +49,7 @@ func queryCredential(t Target) (bool, error) {
 }
 
 func misspelt(name string) bool {
-	if len(name) < 6 || !strings.EqualFold(name[:6], "x-amz-") {
-		return false
-	}
-	for _, n := range []string{paramAlgorithm, paramCredential, paramDate, paramExpires, paramSignedHeaders, paramSignature, paramToken, paramPayload} {
-		if strings.EqualFold(name, n) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(credentialParams, func(n string) bool { return strings.EqualFold(n, name) })
 }
 
 func parseQuery(r *Request, target Target) (*Presented, error) {

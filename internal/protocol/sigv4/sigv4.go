@@ -1,5 +1,6 @@
 // Package sigv4 verifies AWS Signature Version 4: requests signed in the
-// Authorization header or in the query, and the bodies that hang on them.
+// Authorization header, in the query or in the fields of a form, and the bodies
+// that hang on them.
 //
 // It is the verifying side only and pure: bytes and time in, facts out. A
 // request is parsed once (Parse), the key is looked up by the caller, and
@@ -12,6 +13,7 @@
 package sigv4
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -49,18 +51,12 @@ const (
 	None Place = iota
 	Header
 	Query
+	Form
 )
 
 // String gives the name that s3:authType uses.
 func (p Place) String() string {
-	switch p {
-	case Header:
-		return "REST-HEADER"
-	case Query:
-		return "REST-QUERY-STRING"
-	default:
-		return ""
-	}
+	return [...]string{"", "REST-HEADER", "REST-QUERY-STRING", "POST"}[p]
 }
 
 // Presented is a credential as presented: parsed and well formed, proven only
@@ -99,13 +95,17 @@ func Parse(r *Request) (*Presented, error) {
 	authorization := r.Header["Authorization"]
 	switch {
 	case len(authorization) > 1, len(authorization) == 1 && inQuery:
-		return nil, fault.Coded(fault.Invalid, "InvalidArgument", "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter or the Authorization header should be specified")
+		return nil, twoPlaces()
 	case len(authorization) == 1:
 		return parseHeader(r, target, authorization[0])
 	case inQuery:
 		return parseQuery(r, target)
 	}
 	return nil, nil
+}
+
+func twoPlaces() error {
+	return fault.Coded(fault.Invalid, "InvalidArgument", "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter or the Authorization header should be specified")
 }
 
 func parseHeader(r *Request, target Target, authorization string) (*Presented, error) {
@@ -142,11 +142,9 @@ func parseHeader(r *Request, target Target, authorization string) (*Presented, e
 	return p, err
 }
 
-type authorizationParts struct{ credential, signedHeaders, signature string }
-
 // authorizationFields splits "AWS4-HMAC-SHA256 Credential=…, SignedHeaders=…,
 // Signature=…": each field exactly once, in any order, none beside them.
-func authorizationFields(v string) (f authorizationParts, err error) {
+func authorizationFields(v string) (f struct{ credential, signedHeaders, signature string }, err error) {
 	if len(v) > maxAuthorization {
 		return f, headerMalformed("the Authorization header is too long")
 	}
@@ -154,26 +152,15 @@ func authorizationFields(v string) (f authorizationParts, err error) {
 	if err := checkAlgorithm(algorithm); err != nil {
 		return f, err
 	}
+	names := [...]string{"Credential", "SignedHeaders", "Signature"}
+	into := [...]*string{&f.credential, &f.signedHeaders, &f.signature}
 	for field := range strings.SplitSeq(rest, ",") {
-		name, value, ok := strings.Cut(strings.Trim(field, " "), "=")
-		if !ok || value == "" {
-			return f, headerMalformed("a field of the Authorization header has no value")
+		name, value, _ := strings.Cut(strings.Trim(field, " "), "=")
+		i := slices.Index(names[:], name)
+		if i < 0 || value == "" || *into[i] != "" {
+			return f, headerMalformed("the Authorization header has a field that is repeated, empty, or none of Credential, SignedHeaders and Signature")
 		}
-		var into *string
-		switch name {
-		case "Credential":
-			into = &f.credential
-		case "SignedHeaders":
-			into = &f.signedHeaders
-		case "Signature":
-			into = &f.signature
-		default:
-			return f, headerMalformed("the Authorization header has a field other than Credential, SignedHeaders and Signature")
-		}
-		if *into != "" {
-			return f, headerMalformed("the Authorization header repeats " + name)
-		}
-		*into = value
+		*into[i] = value
 	}
 	if f.credential == "" || f.signedHeaders == "" || f.signature == "" {
 		return f, headerMalformed("the Authorization header lacks Credential, SignedHeaders or Signature")

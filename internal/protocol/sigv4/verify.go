@@ -58,18 +58,31 @@ func (p *Presented) VerifyWith(r *Request, key Key, s Scope, payloadHash string,
 		return err
 	}
 	if name := p.unsigned(r); name != "" {
-		return fault.Coded(fault.Denied, "AccessDenied", "There were headers present in the request which were not signed: "+clip(name))
+		return notSigned(name)
 	}
 	var stack [2048]byte
 	canonical, err := p.appendCanonicalRequest(stack[:0], r, payloadHash)
 	if err != nil {
 		return err
 	}
-	want := mac(key.k[:], p.stringToSign(Algorithm, sha256.Sum256(canonical)))
+	return p.held(key, p.stringToSign(Algorithm, sha256.Sum256(canonical)))
+}
+
+// held compares the signature with that of what is signed, in constant time.
+func (p *Presented) held(key Key, signed []byte) error {
+	want := mac(key.k[:], signed)
 	if subtle.ConstantTimeCompare(want[:], p.signature[:]) != 1 {
-		return fault.Coded(fault.Unauthenticated, "SignatureDoesNotMatch", "The request signature we calculated does not match the signature you provided. Check your key and signing method.")
+		return mismatch()
 	}
 	return nil
+}
+
+func mismatch() error {
+	return fault.Coded(fault.Unauthenticated, "SignatureDoesNotMatch", "The request signature we calculated does not match the signature you provided. Check your key and signing method.")
+}
+
+func notSigned(name string) error {
+	return fault.Coded(fault.Denied, "AccessDenied", "There were headers present in the request which were not signed: "+clip(name))
 }
 
 // stringToSign is algorithm, time, scope and the hash of what is signed.
@@ -100,10 +113,7 @@ func (p *Presented) Fits(s Scope, now time.Time) error {
 }
 
 func (p *Presented) malformed(why string) error {
-	if p.Place == Query {
-		return queryMalformed(why)
-	}
-	return headerMalformed(why)
+	return [...]func(string) error{Header: headerMalformed, Query: queryMalformed, Form: formMalformed}[p.Place](why)
 }
 
 func (p *Presented) checkScope(s Scope) error {
