@@ -234,7 +234,8 @@ type UpstreamKind string
 // The kinds of upstream.
 const (
 	UpstreamEmbedded UpstreamKind = "embedded" // a folder, served by a child process
-	UpstreamS3       UpstreamKind = "s3"       // any S3 store
+	UpstreamS3       UpstreamKind = "s3"       // any S3 store, reached with a service key
+	UpstreamAWS      UpstreamKind = "aws"      // AWS S3, reached with each role's own keys
 )
 
 // KeyRule says how an upstream turns a key into a stored name.
@@ -246,23 +247,42 @@ const (
 	KeysFilesystem KeyRule = "filesystem"
 )
 
+// Addressing says where a request to a store names its bucket.
+type Addressing string
+
+// The styles (S3 User Guide, "Virtual hosting of buckets").
+const (
+	AddressPath    Addressing = "path"    // https://store/bucket/key
+	AddressVirtual Addressing = "virtual" // https://bucket.store/key
+)
+
 // Upstream is one S3 store behind the gateway.
 type Upstream struct {
-	Name          string       `yaml:"name"`
-	Kind          UpstreamKind `yaml:"kind"`
-	Folder        string       `yaml:"folder"`          // embedded
-	Endpoint      string       `yaml:"endpoint"`        // s3
-	Region        string       `yaml:"region"`          // s3; default Config.Region
-	AccessKeyFile string       `yaml:"access_key_file"` // s3
-	SecretKeyFile string       `yaml:"secret_key_file"` // s3
-	CA            string       `yaml:"ca"`              // s3; PEM file, default the system's
-	PlainHTTP     Acceptance   `yaml:"plain_http"`      // s3; accept http beyond loopback
-	Keys          KeyRule      `yaml:"keys"`
+	Name   string       `yaml:"name"`
+	Kind   UpstreamKind `yaml:"kind"`
+	Folder string       `yaml:"folder"` // embedded
+	// Endpoint is where the store answers. For aws it may be left out: AWS's own
+	// endpoint of the region, and then buckets of other regions are found too.
+	Endpoint string `yaml:"endpoint"`
+	// BucketEndpoints are places of single buckets, as Endpoint is written.
+	BucketEndpoints BucketEndpoints `yaml:"bucket_endpoints"`
+	// Addressing defaults to virtual for AWS's own endpoints, else to path.
+	Addressing    Addressing `yaml:"addressing"`
+	Region        string     `yaml:"region"`          // s3, aws; default Config.Region
+	AccessKeyFile string     `yaml:"access_key_file"` // s3
+	SecretKeyFile string     `yaml:"secret_key_file"` // s3
+	CA            string     `yaml:"ca"`              // s3, aws; PEM file, default the system's
+	Client        TLS        `yaml:"client"`          // s3, aws; the certificate that we show
+	PlainHTTP     Acceptance `yaml:"plain_http"`      // s3; accept http beyond loopback
+	Keys          KeyRule    `yaml:"keys"`
 	// Encryption and StorageClasses (beside STANDARD) are what requests may
 	// choose at this store; default none.
 	Encryption     []string `yaml:"encryption"`
 	StorageClasses []string `yaml:"storage_classes"`
 }
+
+// BucketEndpoints maps the names of buckets to addresses.
+type BucketEndpoints map[string]string
 
 // Parallel bounds the calls to an account's STS that are under way for one
 // sign-in; 0 where the account states none.

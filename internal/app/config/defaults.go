@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"carnet.dev/carnet/internal/protocol/s3"
 )
 
 // The defaults; docs/configuration.md states them and a test compares.
@@ -76,7 +78,7 @@ func (c *Config) paths(dir string) {
 	}
 	for i := range c.Upstreams {
 		u := &c.Upstreams[i]
-		list = append(list, &u.Folder, &u.AccessKeyFile, &u.SecretKeyFile, &u.CA)
+		list = append(list, &u.Folder, &u.AccessKeyFile, &u.SecretKeyFile, &u.CA, &u.Client.Certificate, &u.Client.Key)
 	}
 	for i := range c.Accounts {
 		list = append(list, &c.Accounts[i].STS.CA)
@@ -116,8 +118,35 @@ func (u *Upstream) complete(c *Config) {
 			u.Keys = KeysFilesystem
 		}
 	case UpstreamS3:
-		fill(&u.Region, c.Region)
-		u.Endpoint = strings.TrimSuffix(u.Endpoint, "/")
+		u.completeForeign(c)
+		if u.Addressing == "" {
+			u.Addressing = AddressPath
+		}
+	case UpstreamAWS:
+		if u.Addressing == "" {
+			u.Addressing = AddressVirtual
+			if u.Endpoint != "" && !strings.HasSuffix(hostname(u.Endpoint), ".amazonaws.com") && !strings.HasSuffix(hostname(u.Endpoint), ".amazonaws.com.cn") {
+				u.Addressing = AddressPath
+			}
+		}
+		u.completeForeign(c)
+		if u.Keys == "" {
+			u.Keys = KeysLiteral
+		}
+		if u.Encryption == nil {
+			u.Encryption = s3.EncryptAny.Names()
+		}
+		if u.StorageClasses == nil {
+			u.StorageClasses = s3.StorageClasses()
+		}
+	}
+}
+
+func (u *Upstream) completeForeign(c *Config) {
+	fill(&u.Region, c.Region)
+	u.Endpoint = strings.TrimSuffix(u.Endpoint, "/")
+	for bucket, endpoint := range u.BucketEndpoints {
+		u.BucketEndpoints[bucket] = strings.TrimSuffix(endpoint, "/")
 	}
 }
 

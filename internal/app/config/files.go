@@ -22,8 +22,8 @@ func (c *Config) CheckFiles() error {
 	plain := []string{c.Listen.Web.TLS.Certificate, c.Listen.AWS.TLS.Certificate, c.IAM.Listen.TLS.Certificate}
 	private := []string{c.Listen.Web.TLS.Key, c.Listen.AWS.TLS.Key, c.IAM.Listen.TLS.Key, c.Database.PostgreSQLDSNFile}
 	for _, u := range c.Upstreams {
-		plain = append(plain, u.CA)
-		private = append(private, u.AccessKeyFile, u.SecretKeyFile)
+		plain = append(plain, u.CA, u.Client.Certificate)
+		private = append(private, u.AccessKeyFile, u.SecretKeyFile, u.Client.Key)
 	}
 	for _, a := range c.Accounts {
 		plain = append(plain, a.STS.CA)

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
 	"regexp"
 	"slices"
@@ -25,8 +26,10 @@ func (v *validator) upstreams(list []Upstream) {
 			folders[u.Folder] = u.Name
 		case UpstreamS3:
 			v.s3(path, u)
+		case UpstreamAWS:
+			v.aws(path, u)
 		default:
-			v.bad(path+".kind", "%q: want embedded (a folder of this server) or s3 (any S3 store)", u.Kind)
+			v.bad(path+".kind", "%q: want embedded (a folder of this server), s3 (any S3 store) or aws (AWS S3, with each role's own keys)", u.Kind)
 		}
 	}
 }
@@ -35,13 +38,17 @@ func (v *validator) embedded(path string, u Upstream) {
 	for _, f := range []struct{ key, value string }{
 		{"endpoint", u.Endpoint}, {"region", u.Region}, {"access_key_file", u.AccessKeyFile},
 		{"secret_key_file", u.SecretKeyFile}, {"ca", u.CA}, {"plain_http", string(u.PlainHTTP)},
+		{"addressing", string(u.Addressing)}, {"client", u.Client.Certificate + u.Client.Key},
 	} {
 		if f.value != "" {
-			v.bad(path+"."+f.key, "is for kind: s3; the embedded store has none")
+			v.bad(path+"."+f.key, "is for kind: s3 and aws; the embedded store has none")
 		}
 	}
 	if len(u.Encryption) > 0 || len(u.StorageClasses) > 0 {
-		v.bad(path+".encryption", "encryption and storage_classes are for kind: s3; the embedded store has neither")
+		v.bad(path+".encryption", "encryption and storage_classes are for kind: s3 and aws; the embedded store has neither")
+	}
+	if u.BucketEndpoints != nil {
+		v.bad(path+".bucket_endpoints", "is for kind: s3 and aws; the embedded store has none")
 	}
 	if u.Keys != KeysFilesystem {
 		v.bad(path+".keys", "%q: the embedded store keeps files, so its keys are filesystem", u.Keys)
@@ -49,10 +56,6 @@ func (v *validator) embedded(path string, u Upstream) {
 }
 
 func (v *validator) s3(path string, u Upstream) {
-	if u.Folder != "" {
-		v.bad(path+".folder", "is for kind: embedded")
-	}
-	v.acceptance(path+".plain_http", u.PlainHTTP)
 	if u.AccessKeyFile == "" {
 		v.bad(path+".access_key_file", "missing: name the file that holds the access key id of the store")
 	}
@@ -62,9 +65,10 @@ func (v *validator) s3(path string, u Upstream) {
 	if u.Keys != KeysLiteral && u.Keys != KeysFilesystem {
 		v.bad(path+".keys", "%q: want literal (a//b and a/b are two keys) or filesystem; a probe at start proves it", u.Keys)
 	}
-	v.region(path+".region", u.Region)
-	v.endpoint(path, u)
-	v.offered(path, u)
+	if u.Endpoint == "" {
+		v.bad(path+".endpoint", "missing: give the address of the store, such as https://minio.example.com:9000")
+	}
+	v.foreign(path, u)
 }
 
 // offered holds the lists of what requests may choose to S3's names. A key that
@@ -84,19 +88,59 @@ func (v *validator) offered(path string, u Upstream) {
 	}
 }
 
-func (v *validator) endpoint(path string, u Upstream) {
-	e, err := url.Parse(u.Endpoint)
+// aws holds an upstream that people's own keys go to.
+func (v *validator) aws(path string, u Upstream) {
+	for _, f := range []struct{ key, value string }{{"access_key_file", u.AccessKeyFile}, {"secret_key_file", u.SecretKeyFile}} {
+		if f.value != "" {
+			v.bad(path+"."+f.key, "is for kind: s3; a store of kind aws is reached with each role's own keys and has no other")
+		}
+	}
+	if u.PlainHTTP != "" {
+		v.bad(path+".plain_http", "is for kind: s3; session tokens travel on encrypted ways alone")
+	}
+	if u.Keys != KeysLiteral {
+		v.bad(path+".keys", "%q: AWS keeps keys as they are, so they are literal", u.Keys)
+	}
+	v.foreign(path, u)
+}
+
+// foreign holds what both kinds of store elsewhere have in common.
+func (v *validator) foreign(path string, u Upstream) {
+	if u.Folder != "" {
+		v.bad(path+".folder", "is for kind: embedded")
+	}
+	v.acceptance(path+".plain_http", u.PlainHTTP)
+	v.region(path+".region", u.Region)
+	v.offered(path, u)
+	if u.Endpoint != "" {
+		v.endpoint(path+".endpoint", u.Endpoint, u.PlainHTTP)
+	}
+	for _, bucket := range slices.Sorted(maps.Keys(u.BucketEndpoints)) {
+		at := path + ".bucket_endpoints[" + bucket + "]"
+		if !bucketForm.MatchString(bucket) || strings.Contains(bucket, "*") {
+			v.bad(at, "%q is not the name of a bucket", bucket)
+		}
+		v.endpoint(at, u.BucketEndpoints[bucket], u.PlainHTTP)
+	}
+	if u.Addressing != AddressPath && u.Addressing != AddressVirtual {
+		v.bad(path+".addressing", "%q: want path (https://store/bucket/key) or virtual (https://bucket.store/key)", u.Addressing)
+	}
+	if (u.Client.Certificate == "") != (u.Client.Key == "") {
+		v.bad(path+".client", "want both certificate and key")
+	}
+}
+
+func (v *validator) endpoint(path, raw string, plain Acceptance) {
+	e, err := url.Parse(raw)
 	switch {
-	case u.Endpoint == "":
-		v.bad(path+".endpoint", "missing: give the address of the store, such as https://minio.example.com:9000")
 	case err != nil, e.Scheme != "http" && e.Scheme != "https", e.Hostname() == "":
-		v.bad(path+".endpoint", "%q is not an address such as https://minio.example.com:9000", u.Endpoint)
+		v.bad(path, "%q is not an address such as https://minio.example.com:9000", raw)
 	case e.User != nil:
-		v.bad(path+".endpoint", "holds a user name: keys go into access_key_file and secret_key_file")
+		v.bad(path, "holds a user name: keys go into access_key_file and secret_key_file")
 	case e.Path != "", e.RawQuery != "", e.ForceQuery, e.Fragment != "":
-		v.bad(path+".endpoint", "%q: want scheme, host and port only", u.Endpoint)
-	case e.Scheme == "http" && !loopbackHost(e.Hostname()) && u.PlainHTTP != Accepted:
-		v.bad(path+".endpoint", "%q sends objects in the open: use https, or write plain_http: accept", u.Endpoint)
+		v.bad(path, "%q: want scheme, host and port only", raw)
+	case e.Scheme == "http" && !loopbackHost(e.Hostname()) && plain != Accepted:
+		v.bad(path, "%q sends objects in the open: use https, or write plain_http: accept", raw)
 	}
 }
 
@@ -112,14 +156,22 @@ func (v *validator) buckets(c *Config) {
 		}
 		v.shadowed(path, b, c.Buckets[:i])
 		a, ok := c.Account(b.Account)
-		switch {
-		case !ok:
+		if !ok {
 			v.bad(path+".account", "%q is not one of the accounts above", b.Account)
-		case a.Kind != AccountLocal:
-			v.bad(path+".account", "%s is an aws account: its buckets are reached at AWS, not here", b.Account)
+			continue
 		}
-		if _, ok := c.Upstream(b.Upstream); !ok {
+		u, ok := c.Upstream(b.Upstream)
+		if !ok {
 			v.bad(path+".upstream", "%q is not one of the upstreams%s", b.Upstream, upstreamAdvice(b.Upstream, c.Upstreams))
+			continue
+		}
+		switch {
+		case a.Kind == AccountAWS && u.Kind != UpstreamAWS:
+			v.bad(path+".upstream", "%s is an aws account, whose roles' own keys decide at AWS: want an upstream of kind: aws", b.Account)
+		case a.Kind == AccountLocal && u.Kind == UpstreamAWS:
+			v.bad(path+".upstream", "%s is a local account, whose keys mean nothing at AWS: want an upstream of kind: s3 (which has a service key) or embedded", b.Account)
+		case u.Kind == UpstreamAWS && u.Endpoint == "" && a.Partition != partition(u.Region):
+			v.bad(path+".upstream", "%s is in partition %s, but the upstream's region %s is in %s", b.Account, a.Partition, u.Region, partition(u.Region))
 		}
 	}
 }

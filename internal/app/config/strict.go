@@ -53,6 +53,8 @@ func (r *reader) value(n *yaml.Node, out reflect.Value, path string) {
 	}
 	_, text := out.Addr().Interface().(encoding.TextUnmarshaler)
 	switch {
+	case out.Kind() == reflect.Map:
+		r.table(n, out, path)
 	case text || out.Kind() != reflect.Struct && out.Kind() != reflect.Slice:
 		r.scalar(n, out, path)
 	case out.Kind() == reflect.Slice:
@@ -82,6 +84,27 @@ func (r *reader) mapping(n *yaml.Node, out reflect.Value, path string) {
 			continue
 		}
 		r.value(v, field, at)
+	}
+}
+
+// table reads a mapping whose keys are free: texts to texts.
+func (r *reader) table(n *yaml.Node, out reflect.Value, path string) {
+	if n.Kind != yaml.MappingNode {
+		r.add(n.Line, path, "want names and values")
+		return
+	}
+	out.Set(reflect.MakeMap(out.Type()))
+	for i := 0; i < len(n.Content); i += 2 {
+		k, v := n.Content[i], n.Content[i+1]
+		at := path + "[" + k.Value + "]"
+		key := reflect.ValueOf(k.Value)
+		if out.MapIndex(key).IsValid() {
+			r.add(k.Line, at, "given twice")
+			continue
+		}
+		value := reflect.New(out.Type().Elem()).Elem()
+		r.value(v, value, at)
+		out.SetMapIndex(key, value)
 	}
 }
 

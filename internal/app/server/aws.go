@@ -19,10 +19,7 @@ func (srv *Server) wireAWS(o Options) error {
 	may := access.New(access.Config{
 		Authority: srv.iam, Keys: srv.ring.SessionTokenKeys(), Revocations: srv.feed, Region: c.Region, Now: o.Now,
 		StaticKeys: c.StaticKeys == config.Allow, Withheld: srv.withheld,
-		Rule: func(bucket string) (account, upstream string, ok bool) {
-			rule, ok := c.BucketRule(bucket)
-			return rule.Account, rule.Upstream, ok
-		},
+		Rule: srv.place,
 	})
 	domain, err := url.Parse(c.Listen.AWS.URL)
 	if err != nil {

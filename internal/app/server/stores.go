@@ -33,6 +33,7 @@ func openStores(ctx context.Context, s *state, o Options) (*stores, error) {
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("upstream %s: %w", u.Name, err), all.close())
 		}
+		store.Accounts = accountsOf(s.config, u.Name)
 		all.byName[u.Name] = store
 	}
 	return all, nil
@@ -48,6 +49,10 @@ func (all *stores) open(ctx context.Context, s *state, o Options, u config.Upstr
 	}
 	store := gateway.Store{Upstream: client, Keys: s3.Filesystem, StorageClasses: u.StorageClasses}
 	store.Encryption, _ = s3.ParseEncryption(u.Encryption) // held to its names by config
+	if u.Kind == config.UpstreamAWS {
+		store.Keys, store.AWS = s3.Literal, true
+		return store, nil
+	}
 	bucket, err := probeBucket(ctx, client, s.config, u.Name)
 	if err != nil {
 		return gateway.Store{}, err
@@ -86,15 +91,17 @@ func (all *stores) embedded(ctx context.Context, s *state, o Options, u config.U
 
 // foreign connects to a store that somebody else runs.
 func foreign(u config.Upstream, s *state) (*s3client.Client, error) {
-	id, err := config.ReadSecret(u.AccessKeyFile)
-	if err != nil {
-		return nil, err
+	c := s3client.Config{Endpoint: u.Endpoint, Region: u.Region, RoleKeys: u.Kind == config.UpstreamAWS, Now: s.now}
+	if !c.RoleKeys {
+		id, err := config.ReadSecret(u.AccessKeyFile)
+		if err != nil {
+			return nil, err
+		}
+		if c.SecretKey, err = config.ReadSecret(u.SecretKeyFile); err != nil {
+			return nil, err
+		}
+		c.AccessKeyID = id.Reveal()
 	}
-	key, err := config.ReadSecret(u.SecretKeyFile)
-	if err != nil {
-		return nil, err
-	}
-	c := s3client.Config{Endpoint: u.Endpoint, Region: u.Region, AccessKeyID: id.Reveal(), SecretKey: key, Now: s.now}
 	if u.CA != "" {
 		pem, err := os.ReadFile(u.CA)
 		if err != nil {

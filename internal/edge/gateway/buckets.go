@@ -15,6 +15,9 @@ const maxBucketPages = 100
 func (x *exchange) listBuckets() error {
 	var mine []s3.Bucket
 	for name, store := range x.g.config.Stores {
+		if store.AWS != (x.as != nil) || !store.holds(x.caller.Account) {
+			continue
+		}
 		next := ""
 		for range maxBucketPages {
 			buckets, token, err := x.bucketPage(store, next)

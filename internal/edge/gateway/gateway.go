@@ -58,6 +58,10 @@ type Store struct {
 	// choose; all else is refused by name.
 	Encryption     s3.Encryption
 	StorageClasses []string
+	// AWS says that the store decides by the role's own keys and has no other.
+	AWS bool
+	// Accounts are those whose buckets it may hold; nil stands for all.
+	Accounts []string
 }
 
 // Config is what a gateway needs.
@@ -129,12 +133,14 @@ type exchange struct {
 	presented *sigv4.Presented
 	key       sigv4.Key
 	caller    access.Caller
-	holder    *gatewaykeys.Holder   // of a gateway key; nil otherwise
-	roleKeys  credential.Temporary  // of the local role that it was given
-	as        *credential.Temporary // of the role at AWS that the request goes upstream as
-	op        *s3.Operation
-	store     Store
-	place     access.Place
+	holder    *gatewaykeys.Holder  // of a gateway key; nil otherwise
+	roleKeys  credential.Temporary // of the local role that it was given
+	// as are the keys of the caller's role at AWS, which then decides instead of
+	// us. nil for a role of a local account.
+	as    *credential.Temporary
+	op    *s3.Operation
+	store Store
+	place access.Place
 
 	proven time.Time // when the keys last held; only the reader of a body moves it
 

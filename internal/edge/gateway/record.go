@@ -147,6 +147,10 @@ func (x *exchange) header(status int) {
 
 // ask sends a request to a store: the one way from a request to any upstream.
 func (x *exchange) ask(store Store, out *s3.Outgoing) (*http.Response, error) {
+	var err error
+	if out.As, err = x.keysFor(store); err != nil {
+		return nil, err
+	}
 	began := x.g.config.Now()
 	res, err := store.Upstream.Do(x.r.Context(), out)
 	r := &x.record

@@ -136,7 +136,7 @@ func anAuthorityThatIsAwayAllowsNobody(t *testing.T) {
 	var gone away
 	w := newWorld(t, func(c *iamapi.Config) {
 		gone.Access = access.New(access.Config{Authority: away{}, Keys: ring{}, Revocations: &world{}, Now: c.Now,
-			Rule: func(string) (string, string, bool) { return "", "", false }})
+			Rule: func(string) (access.Place, bool) { return access.Place{}, false }})
 		c.Authority = gone
 	})
 	if got := code(t, createRole(w.admin(t))); got != "ServiceUnavailable" && got != "ServiceFailure" {

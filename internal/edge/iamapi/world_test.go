@@ -121,7 +121,7 @@ func newWorld(t testing.TB, change func(*iamapi.Config)) *world {
 	}
 	c := iamapi.Config{
 		Authority: access.New(access.Config{Authority: w.iam, Keys: ring{}, Revocations: w, Region: "eu-west-1", StaticKeys: true, Now: time.Now,
-			Rule: func(string) (string, string, bool) { return "", "", false }}),
+			Rule: func(string) (access.Place, bool) { return access.Place{}, false }}),
 		IAM: w.iam, Region: "eu-west-1", StaticKeys: true, Now: time.Now, Logger: logger,
 	}
 	if change != nil {

@@ -46,16 +46,19 @@ func ParseEncryption(names []string) (e Encryption, unknown string) {
 	return e, ""
 }
 
-// String names the kinds.
-func (e Encryption) String() string {
+// Names gives the names of the kinds.
+func (e Encryption) Names() []string {
 	var names []string
 	for _, n := range encryptionNames {
 		if e&n.kind != 0 {
 			names = append(names, n.name)
 		}
 	}
-	return strings.Join(names, ", ")
+	return names
 }
+
+// String names the kinds.
+func (e Encryption) String() string { return strings.Join(e.Names(), ", ") }
 
 // StorageClasses are those that S3 knows for objects (API Reference,
 // "PutObject", x-amz-storage-class).

@@ -12,6 +12,7 @@ package s3
 import (
 	"io"
 
+	"carnet.dev/carnet/internal/core/credential"
 	"carnet.dev/carnet/internal/core/secret"
 	"carnet.dev/carnet/internal/protocol/sigv4"
 )
@@ -171,6 +172,10 @@ type Outgoing struct {
 	// Trailer, when set, gives the checksum that follows the content. It is
 	// called after the last byte was read.
 	Trailer *Trailer
+	// As are the keys to sign with: a role's own, for a store that decides by
+	// itself who may do what. nil stands for the store's service key. A store
+	// has either its own key or takes others', never both.
+	As *credential.Temporary
 }
 
 // Trailer is a checksum that goes behind the content.

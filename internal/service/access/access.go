@@ -30,9 +30,9 @@ type Config struct {
 	Authority   Authority
 	Keys        sessiontoken.Keys
 	Revocations Revocations
-	// Rule gives the account and the upstream of a bucket by the
-	// configuration; false where no rule covers the name.
-	Rule   func(bucket string) (account, upstream string, ok bool)
+	// Rule gives the place of a bucket by the configuration; false where no rule
+	// covers the name.
+	Rule   func(bucket string) (Place, bool)
 	Region string
 	// Withheld says why a bucket is closed to everyone whatever policies say, as
 	// the end of a sentence; empty, or a nil Withheld: it is not.
@@ -229,6 +229,10 @@ func gone(what string) error {
 
 // Place says where a bucket lives; false where no rule covers its name.
 func (a *Access) Place(bucket string) (Place, bool) {
-	account, upstream, ok := a.Rule(bucket)
-	return Place{Bucket: bucket, Account: account, Upstream: upstream}, ok
+	place, ok := a.Rule(bucket)
+	place.Bucket = bucket
+	if ok {
+		place.Closed = a.withheld(bucket)
+	}
+	return place, ok
 }

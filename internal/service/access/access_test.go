@@ -79,14 +79,14 @@ func newWorld(t testing.TB) *world {
 	w := &world{keys: ring{"k1": {1}}, feed: &feed{revoked: map[string]uint64{}}, authority: &authority{snapshot(t, nil)}, now: now}
 	w.Access = access.New(access.Config{
 		Authority: w.authority, Keys: w.keys, Revocations: w.feed, Region: "us-east-1", Now: func() time.Time { return w.now },
-		Rule: func(bucket string) (string, string, bool) {
+		Rule: func(bucket string) (access.Place, bool) {
 			switch bucket {
 			case "sales":
-				return "111122223333", "disk", true
+				return access.Place{Account: "111122223333", Upstream: "disk"}, true
 			case "lab":
-				return "444455556666", "disk", true
+				return access.Place{Account: "444455556666", Upstream: "disk"}, true
 			}
-			return "", "", false
+			return access.Place{}, false
 		},
 	})
 	return w

@@ -117,4 +117,10 @@ type Place struct {
 	Bucket   string
 	Account  string // 12 digits
 	Upstream string // the name of a configured upstream
+	// AWS says that the account is at AWS: AWS decides, by the role's own keys,
+	// and Decide is not asked.
+	AWS bool
+	// Closed says why the bucket is closed to everyone whatever policies say, as
+	// the end of a sentence; empty: it is not. Decide refuses it by itself.
+	Closed string
 }

@@ -39,6 +39,10 @@ type Config struct {
 	Region      string
 	AccessKeyID string
 	SecretKey   secret.Text
+	// RoleKeys signs each request with the keys that it brings (s3.Outgoing.As),
+	// and with no other. Without it the store has the one key above, and keys of
+	// a role are never sent there.
+	RoleKeys bool
 	// Dial replaces the network, for a store on a unix socket. Optional.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// PlainBodies sends content bare under Content-Length. Without it content is
@@ -69,8 +73,8 @@ func New(config Config) (*Client, error) {
 		strings.Trim(base.Path, "/") != "" || base.RawQuery != "" || base.User != nil || base.Fragment != "" {
 		return nil, fault.New(fault.Misconfigured, "The upstream's endpoint must be http(s)://host[:port] and nothing more").WithCause(err)
 	}
-	if config.AccessKeyID == "" || config.SecretKey.IsZero() || config.Region == "" {
-		return nil, fault.New(fault.Misconfigured, "The upstream needs a region, an access key id and a secret key")
+	if hasKey := config.AccessKeyID != "" && !config.SecretKey.IsZero(); config.Region == "" || hasKey == config.RoleKeys {
+		return nil, fault.New(fault.Misconfigured, "The upstream needs a region, and either an access key id with its secret key or role keys")
 	}
 	if config.Now == nil {
 		config.Now = time.Now
@@ -106,6 +110,12 @@ func (c *Client) Do(ctx context.Context, out *s3.Outgoing) (*http.Response, erro
 		return nil, err
 	}
 	creds := aws.Credentials{AccessKeyID: c.config.AccessKeyID, SecretAccessKey: c.config.SecretKey.Reveal()}
+	switch as := out.As; {
+	case (as != nil) != c.config.RoleKeys:
+		return nil, fault.New(fault.Internal, "The request to the store brings keys of another kind than the store takes")
+	case as != nil:
+		creds = aws.Credentials{AccessKeyID: as.AccessKeyID, SecretAccessKey: as.SecretAccessKey.Reveal(), SessionToken: as.SessionToken.Reveal()}
+	}
 	hash := req.Header.Get("X-Amz-Content-Sha256")
 	if err := c.signer.SignHTTP(ctx, creds, req, hash, "s3", c.config.Region, c.config.Now().UTC()); err != nil {
 		return nil, fault.Wrap(err, fault.Internal, "The request to the store could not be signed")
