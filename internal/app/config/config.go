@@ -39,6 +39,7 @@ type Config struct {
 	OIDC         OIDC         `yaml:"oidc"`
 	LoginSession LoginSession `yaml:"login_session"`
 	Audit        Audit        `yaml:"audit"`
+	AccessLog    AccessLog    `yaml:"access_log"`
 	Accounts     []Account    `yaml:"accounts"`
 	// StaticKeys is "allow" where IAM users may have long-lived access keys,
 	// else empty.

@@ -101,6 +101,7 @@ upstreams: [{name: disk, kind: embedded}]
 		OIDC: config.OIDC{Signing: "RS256", Rotation: config.Rotation{
 			Every: 90 * 24 * time.Hour, Prepublish: 24 * time.Hour, Grace: 24 * time.Hour}},
 		LoginSession: config.LoginSession{Lifetime: 12 * time.Hour},
+		AccessLog:    config.AccessLog{Format: config.AccessJSON},
 		Accounts: []config.Account{{
 			ID: "012345678901", Name: "cn", Kind: config.AccountAWS, Exchanges: []config.Exchange{config.ExchangeSAML},
 			Bridge: config.Bridge{Cap: 12 * time.Hour}, Tags: config.On, SourceIdentity: config.On,
@@ -176,6 +177,9 @@ func TestProblems(t *testing.T) {
 		"local STS elsewhere": {minimal + "accounts: [{id: 012345678901, name: a, kind: local, sts: {endpoint: \"https://sts.example.com\"}}]\n", "accounts[0].sts: is for kind: aws"},
 		"not a duration":      {minimal + "login_session: {lifetime: long}\n", `line 6: login_session.lifetime: "long" is not a duration`},
 		"no duration":         {minimal + "login_session: {lifetime: 0s}\n", `"0s" is not more than nothing`},
+		"no such log format":  {minimal + "access_log: {format: clf}\n", `line 6: access_log.format: "clf": want json, s3 or off`},
+		"S3 log without file": {minimal + "access_log: {format: s3}\n", "line 6: access_log.file: missing"},
+		"no log with a file":  {minimal + "access_log: {format: \"off\", file: a}\n", "line 6: access_log.file: nothing is written"},
 		"too long":            {minimal + "login_session: {lifetime: 48h}\n", "48h0m0s: want 5m to 24h"},
 		"empty":               {"", "the file is empty"},
 		"two documents":       {minimal + "---\na: b\n", "more than one YAML document"},
@@ -352,6 +356,7 @@ func TestDocumentation(t *testing.T) {
 		"| `listen.web.address` | `" + config.DefaultWebAddress + "` |",
 		"| `listen.aws.address` | `" + config.DefaultAWSAddress + "` |",
 		"| `login_session.lifetime` | `12h` |",
+		"| `access_log.format` | `json` |",
 		"| `iam.minimum_duration` | `15m` |",
 		"| `oidc.signing` | `" + config.DefaultSigning + "` |",
 		"| `oidc.rotation.every` | `2160h` |",

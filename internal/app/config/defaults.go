@@ -45,6 +45,7 @@ func (c *Config) complete(dir string) {
 		c.IAM.MinimumDuration = DefaultMinimumDuration
 	}
 	c.OIDC.complete()
+	c.completeObservation()
 	c.paths(dir)
 	if c.Database == (Database{}) && c.Data != "" {
 		c.Database.SQLite = filepath.Join(c.Data, "carnet.db")
@@ -71,7 +72,7 @@ func plainOrigin(raw string) string {
 
 func (c *Config) paths(dir string) {
 	list := []*string{
-		&c.Data, &c.Database.SQLite, &c.Database.PostgreSQLDSNFile, &c.Secrets.KeyEncryptionKey, &c.Audit.Checkpoints,
+		&c.Data, &c.Database.SQLite, &c.Database.PostgreSQLDSNFile, &c.Secrets.KeyEncryptionKey, &c.Audit.Checkpoints, &c.AccessLog.File,
 		&c.Listen.Web.TLS.Certificate, &c.Listen.Web.TLS.Key,
 		&c.Listen.AWS.TLS.Certificate, &c.Listen.AWS.TLS.Key,
 		&c.IAM.Listen.TLS.Certificate, &c.IAM.Listen.TLS.Key, &c.OIDC.Publish.Folder,

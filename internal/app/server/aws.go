@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -14,7 +15,7 @@ import (
 
 // wireAWS wires the second walk (gateway, access, upstream) and the local
 // authority's STS behind the one AWS port.
-func (srv *Server) wireAWS(o Options) error {
+func (srv *Server) wireAWS(ctx context.Context, o Options) error {
 	c := srv.config
 	may := access.New(access.Config{
 		Authority: srv.iam, Keys: srv.ring.SessionTokenKeys(), Revocations: srv.feed, Region: c.Region, Now: o.Now,
@@ -26,10 +27,14 @@ func (srv *Server) wireAWS(o Options) error {
 		return err
 	}
 	domains := []string{domain.Hostname()}
+	observers, err := srv.observers(ctx, o)
+	if err != nil {
+		return err
+	}
 	objects, err := gateway.New(gateway.Config{
 		Region: c.Region, Domains: domains, Keys: may, Decider: may, Places: may,
 		Stores: srv.stores.byName, Logger: srv.log, Now: o.Now,
-		Observers: []gateway.Observer{gateway.ToLog{Logger: srv.log}},
+		Observers: observers,
 	})
 	if err != nil {
 		return err

@@ -80,7 +80,7 @@ func run(ctx context.Context, c *config.Config, out, logs io.Writer) (err error)
 		return err
 	}
 	defer listeners.Close()
-	srv, err := New(ctx, Options{Config: c, Binary: binary, Logger: slog.New(slog.NewJSONHandler(logs, nil)), Now: time.Now})
+	srv, err := New(ctx, Options{Config: c, Binary: binary, Logger: slog.New(slog.NewJSONHandler(logs, nil)), Logs: logs, Now: time.Now})
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ package server
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -36,7 +37,10 @@ type Options struct {
 	StoreArgs []string
 	StoreEnv  []string
 	Logger    *slog.Logger
-	Now       func() time.Time
+	// Logs is the stream below Logger, for lines of JSON that are written in
+	// groups; nil sends them through Logger.
+	Logs io.Writer
+	Now  func() time.Time
 	// Development admits a folder of `carnet dev`, and only that.
 	Development bool
 	// AlsoHosts are further values of the Host header that pages answer to.
@@ -95,7 +99,7 @@ func New(starting context.Context, o Options) (_ *Server, err error) {
 		return nil, err
 	}
 	srv.own.state, srv.own.delegations = srv.state, srv.workload
-	if err := srv.wireAWS(o); err != nil {
+	if err := srv.wireAWS(ctx, o); err != nil {
 		return nil, err
 	}
 	if srv.broker, err = newBroker(srv.state, o, srv.inner); err != nil {

@@ -44,6 +44,7 @@ func (x *exchange) deleteObjects(body []byte, known bool) error {
 		}
 	}
 	result.Errors = append(result.Errors, refused...)
+	x.record.batched(wanted.Objects, result.Errors)
 	return x.writeXML(result.XML())
 }
 

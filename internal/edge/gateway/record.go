@@ -68,6 +68,9 @@ type Record struct {
 	// Denials counts all that was denied, in a batch more than the answer says.
 	Denials int
 
+	// Batch is what became of each key of a DeleteObjects.
+	Batch []Batched
+
 	Status int // 0 where the connection ended before an answer
 	// Code is S3's error code, empty for none; only then Kind and FromStore mean
 	// nothing. FromStore says that the store found it, not the gateway.
@@ -85,6 +88,13 @@ type Record struct {
 type Decided struct {
 	Checks   []s3.Check
 	Decision access.Decision
+}
+
+// Batched is one key of a batch: Status is what its own DELETE would have had.
+type Batched struct {
+	Key, VersionID string
+	Status         int
+	Code           string // S3's error code; empty for none
 }
 
 // mostDecisions bounds what a record remembers: a batch of keys asks one each.
@@ -135,6 +145,29 @@ func (r *Record) decided(checks []s3.Check, d access.Decision) {
 	}
 	if len(r.Decisions) < mostDecisions {
 		r.Decisions = append(r.Decisions, Decided{checks, d})
+	}
+}
+
+// batched notes what became of the keys of a batch: the store's answer lists
+// failures, those that were refused here among them.
+func (r *Record) batched(wanted []s3.Deletion, failures []s3.DeleteError) {
+	failed := make(map[s3.Deletion]string, len(failures))
+	for _, e := range failures {
+		failed[s3.Deletion{Key: e.Key, VersionID: e.VersionID}] = e.Code
+	}
+	r.Batch = make([]Batched, 0, len(wanted))
+	for _, d := range wanted {
+		b := Batched{Key: d.Key, VersionID: d.VersionID, Status: http.StatusNoContent, Code: failed[d]}
+		switch b.Code {
+		case "":
+		case "AccessDenied":
+			b.Status = http.StatusForbidden
+		case "InternalError":
+			b.Status = http.StatusInternalServerError
+		default:
+			b.Status = http.StatusBadRequest
+		}
+		r.Batch = append(r.Batch, b)
 	}
 }
 
