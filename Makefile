@@ -212,6 +212,15 @@ bench-directory: ## 100,000 people, 20,000 groups, 500,000 mappings on both engi
 	@.ci/need postgres
 	go test -run '^$$' -tags interop -timeout 15m -bench BenchmarkDirectory -benchtime $(BENCHTIME) -v ./internal/edge/sql/directory | grep -vE '^(goos|goarch)' ; exit $${PIPESTATUS[0]}
 
+# BENCH_FLAGS: -rows REGEXP, -rounds N, -window D, and -bare for a store and
+# clients without net/http. CARNET_SIGV4_PROXY names a binary of aws-sigv4-proxy;
+# without one a stand-in of our own takes its place.
+.PHONY: bench-gateway
+bench-gateway: build $(VENV)/.done ## the gateway beside a relay, nginx and aws-sigv4-proxy, with targets (to build/bench-gateway.txt too; about 12 minutes)
+	@.ci/need nginx
+	CARNET_BINARY=$(abspath $(BIN)) CARNET_VENV=$(abspath $(VENV)) go test -count=1 -tags interop -timeout 60m -v ./test/gatewaybench \
+	  -run '^TestBenchGateway$$' -out $(abspath $(BUILD))/bench-gateway.txt $(BENCH_FLAGS)
+
 .PHONY: rotation
 rotation: ## 3 rotations of the issuer's keys during 60 seconds of token use
 	go test -count=1 -v ./internal/service/issuer -run TestRotationUnderLoad -rotation 60s
