@@ -17,9 +17,6 @@ func (x *exchange) act(body *sigv4.Body) error {
 	if err != nil {
 		return err
 	}
-	if err := x.fits(known); err != nil {
-		return err
-	}
 	var small []byte
 	if x.op.Body != s3.StreamBody {
 		// Read before the decision: for some operations it says what to decide.
@@ -104,8 +101,8 @@ func (x *exchange) permit(checks []s3.Check) error {
 	if len(checks) == 0 {
 		return fault.New(fault.Internal, "The operation has nothing to check")
 	}
-	if x.as != nil {
-		return nil // AWS decides
+	if err := x.fits(); err != nil || x.as != nil {
+		return err // with x.as, AWS decides
 	}
 	d := x.g.config.Decider.Decide(x.r.Context(), x.caller, checks, x.environment())
 	x.record.decided(checks, d)

@@ -11,7 +11,8 @@ import (
 // (x.as) go to buckets of that role's account and nowhere else; all other keys
 // mean nothing at AWS. It comes before every decision: with x.as there is none
 // of ours, AWS decides.
-func (x *exchange) fits(known bool) error {
+func (x *exchange) fits() error {
+	known := x.place.Account != ""
 	switch {
 	case x.as == nil && known && x.place.AWS:
 		return fault.Coded(fault.Denied, "AccessDenied", "The bucket "+x.op.Bucket+" belongs to account "+x.place.Account+" at AWS, where keys of this installation mean nothing").
