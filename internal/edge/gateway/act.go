@@ -32,10 +32,10 @@ func (x *exchange) act(body *sigv4.Body) error {
 	switch x.op.Name {
 	case s3.DeleteObjects:
 		return x.deleteObjects(small, known)
-	case s3.PutObjectTagging:
-		small, err = x.op.ReadTagging(small)
 	case s3.CreateBucket:
-		err = x.op.ReadCreateBucket(small, x.g.config.Region)
+		small, err = x.op.ReadCreateBucket(small, x.g.config.Region)
+	default:
+		small, err = x.readDocument(small)
 	}
 	if err != nil {
 		return err
@@ -56,13 +56,19 @@ func (x *exchange) act(body *sigv4.Body) error {
 			return err
 		}
 	}
+	if x.op.AnsweredHere(x.store.Encryption) {
+		return x.answerHere()
+	}
 	if x.op.CopiesTags {
 		if err := x.permitTagCopy(); err != nil {
 			return err
 		}
 	}
 	if x.store.Keys == s3.Filesystem && x.op.TouchesStored() {
-		if exact, err := x.exact(); err != nil || !exact {
+		// A store on a disk finds the tags of "dir/" under "dir" too; only its
+		// HEAD and GET tell the two apart. (Keys with a last slash, under which it
+		// finds those of "f", were refused by CheckKeys.)
+		if exact, err := x.exists(x.op.Key); err != nil || !exact {
 			return err
 		}
 	}
@@ -70,10 +76,23 @@ func (x *exchange) act(body *sigv4.Body) error {
 		return x.upload(body)
 	}
 	out := x.outgoing()
-	if x.op.Body == s3.SmallBody {
-		out.Document = small
+	if len(small) > 0 && (x.op.Body == s3.SmallBody || x.op.Name == s3.CreateBucket) {
+		enclose(out, small)
 	}
 	return x.relay(out)
+}
+
+// readDocument reads a small body: what it says may ask for more than the
+// operation does.
+func (x *exchange) readDocument(body []byte) ([]byte, error) {
+	if x.op.Body != s3.SmallBody {
+		return body, nil
+	}
+	document, err := x.op.ReadDocument(body, x.began)
+	if err != nil {
+		return nil, err
+	}
+	return document, x.op.CheckOffered(x.store.Encryption, x.store.StorageClasses)
 }
 
 // locate finds the store of the bucket and holds the keys to what that store
@@ -89,6 +108,9 @@ func (x *exchange) locate() (known bool, err error) {
 	var ok bool
 	if x.store, ok = x.g.config.Stores[x.place.Upstream]; !ok {
 		return true, fault.New(fault.Misconfigured, "The store of this bucket is not configured").WithMend("ask your administrator")
+	}
+	if err := x.openKey(); err != nil {
+		return true, err
 	}
 	if err := x.op.CheckOffered(x.store.Encryption, x.store.StorageClasses); err != nil {
 		return true, err
@@ -157,26 +179,6 @@ func (x *exchange) placed(known bool) error {
 
 func noSuchBucket() error {
 	return fault.Coded(fault.NotFound, "NoSuchBucket", "The specified bucket does not exist")
-}
-
-// exact proves that an object of exactly this key exists, and answers where
-// none does. A store on a disk finds the tags of "dir/" under "dir" too; only
-// its HEAD and GET tell the two apart. (Keys with a last slash, under which it
-// finds those of "f", were refused by CheckKeys.)
-func (x *exchange) exact() (bool, error) {
-	out := &s3.Outgoing{Method: http.MethodHead, Bucket: x.op.Bucket, Key: x.op.Key}
-	if v := x.op.Param("versionId"); v != "" {
-		out.Query = []sigv4.Param{{Name: "versionId", Value: v}}
-	}
-	res, err := x.ask(x.store, out)
-	if err != nil {
-		return false, err
-	}
-	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		return false, x.storeRefused(res)
-	}
-	return true, nil
 }
 
 // permitTagCopy asks for the tags' own permissions when the source has tags.

@@ -119,6 +119,8 @@ func (x *exchange) storeRefused(res *http.Response) error {
 		e = s3.Error{Code: "NoSuchKey", Message: "The specified key does not exist."}
 	case res.StatusCode == http.StatusNotFound:
 		e = s3.Error{Code: "NoSuchBucket", Message: "The specified bucket does not exist"}
+	case res.StatusCode == http.StatusMethodNotAllowed:
+		e = s3.Error{Code: "MethodNotAllowed", Message: "The specified method is not allowed against this resource."}
 	case res.StatusCode == http.StatusPreconditionFailed:
 		e = s3.Error{Code: "PreconditionFailed", Message: "At least one of the pre-conditions you specified did not hold"}
 	case res.StatusCode == http.StatusRequestedRangeNotSatisfiable:
@@ -137,13 +139,15 @@ func (x *exchange) storeRefused(res *http.Response) error {
 		x.g.config.Logger.Error("the store refuses the gateway's own key or region", "request_id", x.id, "upstream", x.place.Upstream, "code", e.Code, "status", res.StatusCode)
 		return fault.New(fault.Misconfigured, "The store behind this gateway refuses the gateway itself").WithMend("ask your administrator to check the key, clock and region of the upstream")
 	}
-	if e.Code == "NoSuchKey" && x.op.Reveal != nil {
+	if (e.Code == "NoSuchKey" || e.Code == "NoSuchVersion") && x.op.Reveal != nil {
 		if err := x.permit([]s3.Check{*x.op.Reveal}); err != nil {
 			return err
 		}
 	}
-	if v := res.Header["Content-Range"]; len(v) == 1 {
-		x.w.Header()["Content-Range"] = v
+	for _, name := range []string{"Content-Range", "Allow", "Last-Modified", "X-Amz-Delete-Marker", "X-Amz-Version-Id"} {
+		if v := res.Header[name]; len(v) == 1 {
+			x.w.Header()[name] = v
+		}
 	}
 	e.Status = res.StatusCode
 	x.record.Kind, x.record.FromStore = classOf(res.StatusCode), true

@@ -1,13 +1,10 @@
 package gateway
 
 import (
-	"crypto/md5"
-	"encoding/base64"
 	"net/http"
 
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/protocol/s3"
-	"carnet.dev/carnet/internal/protocol/sigv4"
 )
 
 // deleteObjects decides key by key. Only the allowed ones go to the store, in a
@@ -23,10 +20,7 @@ func (x *exchange) deleteObjects(body []byte, known bool) error {
 	var refused []s3.DeleteError
 	allowed := &s3.Deletes{Quiet: wanted.Quiet}
 	for _, d := range wanted.Objects {
-		check, err := d.Check(x.op.Bucket, x.store.Keys)
-		if err == nil {
-			err = x.permit([]s3.Check{check})
-		}
+		err := x.permitDeletion(d)
 		if err == nil {
 			allowed.Objects = append(allowed.Objects, d)
 			continue
@@ -48,6 +42,31 @@ func (x *exchange) deleteObjects(body []byte, known bool) error {
 	return x.writeXML(result.XML())
 }
 
+// permitDeletion has one object of the batch decided, as if it were deleted
+// alone.
+func (x *exchange) permitDeletion(d s3.Deletion) error {
+	one, err := x.op.Deletion(d, x.store.Keys)
+	if err != nil {
+		return err
+	}
+	if err := x.permit(one.Checks); err != nil {
+		return err
+	}
+	if !d.Conditional() || x.store.Keys != s3.Filesystem {
+		return nil
+	}
+	// As for a conditional DeleteObject: only HEAD tells "dir" and "dir/" apart.
+	res, err := x.head(d.Key, d.VersionID)
+	if err != nil {
+		return err
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return fault.Coded(fault.NotFound, "NoSuchKey", "The specified key does not exist.")
+	}
+	return nil
+}
+
 // deleteAllowed sends the batch. A nil result means that the store's refusal
 // was passed on.
 func (x *exchange) deleteAllowed(allowed *s3.Deletes) (*s3.DeleteResult, error) {
@@ -55,15 +74,8 @@ func (x *exchange) deleteAllowed(allowed *s3.Deletes) (*s3.DeleteResult, error) 
 	if err != nil {
 		return nil, err
 	}
-	digest := md5.Sum(document) // demanded by the API, for integrity only
-	out := &s3.Outgoing{
-		Method: http.MethodPost, Bucket: x.op.Bucket, Query: []sigv4.Param{{Name: "delete"}},
-		Header: map[string][]string{
-			"Content-Md5":  {base64.StdEncoding.EncodeToString(digest[:])},
-			"Content-Type": {"application/xml"},
-		},
-		Document: document,
-	}
+	out := x.outgoing()
+	enclose(out, document)
 	res, err := x.ask(x.store, out)
 	if err != nil {
 		return nil, err

@@ -199,7 +199,7 @@ func (x *exchange) serve() error {
 	var err error
 	x.op, err = s3.Parse(&s3.Request{
 		Method: x.r.Method, Host: x.r.Host, Target: x.presented.Target,
-		Header: x.r.Header, Presigned: x.presented.Place == sigv4.Query,
+		Header: x.r.Header, Presigned: x.presented.Place == sigv4.Query, Now: x.began,
 	}, x.g.config.Domains)
 	if err != nil {
 		return err

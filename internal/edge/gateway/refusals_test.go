@@ -260,10 +260,10 @@ func TestUnknownThingsAreRefusedByName(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	for target, name := range map[string]string{
-		"GET /sales?acl": "acl", "GET /sales?policy": "policy", "PUT /sales/k?acl": "acl", "GET /sales?versions": "versions",
-		"GET /sales/k?torrent": "torrent", "POST /sales/k?restore": "restore", "POST /sales/k?select&select-type=2": "select",
-		"GET /sales/k?attributes": "attributes", "GET /sales/k?whatever=1": "whatever", "GET /sales/k?tagging&acl": "acl&amp;tagging",
-		"GET /sales?session": "session", "POST /sales": "form upload", "PUT /sales/k?x-amz-acl=public-read": "x-amz-acl",
+		"GET /sales?policy": "policy", "GET /sales/k?versions": "versions",
+		"GET /sales/k?torrent": "GetObjectTorrent", "POST /sales/k?restore": "RestoreObject", "POST /sales/k?select&select-type=2": "SelectObjectContent",
+		"GET /sales/k?whatever=1": "whatever", "GET /sales/k?tagging&acl": "acl&amp;tagging",
+		"GET /sales?session": "CreateSession", "POST /sales": "form upload", "PUT /sales/k?x-amz-acl=public-read": "x-amz-acl",
 	} {
 		method, path, _ := strings.Cut(target, " ")
 		if body := refused(t, w.request(t, method, path, "", nil), 501, "NotImplemented"); !strings.Contains(body, name) {
@@ -273,9 +273,9 @@ func TestUnknownThingsAreRefusedByName(t *testing.T) {
 	for header, want := range map[string]string{
 		"X-Amz-Unheard-Of":                  "501 NotImplemented",
 		"X-Amz-Server-Side-Encryption":      "400 InvalidArgument",
-		"X-Amz-Website-Redirect-Location":   "501 NotImplemented",
-		"X-Amz-Object-Lock-Mode":            "501 NotImplemented",
-		"X-Amz-Bypass-Governance-Retention": "501 NotImplemented",
+		"X-Amz-Website-Redirect-Location":   "400 InvalidRedirectLocation",
+		"X-Amz-Object-Lock-Mode":            "400 InvalidArgument",
+		"X-Amz-Bypass-Governance-Retention": "400 InvalidArgument",
 		"X-Amz-Grant-Read":                  "400 AccessControlListNotSupported",
 		"X-Amz-Acl":                         "400 AccessControlListNotSupported",
 		"X-Amz-Storage-Class":               "400 InvalidStorageClass",

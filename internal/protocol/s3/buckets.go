@@ -81,33 +81,53 @@ func LocationXML(region string) ([]byte, error) {
 
 type createBucket struct {
 	XMLName  xml.Name  `xml:"CreateBucketConfiguration"`
-	Location string    `xml:"LocationConstraint"`
+	Location string    `xml:"LocationConstraint,omitempty"`
 	Type     *struct{} `xml:"Bucket"`
 	Place    *struct{} `xml:"Location"`
-	Tags     *struct{} `xml:"Tags"`
+	Tags     *struct {
+		Tags []Tag `xml:"Tag"`
+	} `xml:"Tags"`
 }
 
 // ReadCreateBucket reads the body of CreateBucket, which may be empty, and adds
-// the condition key that it brings.
-func (o *Operation) ReadCreateBucket(body []byte, region string) error {
+// what it asks for: the condition key of the place, and s3:TagResource with the
+// tags. It gives the document to send upstream, nil without tags: a store's own
+// region is no concern of the client's.
+func (o *Operation) ReadCreateBucket(body []byte, region string) ([]byte, error) {
 	if len(body) == 0 {
-		return nil
+		return nil, nil
 	}
 	var c createBucket
 	if err := decodeXML(body, &c); err != nil {
-		return err
+		return nil, err
 	}
-	if c.Type != nil || c.Place != nil || c.Tags != nil {
-		return notImplemented("directory buckets and tags in CreateBucketConfiguration")
+	if c.Type != nil || c.Place != nil {
+		return nil, notImplemented("directory buckets in CreateBucketConfiguration")
 	}
-	if c.Location == "" {
-		return nil
+	if err := o.placeBucket(c.Location, region); err != nil || c.Tags == nil || len(c.Tags.Tags) == 0 {
+		return nil, err
 	}
-	if c.Location != region {
-		return fault.Coded(fault.Invalid, "IllegalLocationConstraintException", "The "+clip(c.Location)+" location constraint is incompatible for the region specific endpoint this request was sent to.")
+	context, err := bucketTags(c.Tags.Tags)
+	if err != nil {
+		return nil, err
 	}
 	for i := range o.Checks {
-		o.Checks[i].Context = append(o.Checks[i].Context, Value{"s3:locationconstraint", []string{c.Location}})
+		o.Checks[i].Context = append(o.Checks[i].Context, context...)
+	}
+	o.Checks = append(o.Checks, Check{"s3:TagResource", o.Bucket, "", o.Checks[0].Context})
+	c.Location = ""
+	return marshal("CreateBucketConfiguration", &c)
+}
+
+func (o *Operation) placeBucket(location, region string) error {
+	if location == "" {
+		return nil
+	}
+	if location != region {
+		return fault.Coded(fault.Invalid, "IllegalLocationConstraintException", "The "+clip(location)+" location constraint is incompatible for the region specific endpoint this request was sent to.")
+	}
+	for i := range o.Checks {
+		o.Checks[i].Context = append(o.Checks[i].Context, Value{"s3:locationconstraint", []string{location}})
 	}
 	return nil
 }

@@ -1,6 +1,8 @@
 package s3
 
 import (
+	"time"
+
 	"carnet.dev/carnet/internal/core/fault"
 )
 
@@ -30,6 +32,64 @@ var actions = map[Name]string{
 	CompleteMultipartUpload: "s3:PutObject",
 	AbortMultipartUpload:    "s3:AbortMultipartUpload",
 	ListParts:               "s3:ListMultipartUploadParts",
+
+	ListObjectVersions:         "s3:ListBucketVersions",
+	GetBucketVersioning:        "s3:GetBucketVersioning",
+	PutBucketVersioning:        "s3:PutBucketVersioning",
+	GetObjectLockConfiguration: "s3:GetBucketObjectLockConfiguration",
+	PutObjectLockConfiguration: "s3:PutBucketObjectLockConfiguration",
+	GetBucketTagging:           "s3:GetBucketTagging",
+	PutBucketTagging:           "",
+	DeleteBucketTagging:        "s3:PutBucketTagging",
+	GetBucketEncryption:        "s3:GetEncryptionConfiguration",
+	PutBucketEncryption:        "s3:PutEncryptionConfiguration",
+	DeleteBucketEncryption:     "s3:PutEncryptionConfiguration",
+	GetObjectAttributes:        "s3:GetObject",
+	GetObjectRetention:         "s3:GetObjectRetention",
+	PutObjectRetention:         "",
+	GetObjectLegalHold:         "s3:GetObjectLegalHold",
+	PutObjectLegalHold:         "",
+
+	GetObjectAcl:                       "s3:GetObjectAcl",
+	PutObjectAcl:                       "s3:PutObjectAcl",
+	GetBucketAcl:                       "s3:GetBucketAcl",
+	PutBucketAcl:                       "s3:PutBucketAcl",
+	GetBucketOwnershipControls:         "s3:GetBucketOwnershipControls",
+	PutBucketOwnershipControls:         "s3:PutBucketOwnershipControls",
+	DeleteBucketOwnershipControls:      "s3:PutBucketOwnershipControls",
+	GetPublicAccessBlock:               "s3:GetBucketPublicAccessBlock",
+	PutPublicAccessBlock:               "s3:PutBucketPublicAccessBlock",
+	DeletePublicAccessBlock:            "s3:PutBucketPublicAccessBlock",
+	GetBucketPolicyStatus:              "s3:GetBucketPolicyStatus",
+	GetBucketRequestPayment:            "s3:GetBucketRequestPayment",
+	PutBucketRequestPayment:            "s3:PutBucketRequestPayment",
+	GetBucketAccelerateConfiguration:   "s3:GetAccelerateConfiguration",
+	PutBucketAccelerateConfiguration:   "s3:PutAccelerateConfiguration",
+	GetBucketLogging:                   "s3:GetBucketLogging",
+	PutBucketLogging:                   "s3:PutBucketLogging",
+	GetBucketNotificationConfiguration: "s3:GetBucketNotification",
+	PutBucketNotificationConfiguration: "s3:PutBucketNotification",
+	GetBucketAbac:                      "s3:GetBucketAbac",
+	PutBucketAbac:                      "s3:PutBucketAbac",
+	GetBucketLifecycleConfiguration:    "s3:GetLifecycleConfiguration",
+	DeleteBucketLifecycle:              "s3:PutLifecycleConfiguration",
+	GetBucketReplication:               "s3:GetReplicationConfiguration",
+	DeleteBucketReplication:            "s3:PutReplicationConfiguration",
+	GetBucketWebsite:                   "s3:GetBucketWebsite",
+	DeleteBucketWebsite:                "s3:DeleteBucketWebsite",
+
+	GetBucketAnalyticsConfiguration:             "s3:GetAnalyticsConfiguration",
+	ListBucketAnalyticsConfigurations:           "s3:GetAnalyticsConfiguration",
+	DeleteBucketAnalyticsConfiguration:          "s3:PutAnalyticsConfiguration",
+	GetBucketInventoryConfiguration:             "s3:GetInventoryConfiguration",
+	ListBucketInventoryConfigurations:           "s3:GetInventoryConfiguration",
+	DeleteBucketInventoryConfiguration:          "s3:PutInventoryConfiguration",
+	GetBucketMetricsConfiguration:               "s3:GetMetricsConfiguration",
+	ListBucketMetricsConfigurations:             "s3:GetMetricsConfiguration",
+	DeleteBucketMetricsConfiguration:            "s3:PutMetricsConfiguration",
+	GetBucketIntelligentTieringConfiguration:    "s3:GetIntelligentTieringConfiguration",
+	ListBucketIntelligentTieringConfigurations:  "s3:GetIntelligentTieringConfiguration",
+	DeleteBucketIntelligentTieringConfiguration: "s3:PutIntelligentTieringConfiguration",
 }
 
 // versioned gives the action on a named version where it is another one.
@@ -39,6 +99,9 @@ var versioned = map[string]string{
 	"s3:GetObjectTagging":    "s3:GetObjectVersionTagging",
 	"s3:PutObjectTagging":    "s3:PutObjectVersionTagging",
 	"s3:DeleteObjectTagging": "s3:DeleteObjectVersionTagging",
+	"s3:GetObjectAttributes": "s3:GetObjectVersionAttributes",
+	"s3:GetObjectAcl":        "s3:GetObjectVersionAcl",
+	"s3:PutObjectAcl":        "s3:PutObjectVersionAcl",
 }
 
 // creates gives s3:ObjectCreationOperation for each operation that asks for
@@ -57,13 +120,14 @@ var (
 	conditionHeaders = map[string]string{
 		"X-Amz-Acl": "s3:x-amz-acl", "X-Amz-Storage-Class": "s3:x-amz-storage-class",
 		"X-Amz-Metadata-Directive": "s3:x-amz-metadata-directive", "If-Match": "s3:if-match", "If-None-Match": "s3:if-none-match",
+		"X-Amz-Website-Redirect-Location": "s3:x-amz-website-redirect-location", "X-Amz-Object-Ownership": "s3:x-amz-object-ownership",
 		ssePrefix: "s3:x-amz-server-side-encryption", ssePrefix + "-Aws-Kms-Key-Id": "s3:x-amz-server-side-encryption-aws-kms-key-id",
 		ssePrefix + "-Customer-Algorithm": "s3:x-amz-server-side-encryption-customer-algorithm",
 	}
 )
 
 // readChecks lists what must be allowed, and refuses what can't be honoured.
-func (o *Operation) readChecks(h headers) error {
+func (o *Operation) readChecks(h headers, now time.Time) error {
 	action, known := actions[o.Name]
 	if !known {
 		return fault.New(fault.Internal, "The operation has no action").WithCode("InternalError")
@@ -79,6 +143,11 @@ func (o *Operation) readChecks(h headers) error {
 		return err
 	}
 	main.Context = append(main.Context, tags...)
+	lock, err := o.lockHeaders(now)
+	if err != nil {
+		return err
+	}
+	main.Context = append(main.Context, lock...)
 	if action != "" {
 		o.Checks = append(o.Checks, main)
 	}
@@ -89,10 +158,53 @@ func (o *Operation) readChecks(h headers) error {
 	if tags != nil {
 		o.Checks = append(o.Checks, Check{"s3:PutObjectTagging", o.Bucket, o.Key, main.Context})
 	}
-	if o.Name == GetObject || o.Name == HeadObject {
+	o.lockChecks(main.Context)
+	o.addNamed(main)
+	if o.readsStored() {
 		o.Reveal = &Check{Action: "s3:ListBucket", Bucket: o.Bucket}
 	}
 	return o.checkACL(h, main.Context)
+}
+
+// addNamed adds what single operations ask for beside their action.
+func (o *Operation) addNamed(main Check) {
+	also := func(action string) {
+		main.Action = action
+		o.Checks = append(o.Checks, main)
+	}
+	switch {
+	case o.Name == GetObjectAttributes:
+		also(o.versionAction("s3:GetObjectAttributes"))
+	case o.Name == DeleteObject && o.bypass:
+		o.Checks = append(o.Checks, bypassCheck(main))
+	case o.Name == CreateBucket:
+		if o.Header["X-Amz-Bucket-Object-Lock-Enabled"] != nil {
+			also("s3:PutBucketObjectLockConfiguration")
+			also("s3:PutBucketVersioning")
+		}
+		if o.ObjectOwnership != "" {
+			also("s3:PutBucketOwnershipControls")
+		}
+	}
+}
+
+// mainCheck begins a check that the reader of a body completes.
+func (o *Operation) mainCheck(action string) Check {
+	c := Check{Action: o.versionAction(action), Bucket: o.Bucket, Key: o.Key}
+	if v := o.Param("versionId"); v != "" {
+		c.Context = []Value{{"s3:versionid", []string{v}}}
+	}
+	return c
+}
+
+// readsStored reports an operation on an object that has to be there.
+func (o *Operation) readsStored() bool {
+	switch o.Name {
+	case GetObject, HeadObject, GetObjectAttributes, GetObjectAcl, PutObjectAcl, GetObjectTagging, PutObjectTagging, DeleteObjectTagging,
+		GetObjectRetention, PutObjectRetention, GetObjectLegalHold, PutObjectLegalHold:
+		return true
+	}
+	return false
 }
 
 // context gathers the condition keys of parameters and headers. An absent
@@ -108,8 +220,11 @@ func (o *Operation) context(h headers) []Value {
 		}
 	}
 	for name, key := range conditionHeaders {
-		_, forwarded := o.Header[name]
 		v, given := h[name]
+		sent, forwarded := o.Header[name]
+		if forwarded {
+			v = sent[0]
+		}
 		if forwarded || given && headerUses[name] == useHere {
 			out = append(out, Value{key, []string{v}})
 		}
@@ -144,8 +259,10 @@ func (o *Operation) addMatch() error {
 	if v, ok := o.Header["If-None-Match"]; ok && v[0] != "*" {
 		return notImplemented("If-None-Match with another value than * on a write")
 	}
-	if v, ok := o.Header["If-Match"]; ok && v[0] != "*" {
-		o.Checks = append(o.Checks, Check{Action: "s3:GetObject", Bucket: o.Bucket, Key: o.Key})
+	v, ok := o.Header["If-Match"]
+	if ok && v[0] != "*" || o.Header["X-Amz-If-Match-Size"] != nil || o.Header["X-Amz-If-Match-Last-Modified-Time"] != nil {
+		c := o.mainCheck("s3:GetObject")
+		o.Checks = append(o.Checks, c)
 	}
 	return nil
 }
@@ -194,9 +311,13 @@ func (o *Operation) checkACL(h headers, context []Value) error {
 		return aclRefused()
 	}
 	switch o.Name {
+	case PutBucketAcl, PutObjectAcl:
+		o.ACL = acl
 	case PutObject, CopyObject, CreateMultipartUpload:
+		o.ACL = acl
 		o.Checks = append(o.Checks, Check{"s3:PutObjectAcl", o.Bucket, o.Key, context})
 	case CreateBucket:
+		o.ACL = acl
 		o.Checks = append(o.Checks, Check{"s3:PutBucketAcl", o.Bucket, "", context})
 	}
 	return nil

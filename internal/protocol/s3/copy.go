@@ -39,6 +39,9 @@ func ParseCopySource(v string) (*Source, error) {
 	if !ok || key == "" {
 		return nil, badSource()
 	}
+	if err := noBucket(bucket); err != nil {
+		return nil, err
+	}
 	if err := CheckBucketName(bucket); err != nil {
 		return nil, err
 	}

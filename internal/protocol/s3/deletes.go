@@ -2,12 +2,18 @@ package s3
 
 import (
 	"encoding/xml"
+	"time"
+
+	"carnet.dev/carnet/internal/protocol/sigv4"
 )
 
-// Deletion is one object that a batch names.
+// Deletion is one object that a batch names, and what must be true of it.
 type Deletion struct {
-	Key       string `xml:"Key"`
-	VersionID string `xml:"VersionId,omitempty"`
+	Key              string `xml:"Key"`
+	VersionID        string `xml:"VersionId,omitempty"`
+	ETag             string `xml:"ETag,omitempty"`
+	LastModifiedTime string `xml:"LastModifiedTime,omitempty"`
+	Size             string `xml:"Size,omitempty"`
 }
 
 // Deletes is the body of DeleteObjects.
@@ -17,12 +23,13 @@ type Deletes struct {
 	Quiet   bool       `xml:"Quiet"`
 }
 
-// rawDeletes has what must not be ignored, too.
+// rawDeletes tells an empty condition from an absent one.
 type rawDeletes struct {
 	XMLName xml.Name `xml:"Delete"`
 	Quiet   bool     `xml:"Quiet"`
 	Objects []struct {
-		Deletion
+		Key              string  `xml:"Key"`
+		VersionID        string  `xml:"VersionId"`
 		ETag             *string `xml:"ETag"`
 		LastModifiedTime *string `xml:"LastModifiedTime"`
 		Size             *string `xml:"Size"`
@@ -42,35 +49,50 @@ func ReadDeletes(body []byte) (*Deletes, error) {
 	}
 	d := &Deletes{Quiet: raw.Quiet, Objects: make([]Deletion, len(raw.Objects))}
 	for i, o := range raw.Objects {
-		if o.ETag != nil || o.LastModifiedTime != nil || o.Size != nil {
-			return nil, notImplemented("conditions in DeleteObjects")
+		d.Objects[i] = Deletion{Key: o.Key, VersionID: o.VersionID}
+		for _, c := range []struct {
+			from *string
+			to   *string
+		}{{o.ETag, &d.Objects[i].ETag}, {o.LastModifiedTime, &d.Objects[i].LastModifiedTime}, {o.Size, &d.Objects[i].Size}} {
+			if c.from == nil {
+				continue
+			}
+			if *c.to = *c.from; *c.to == "" {
+				return nil, malformedXML() // a condition that would be lost
+			}
 		}
-		d.Objects[i] = o.Deletion
 	}
 	return d, nil
 }
 
-// Check gives the question that one deletion asks, or why its key can't be
-// used on such an upstream.
-func (d Deletion) Check(bucket string, keys Keys) (Check, error) {
-	c := Check{Action: "s3:DeleteObject", Bucket: bucket, Key: d.Key}
+// Conditional reports whether the object must be in a certain state.
+func (d Deletion) Conditional() bool { return d.ETag != "" || d.LastModifiedTime != "" || d.Size != "" }
+
+// Deletion gives the operation of one object of a batch: what DeleteObject
+// would ask for it alone, or why its key can't be used on such an upstream.
+func (o *Operation) Deletion(d Deletion, keys Keys) (*Operation, error) {
+	one := &Operation{Name: DeleteObject, Bucket: o.Bucket, Key: d.Key, Header: map[string][]string{}, bypass: o.bypass}
 	if d.Key == "" {
-		return c, badKey("it is empty")
+		return one, badKey("it is empty")
 	}
 	if err := checkKey(d.Key); err != nil {
-		return c, err
-	}
-	if keys == Filesystem {
-		if err := checkFilesystem(d.Key); err != nil {
-			return c, err
-		}
+		return one, err
 	}
 	if d.VersionID != "" {
-		c.Action = "s3:DeleteObjectVersion"
-		c.Context = []Value{{"s3:versionid", []string{d.VersionID}}}
-		return c, checkID("NoSuchVersion", d.VersionID)
+		one.Query = []sigv4.Param{{Name: "versionId", Value: d.VersionID}}
+		if err := checkID("NoSuchVersion", d.VersionID); err != nil {
+			return one, err
+		}
 	}
-	return c, nil
+	for header, value := range map[string]string{"If-Match": d.ETag, "X-Amz-If-Match-Size": d.Size, "X-Amz-If-Match-Last-Modified-Time": d.LastModifiedTime} {
+		if value != "" {
+			one.Header[header] = []string{value}
+		}
+	}
+	if err := one.CheckKeys(keys); err != nil {
+		return one, err
+	}
+	return one, one.readChecks(nil, time.Time{})
 }
 
 // XML gives the document to send upstream.

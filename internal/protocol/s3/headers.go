@@ -9,7 +9,7 @@ import (
 )
 
 // headerUse is a set of occasions on which a header means something.
-type headerUse uint16
+type headerUse uint32
 
 const (
 	useRead      headerUse = 1 << iota
@@ -21,6 +21,11 @@ const (
 	useDelete
 	// useCustomerKey takes the customer's own encryption key.
 	useCustomerKey
+	// useBypass may lift an object's lock.
+	useBypass
+	useAttributes
+	// useBucket makes a bucket.
+	useBucket
 	// useHere headers are read by this package and go no further.
 	useHere
 )
@@ -49,6 +54,21 @@ var headerUses = map[string]headerUse{
 	"X-Amz-Mp-Object-Size":         useComplete,
 	"X-Amz-Tagging":                useCreate,
 	"X-Amz-Storage-Class":          useCreate,
+
+	"X-Amz-Website-Redirect-Location": useCreate,
+	lockMode:                          useCreate,
+	lockUntil:                         useCreate,
+	lockLegalHold:                     useCreate,
+	bypassLock:                        useBypass,
+
+	"X-Amz-If-Match-Last-Modified-Time": useDelete,
+	"X-Amz-If-Match-Size":               useDelete,
+
+	"X-Amz-Object-Attributes":  useAttributes,
+	"X-Amz-Max-Parts":          useAttributes,
+	"X-Amz-Part-Number-Marker": useAttributes,
+
+	"X-Amz-Bucket-Object-Lock-Enabled": useBucket,
 
 	ssePrefix:                               useCreate,
 	ssePrefix + "-Aws-Kms-Key-Id":           useCreate,
@@ -82,6 +102,7 @@ var headerUses = map[string]headerUse{
 	"X-Amz-Optional-Object-Attributes":   useHere,
 	"X-Amz-Te":                           useHere, // append-md5, which the SDK for Java offers to take: nobody has to
 	"X-Amz-Acl":                          useHere,
+	"X-Amz-Object-Ownership":             useHere,
 }
 
 const metaPrefix = "X-Amz-Meta-"
@@ -106,7 +127,7 @@ func gatherHeaders(r *Request) (headers, error) {
 			return nil, refuseHeader(name)
 		case !known && !meta || len(values) == 0:
 			continue
-		case len(values) > 1 && !meta && name != "Content-Encoding":
+		case len(values) > 1 && !meta && !lists(name):
 			return nil, twice(name)
 		}
 		h[name] = strings.Join(values, ",")
@@ -133,6 +154,11 @@ func gatherHeaders(r *Request) (headers, error) {
 	return h, nil
 }
 
+// lists reports a header that is a list, which may stand on several lines.
+func lists(name string) bool {
+	return name == "Content-Encoding" || name == "X-Amz-Object-Attributes" || name == "X-Amz-Optional-Object-Attributes"
+}
+
 // control reports what may not stand in a header's value.
 func control(c rune) bool { return c < ' ' || c == 0x7f }
 
@@ -157,6 +183,10 @@ func refuseHeader(name string) error {
 	switch {
 	case strings.HasPrefix(lower, "x-amz-grant-"):
 		return aclRefused()
+	case lower == "x-amz-account-id":
+		return notImplemented("the S3 Control API (access points, access grants, batch jobs), which x-amz-account-id is for")
+	case lower == "x-amz-request-route", lower == "x-amz-request-token":
+		return notImplemented("WriteGetObjectResponse: there are no object lambdas")
 	case strings.HasPrefix(lower, sigv4.ChecksumPrefix):
 		return fault.Coded(fault.Unsupported, "InvalidRequest", "The checksum algorithm of "+clip(lower)+" is not supported; use crc32, crc32c, crc64nvme, sha1 or sha256")
 	}

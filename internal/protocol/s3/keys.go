@@ -41,6 +41,25 @@ func CheckBucketName(name string) error {
 	return nil
 }
 
+// noBucket names what stands where a bucket's name is expected and is none:
+// ARNs, and names that AWS reserves for other things than buckets (S3 User
+// Guide, "Bucket naming rules").
+func noBucket(name string) error {
+	switch {
+	case strings.HasPrefix(name, "arn:"):
+		return notImplemented("access points, Outposts and multi-region access points (an ARN in the place of a bucket)")
+	case strings.HasSuffix(name, "-s3alias"), strings.HasSuffix(name, "--ol-s3"), strings.HasSuffix(name, ".mrap"):
+		return notImplemented("access points (the alias " + clip(name) + " in the place of a bucket)")
+	case strings.HasSuffix(name, "--x-s3"), strings.HasSuffix(name, "--xa-s3"):
+		return notImplemented("directory buckets (S3 Express): " + clip(name))
+	case strings.HasSuffix(name, "--table-s3"):
+		return notImplemented("table buckets: " + clip(name))
+	case name == "WriteGetObjectResponse":
+		return notImplemented("WriteGetObjectResponse: there are no object lambdas")
+	}
+	return nil
+}
+
 func alnum(c byte) bool { return c >= 'a' && c <= 'z' || c >= '0' && c <= '9' }
 
 // ipv4 reports four groups of digits: a name that could be taken for a host.
@@ -109,7 +128,8 @@ func (o *Operation) CheckKeys(k Keys) error {
 			return err
 		}
 	}
-	if strings.HasSuffix(o.Key, "/") && o.TouchesStored() || o.Name == UploadPartCopy && strings.HasSuffix(o.Source.Key, "/") {
+	// A lock on a folder would be forgotten, and a version of one found nowhere.
+	if strings.HasSuffix(o.Key, "/") && (o.TouchesStored() || o.locks() || o.Param("versionId") != "") || o.Name == UploadPartCopy && strings.HasSuffix(o.Source.Key, "/") {
 		return badKey("this store finds there what belongs to the same key without its last slash")
 	}
 	return nil
@@ -120,10 +140,11 @@ func (o *Operation) CheckKeys(k Keys) error {
 // another key than was decided.
 func (o *Operation) TouchesStored() bool {
 	switch o.Name {
-	case GetObjectTagging, PutObjectTagging, DeleteObjectTagging:
+	case GetObjectTagging, PutObjectTagging, DeleteObjectTagging, GetObjectAttributes,
+		GetObjectRetention, PutObjectRetention, GetObjectLegalHold, PutObjectLegalHold:
 		return true
 	case PutObject, CopyObject, CompleteMultipartUpload, DeleteObject:
-		return o.Header["If-Match"] != nil
+		return o.Header["If-Match"] != nil || o.Header["X-Amz-If-Match-Size"] != nil || o.Header["X-Amz-If-Match-Last-Modified-Time"] != nil
 	}
 	return false
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"carnet.dev/carnet/internal/core/arn"
 	"carnet.dev/carnet/internal/core/fault"
@@ -18,6 +19,7 @@ type Request struct {
 	Target    sigv4.Target
 	Header    map[string][]string // canonical names
 	Presigned bool                // the credential stood in the query
+	Now       time.Time           // what dates in the request are held against
 }
 
 // Parse reads the operation of a verified request. domains are the host names
@@ -44,7 +46,7 @@ func Parse(r *Request, domains []string) (*Operation, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &Operation{Name: row.name, Bucket: bucket, Key: key, Body: row.body, MaxBody: row.maxBody, Header: h.forward(row.headers)}
+	o := &Operation{Name: row.name, Bucket: bucket, Key: key, Body: row.body, MaxBody: row.maxBody, Answered: row.answered, Header: h.forward(row.headers)}
 	if copying {
 		if o.Source, err = ParseCopySource(source); err != nil {
 			return nil, err
@@ -58,10 +60,13 @@ func Parse(r *Request, domains []string) (*Operation, error) {
 	if o.Query, err = row.forwardQuery(r.Target.Query, r.Presigned); err != nil {
 		return nil, err
 	}
-	for _, step := range []func(headers) error{o.readBody, o.readOwners, o.readParams, o.readChecks} {
+	for _, step := range []func(headers) error{o.readBody, o.readOwners, o.readParams, o.readNamed} {
 		if err := step(h); err != nil {
 			return nil, err
 		}
+	}
+	if err := o.readChecks(h, r.Now); err != nil {
+		return nil, err
 	}
 	return o, nil
 }
@@ -80,6 +85,9 @@ func address(r *Request, domains []string) (bucket, key string, err error) {
 			return "", "", nil
 		}
 		bucket, key, _ = strings.Cut(path, "/")
+	}
+	if err := noBucket(bucket); err != nil {
+		return "", "", err
 	}
 	if err := CheckBucketName(bucket); err != nil {
 		return "", "", err
@@ -127,6 +135,9 @@ func (o *Operation) readBody(h headers) error {
 	if v, ok := h["Content-Md5"]; ok {
 		if err := o.checksum("md5", v); err != nil {
 			return err
+		}
+		if o.locks() {
+			o.Header["Content-Md5"] = []string{v} // stores demand a digest of what they lock
 		}
 	}
 	if o.Name == CompleteMultipartUpload {
@@ -194,7 +205,7 @@ func (o *Operation) readParams(headers) error {
 			err = checkID("NoSuchUpload", q.Value)
 		case "versionId":
 			err = checkID("InvalidArgument", q.Value)
-		case "upload-id-marker":
+		case "upload-id-marker", "version-id-marker":
 			if q.Value != "" {
 				err = checkID("InvalidArgument", q.Value)
 			}

@@ -229,16 +229,24 @@ func TestDeletes(t *testing.T) {
 	if err != nil || !strings.Contains(string(out), "<Key>a &amp; b</Key>") {
 		t.Errorf("%s, %v", out, err)
 	}
+	batch, err := s3.Parse(request(t, "POST /sales?delete", "X-Amz-Bypass-Governance-Retention: true"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		d    s3.Deletion
 		want string
 	}{
-		{s3.Deletion{Key: "a"}, "s3:DeleteObject"}, {s3.Deletion{Key: "a", VersionID: "v"}, "s3:DeleteObjectVersion"},
+		{s3.Deletion{Key: "a"}, "DeleteObject: s3:DeleteObject sales/a; s3:BypassGovernanceRetention sales/a"},
+		{s3.Deletion{Key: "a", VersionID: "v"}, "DeleteObject: s3:DeleteObjectVersion sales/a versionid=v; s3:BypassGovernanceRetention sales/a versionid=v"},
+		{s3.Deletion{Key: "a", ETag: "e"}, "DeleteObject: s3:DeleteObject sales/a if-match=e; s3:GetObject sales/a; s3:BypassGovernanceRetention sales/a if-match=e"},
+		{s3.Deletion{Key: "a", VersionID: "v", Size: "5"}, "DeleteObject: s3:DeleteObjectVersion sales/a versionid=v; s3:GetObjectVersion sales/a versionid=v; s3:BypassGovernanceRetention sales/a versionid=v"},
+		{s3.Deletion{Key: "a/", VersionID: "v"}, ""}, {s3.Deletion{Key: "a/", ETag: "e"}, ""},
 		{s3.Deletion{Key: ""}, ""}, {s3.Deletion{Key: "a/../b"}, ""}, {s3.Deletion{Key: "a//b"}, ""}, {s3.Deletion{Key: "a", VersionID: "../v"}, ""},
 	} {
-		check, err := c.d.Check("sales", s3.Filesystem)
-		if (err == nil) != (c.want != "") || err == nil && check.Action != c.want {
-			t.Errorf("%v: %v, %v", c.d, check, err)
+		one, err := batch.Deletion(c.d, s3.Filesystem)
+		if (err == nil) != (c.want != "") || err == nil && describe(one) != c.want {
+			t.Errorf("%v: %s, %v", c.d, describe(one), err)
 		}
 	}
 	many := "<Delete>" + strings.Repeat("<Object><Key>k</Key></Object>", 1001) + "</Delete>"
@@ -246,7 +254,7 @@ func TestDeletes(t *testing.T) {
 		"empty": "", "no objects": "<Delete></Delete>", "too many": many, "not XML": "{}", "DTD": `<!DOCTYPE Delete [<!ENTITY a "b">]><Delete><Object><Key>&a;</Key></Object></Delete>`,
 		"two roots": "<Delete><Object><Key>a</Key></Object></Delete><Delete/>", "text after": "<Delete><Object><Key>a</Key></Object></Delete>x",
 		"processing instruction": "<Delete><?php x?><Object><Key>a</Key></Object></Delete>", "other root": "<Remove><Object><Key>a</Key></Object></Remove>",
-		"deep": strings.Repeat("<Delete>", 100) + strings.Repeat("</Delete>", 100), "condition": "<Delete><Object><Key>a</Key><ETag>e</ETag></Object></Delete>",
+		"deep": strings.Repeat("<Delete>", 100) + strings.Repeat("</Delete>", 100), "empty condition": "<Delete><Object><Key>a</Key><ETag></ETag></Object></Delete>",
 	} {
 		if _, err := s3.ReadDeletes([]byte(body)); err == nil {
 			t.Errorf("%s was accepted", name)
@@ -314,11 +322,11 @@ func TestBucketDocuments(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := o.ReadCreateBucket([]byte("<CreateBucketConfiguration><LocationConstraint>eu-west-1</LocationConstraint></CreateBucketConfiguration>"), "eu-west-1"); err != nil || describe(o) != "CreateBucket: s3:CreateBucket new-bucket locationconstraint=eu-west-1" {
+	if _, err := o.ReadCreateBucket([]byte("<CreateBucketConfiguration><LocationConstraint>eu-west-1</LocationConstraint></CreateBucketConfiguration>"), "eu-west-1"); err != nil || describe(o) != "CreateBucket: s3:CreateBucket new-bucket locationconstraint=eu-west-1" {
 		t.Errorf("%s, %v", describe(o), err)
 	}
 	for _, body := range []string{"<CreateBucketConfiguration><LocationConstraint>x</LocationConstraint></CreateBucketConfiguration>", "<CreateBucketConfiguration><Bucket><Type>Directory</Type></Bucket></CreateBucketConfiguration>", "x"} {
-		if o.ReadCreateBucket([]byte(body), "eu-west-1") == nil {
+		if _, err := o.ReadCreateBucket([]byte(body), "eu-west-1"); err == nil {
 			t.Errorf("%s was accepted", body)
 		}
 	}

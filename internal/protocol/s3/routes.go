@@ -21,6 +21,8 @@ type route struct {
 	headers headerUse
 	body    BodyKind
 	maxBody int64
+	// answered says that the gateway answers by itself.
+	answered bool
 }
 
 type level int
@@ -36,24 +38,25 @@ var (
 	getParams  = []string{"versionId", "response-cache-control", "response-content-disposition", "response-content-encoding", "response-content-language", "response-content-type", "response-expires"}
 )
 
-// routes is the whole of S3 that is served. A slice is never changed.
+// routes is what is served of objects, uploads and buckets themselves;
+// subresources is the rest. A slice is never changed.
 var routes = []route{
 	{name: ListBuckets, method: "GET", level: onService, params: []string{"prefix", "max-buckets", "continuation-token", "bucket-region"}},
-	{name: CreateBucket, method: "PUT", level: onBucket, body: IgnoredBody, maxBody: maxXMLBody},
+	{name: CreateBucket, method: "PUT", level: onBucket, headers: useBucket, body: IgnoredBody, maxBody: maxXMLBody},
 	{name: DeleteBucket, method: "DELETE", level: onBucket},
 	{name: HeadBucket, method: "HEAD", level: onBucket},
 	{name: GetBucketLocation, method: "GET", level: onBucket, selectors: []string{"location"}},
 	{name: ListObjects, method: "GET", level: onBucket, params: append([]string{"marker"}, listParams...)},
 	{name: ListObjectsV2, method: "GET", level: onBucket, selectors: []string{"list-type"}, params: append([]string{"continuation-token", "start-after", "fetch-owner"}, listParams...)},
 	{name: ListMultipartUploads, method: "GET", level: onBucket, selectors: []string{"uploads"}, params: []string{"prefix", "delimiter", "encoding-type", "key-marker", "max-uploads", "upload-id-marker"}},
-	{name: DeleteObjects, method: "POST", level: onBucket, selectors: []string{"delete"}, body: SmallBody, maxBody: maxDeleteBody},
+	{name: DeleteObjects, method: "POST", level: onBucket, selectors: []string{"delete"}, headers: useBypass, body: SmallBody, maxBody: maxDeleteBody},
 
 	{name: GetObject, method: "GET", level: onObject, params: getParams, headers: useRead | useCustomerKey},
 	{name: GetObject, method: "GET", level: onObject, selectors: []string{"partNumber"}, params: getParams, headers: useRead | useCustomerKey},
 	{name: HeadObject, method: "HEAD", level: onObject, params: getParams, headers: useRead | useCustomerKey},
 	{name: HeadObject, method: "HEAD", level: onObject, selectors: []string{"partNumber"}, params: getParams, headers: useRead | useCustomerKey},
 	{name: PutObject, method: "PUT", level: onObject, headers: useCreate | useContent | useCustomerKey, body: StreamBody, maxBody: MaxStream},
-	{name: DeleteObject, method: "DELETE", level: onObject, params: []string{"versionId"}, headers: useDelete},
+	{name: DeleteObject, method: "DELETE", level: onObject, params: []string{"versionId"}, headers: useDelete | useBypass},
 	{name: GetObjectTagging, method: "GET", level: onObject, selectors: []string{"tagging"}, params: []string{"versionId"}},
 	{name: PutObjectTagging, method: "PUT", level: onObject, selectors: []string{"tagging"}, params: []string{"versionId"}, body: SmallBody, maxBody: maxXMLBody},
 	{name: DeleteObjectTagging, method: "DELETE", level: onObject, selectors: []string{"tagging"}, params: []string{"versionId"}},
@@ -77,8 +80,8 @@ var selectors = map[string]bool{
 	"location": true, "list-type": true, "uploads": true, "delete": true, "partNumber": true, "uploadId": true, "tagging": true,
 
 	"abac": true, "accelerate": true, "acl": true, "analytics": true, "annotation": true, "append": true, "attributes": true, "cors": true, "encryption": true,
-	"intelligent-tiering": true, "inventory": true, "legal-hold": true, "lifecycle": true, "logging": true, "metadataConfiguration": true,
-	"metadataTable": true, "metrics": true, "notification": true, "object-lock": true, "ownershipControls": true, "policy": true, "policyStatus": true,
+	"id": true, "intelligent-tiering": true, "inventory": true, "legal-hold": true, "lifecycle": true, "logging": true, "metadataConfiguration": true,
+	"metadataInventoryTable": true, "metadataJournalTable": true, "metadataTable": true, "metrics": true, "notification": true, "object-lock": true, "ownershipControls": true, "policy": true, "policyStatus": true,
 	"publicAccessBlock": true, "renameObject": true, "replication": true, "requestPayment": true, "restore": true, "retention": true, "select": true,
 	"session": true, "torrent": true, "versioning": true, "versions": true, "website": true,
 }
@@ -92,17 +95,26 @@ func findRoute(method string, at level, query []sigv4.Param, copying bool) (rout
 		}
 	}
 	slices.Sort(present)
-	for _, r := range routes {
-		if r.method != method || r.level != at || !slices.Equal(r.selectors, present) {
+	fits := func(r route) bool {
+		return r.method == method && r.level == at && slices.Equal(r.selectors, present)
+	}
+	for _, rows := range [...][]route{routes, subresources} {
+		i := slices.IndexFunc(rows, fits)
+		if i < 0 {
 			continue
 		}
 		if !copying {
-			return r, nil
+			return rows[i], nil
 		}
-		if c, ok := copyRoutes[r.name]; ok {
+		if c, ok := copyRoutes[rows[i].name]; ok {
 			return c, nil
 		}
-		return route{}, fault.Coded(fault.Invalid, "InvalidRequest", "x-amz-copy-source has no meaning for "+string(r.name))
+		return route{}, fault.Coded(fault.Invalid, "InvalidRequest", "x-amz-copy-source has no meaning for "+string(rows[i].name))
+	}
+	for _, r := range refusals {
+		if r.method == method && r.level == at && slices.Equal(r.selectors, present) {
+			return route{}, notImplemented(string(r.name) + ": " + r.why)
+		}
 	}
 	if len(present) > 0 {
 		return route{}, notImplemented(method + " with the sub-resource ?" + strings.Join(present, "&"))

@@ -75,6 +75,64 @@ const (
 	AbortMultipartUpload    Name = "AbortMultipartUpload"
 	ListParts               Name = "ListParts"
 	ListMultipartUploads    Name = "ListMultipartUploads"
+
+	ListObjectVersions         Name = "ListObjectVersions"
+	GetBucketVersioning        Name = "GetBucketVersioning"
+	PutBucketVersioning        Name = "PutBucketVersioning"
+	GetObjectLockConfiguration Name = "GetObjectLockConfiguration"
+	PutObjectLockConfiguration Name = "PutObjectLockConfiguration"
+	GetBucketTagging           Name = "GetBucketTagging"
+	PutBucketTagging           Name = "PutBucketTagging"
+	DeleteBucketTagging        Name = "DeleteBucketTagging"
+	GetBucketEncryption        Name = "GetBucketEncryption"
+	PutBucketEncryption        Name = "PutBucketEncryption"
+	DeleteBucketEncryption     Name = "DeleteBucketEncryption"
+	GetObjectAttributes        Name = "GetObjectAttributes"
+	GetObjectRetention         Name = "GetObjectRetention"
+	PutObjectRetention         Name = "PutObjectRetention"
+	GetObjectLegalHold         Name = "GetObjectLegalHold"
+	PutObjectLegalHold         Name = "PutObjectLegalHold"
+
+	GetObjectAcl                       Name = "GetObjectAcl"
+	PutObjectAcl                       Name = "PutObjectAcl"
+	GetBucketAcl                       Name = "GetBucketAcl"
+	PutBucketAcl                       Name = "PutBucketAcl"
+	GetBucketOwnershipControls         Name = "GetBucketOwnershipControls"
+	PutBucketOwnershipControls         Name = "PutBucketOwnershipControls"
+	DeleteBucketOwnershipControls      Name = "DeleteBucketOwnershipControls"
+	GetPublicAccessBlock               Name = "GetPublicAccessBlock"
+	PutPublicAccessBlock               Name = "PutPublicAccessBlock"
+	DeletePublicAccessBlock            Name = "DeletePublicAccessBlock"
+	GetBucketPolicyStatus              Name = "GetBucketPolicyStatus"
+	GetBucketRequestPayment            Name = "GetBucketRequestPayment"
+	PutBucketRequestPayment            Name = "PutBucketRequestPayment"
+	GetBucketAccelerateConfiguration   Name = "GetBucketAccelerateConfiguration"
+	PutBucketAccelerateConfiguration   Name = "PutBucketAccelerateConfiguration"
+	GetBucketLogging                   Name = "GetBucketLogging"
+	PutBucketLogging                   Name = "PutBucketLogging"
+	GetBucketNotificationConfiguration Name = "GetBucketNotificationConfiguration"
+	PutBucketNotificationConfiguration Name = "PutBucketNotificationConfiguration"
+	GetBucketAbac                      Name = "GetBucketAbac"
+	PutBucketAbac                      Name = "PutBucketAbac"
+	GetBucketLifecycleConfiguration    Name = "GetBucketLifecycleConfiguration"
+	DeleteBucketLifecycle              Name = "DeleteBucketLifecycle"
+	GetBucketReplication               Name = "GetBucketReplication"
+	DeleteBucketReplication            Name = "DeleteBucketReplication"
+	GetBucketWebsite                   Name = "GetBucketWebsite"
+	DeleteBucketWebsite                Name = "DeleteBucketWebsite"
+
+	GetBucketAnalyticsConfiguration             Name = "GetBucketAnalyticsConfiguration"
+	ListBucketAnalyticsConfigurations           Name = "ListBucketAnalyticsConfigurations"
+	DeleteBucketAnalyticsConfiguration          Name = "DeleteBucketAnalyticsConfiguration"
+	GetBucketInventoryConfiguration             Name = "GetBucketInventoryConfiguration"
+	ListBucketInventoryConfigurations           Name = "ListBucketInventoryConfigurations"
+	DeleteBucketInventoryConfiguration          Name = "DeleteBucketInventoryConfiguration"
+	GetBucketMetricsConfiguration               Name = "GetBucketMetricsConfiguration"
+	ListBucketMetricsConfigurations             Name = "ListBucketMetricsConfigurations"
+	DeleteBucketMetricsConfiguration            Name = "DeleteBucketMetricsConfiguration"
+	GetBucketIntelligentTieringConfiguration    Name = "GetBucketIntelligentTieringConfiguration"
+	ListBucketIntelligentTieringConfigurations  Name = "ListBucketIntelligentTieringConfigurations"
+	DeleteBucketIntelligentTieringConfiguration Name = "DeleteBucketIntelligentTieringConfiguration"
 )
 
 // BodyKind says what an operation does with a body: a closed set, none unless
@@ -106,8 +164,8 @@ type Operation struct {
 	Key    string
 	// Source is what a copy reads; nil otherwise.
 	Source *Source
-	// Checks must all be allowed. Those of DeleteObjects and PutObjectTagging
-	// come with the body (Deletes, Tagging) and are added by the reader of it.
+	// Checks must all be allowed. Those that depend on the body (of DeleteObjects
+	// and of what ReadDocument reads) are added by the reader of it.
 	Checks []Check
 	// Reveal is asked when the object is missing: whoever may not list gets
 	// AccessDenied instead of NoSuchKey, as on AWS.
@@ -140,7 +198,13 @@ type Operation struct {
 	Query  []sigv4.Param
 	Header map[string][]string
 
+	// ACL is x-amz-acl: private or bucket-owner-full-control, or empty.
+	// ObjectOwnership is x-amz-object-ownership: BucketOwnerEnforced, or empty.
+	ACL, ObjectOwnership string
+
 	customerKeys map[string]secret.Text // by header
+	bypass       bool                   // x-amz-bypass-governance-retention
+	aclOwner     string                 // that the document of an ACL names
 
 	prefix    *string  // of a list
 	positions []string // markers of a list: they are keys, too

@@ -38,6 +38,10 @@ func checkTags(tags []Tag) error {
 	if len(tags) > maxTags {
 		return fault.Coded(fault.Invalid, "BadRequest", "Object tags cannot be greater than 10")
 	}
+	return checkTagSet(tags)
+}
+
+func checkTagSet(tags []Tag) error {
 	seen := map[string]bool{}
 	for _, t := range tags {
 		if t.Key == "" || utf8.RuneCountInString(t.Key) > 128 || !utf8.ValidString(t.Key) || strings.HasPrefix(t.Key, "aws:") {
@@ -83,12 +87,44 @@ func (o *Operation) ReadTagging(body []byte) ([]byte, error) {
 	if err := checkTags(t.TagSet.Tags); err != nil {
 		return nil, err
 	}
-	c := Check{Action: o.versionAction("s3:PutObjectTagging"), Bucket: o.Bucket, Key: o.Key, Context: tagContext(t.TagSet.Tags)}
-	if v := o.Param("versionId"); v != "" {
-		c.Context = append(c.Context, Value{"s3:versionid", []string{v}})
-	}
+	c := o.mainCheck("s3:PutObjectTagging")
+	c.Context = append(c.Context, tagContext(t.TagSet.Tags)...)
 	o.Checks = []Check{c}
 	return xml.Marshal(t)
+}
+
+const maxBucketTags = 50
+
+// readBucketTagging reads the body of PutBucketTagging.
+func (o *Operation) readBucketTagging(body []byte) ([]byte, error) {
+	var t tagging
+	if err := decodeXML(body, &t); err != nil {
+		return nil, err
+	}
+	context, err := bucketTags(t.TagSet.Tags)
+	if err != nil {
+		return nil, err
+	}
+	o.Checks = []Check{{Action: "s3:PutBucketTagging", Bucket: o.Bucket, Context: context}}
+	return xml.Marshal(t)
+}
+
+// bucketTags checks the tags of a bucket and gives aws:RequestTag/KEY and
+// aws:TagKeys.
+func bucketTags(tags []Tag) ([]Value, error) {
+	if len(tags) > maxBucketTags {
+		return nil, fault.Coded(fault.Invalid, "BadRequest", "Bucket tag count cannot be greater than 50")
+	}
+	if err := checkTagSet(tags); err != nil {
+		return nil, err
+	}
+	out := make([]Value, 0, len(tags)+1)
+	keys := make([]string, 0, len(tags))
+	for _, t := range tags {
+		out = append(out, Value{"aws:RequestTag/" + t.Key, []string{t.Value}})
+		keys = append(keys, t.Key)
+	}
+	return append(out, Value{"aws:TagKeys", keys}), nil
 }
 
 // decodeXML reads a small document: no DTD, no processing instruction but the
