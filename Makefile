@@ -43,6 +43,7 @@ vet: ## go vet, with every build tag
 	go vet ./...
 	go vet -tags 'interop vectors' ./...
 	go -C bench vet ./...
+	go -C test/s3conformance/client vet .
 
 .PHONY: staticcheck
 staticcheck: $(TOOLS)/staticcheck ## staticcheck, with every build tag
@@ -115,9 +116,27 @@ policy-diff: $(SIMULATOR)/.done ## DIFFCASES (20000) random policies against an 
 	CARNET_SIMULATOR=$(abspath $(SIMULATOR)) go test -count=1 -tags interop -timeout 30m -v ./test/policydiff -cases $(DIFFCASES) $(DIFFFLAGS)
 
 .PHONY: conformance
-conformance: ## ask the simulator 20,000 times, keep the result, write docs/conformance.md
+conformance: conformance-policy conformance-s3 ## the policy engine beside a simulator, the gateway beside a store
+
+.PHONY: conformance-policy
+conformance-policy: ## ask the simulator 20,000 times, keep the result, write docs/conformance.md
 	$(MAKE) policy-diff DIFFFLAGS=-update
 	go test -count=1 ./test/conformance -update
+
+S3CLIENTS := $(BUILD)/s3-clients
+S3CLIENT  := test/s3conformance/client
+
+$(S3CLIENTS)/.done: $(wildcard $(S3CLIENT)/*.go) $(S3CLIENT)/go.mod $(S3CLIENT)/go.sum
+	@mkdir -p $(S3CLIENTS)
+	go -C $(S3CLIENT) build -o $(abspath $(S3CLIENTS))/client .
+	go -C $(S3CLIENT) build -o $(abspath $(S3CLIENTS))/versitygw github.com/versity/versitygw/cmd/versitygw
+	touch $@
+
+# S3_FLAGS=-short-run runs the groups that matter most, with static keys;
+# S3_FLAGS=-update writes docs/compatibility/s3-conformance.md anew.
+.PHONY: conformance-s3
+conformance-s3: build $(S3CLIENTS)/.done ## versitygw's and minio-go's own tests, straight at a store and through the gateway
+	CARNET_BINARY=$(abspath $(BIN)) CARNET_S3_CLIENTS=$(abspath $(S3CLIENTS)) go test -count=1 -tags interop -timeout 30m -v ./test/s3conformance -args $(S3_FLAGS)
 
 IAMJS := $(BUILD)/iam-js
 
