@@ -1,0 +1,228 @@
+package s3client
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"carnet.dev/carnet/internal/core/credential"
+	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/protocol/s3"
+)
+
+// attempt is a request on its way, which may be sent more than once.
+type attempt struct {
+	client  *Client
+	out     *s3.Outgoing
+	keys    credential.Temporary
+	at      place
+	host    string
+	content *content // nil: nothing streams
+	moved   bool     // to another region
+	failed  bool     // and was sent again
+}
+
+// Busy says that a store is not asked at present.
+type Busy struct {
+	Why   string
+	After time.Duration // when to try again
+}
+
+// Error says why.
+func (b *Busy) Error() string { return b.Why }
+
+// RetryAfter is when to try again.
+func (b *Busy) RetryAfter() time.Duration { return b.After }
+
+// send sends the request once.
+func (a *attempt) send(ctx context.Context) (*http.Response, error) {
+	c, breaker := a.client, &a.at.endpoint.breaker
+	a.host = c.host(a.at, a.out.Bucket)
+	if err := c.slot(ctx); err != nil {
+		return nil, err
+	}
+	ok, probe, wait := breaker.admit(c.config.Now())
+	if !ok {
+		<-c.slots
+		return nil, &Busy{"the store does not answer at " + a.at.endpoint.String(), wait}
+	}
+	ctx, watch := newWatch(ctx, a.patience())
+	req := c.request(ctx, a)
+	if a.content != nil {
+		a.content.watch(watch, c.config.Patience, req)
+	}
+	c.signer.sign(req, a.keys, a.at.region, req.Header["X-Amz-Content-Sha256"][0], c.config.Now())
+	res, err := c.transport.RoundTrip(req)
+	switch {
+	case err == nil:
+		watch.rest()
+		breaker.answer(c.config.Now())
+		res.Body = &answer{ReadCloser: res.Body, watch: watch, silence: c.config.Patience.Silence, left: func() { <-c.slots }}
+		return res, nil
+	case errors.Is(context.Cause(ctx), errSilent):
+		err = errSilent
+	}
+	if a.blames(ctx, err) {
+		breaker.fail(c.config.Now(), probe, err)
+	} else {
+		breaker.leave(probe)
+	}
+	watch.end()
+	<-c.slots
+	return nil, err
+}
+
+// slot waits for a place among the requests under way.
+func (c *Client) slot(ctx context.Context) error {
+	select {
+	case c.slots <- struct{}{}:
+		return nil
+	default:
+	}
+	late := time.NewTimer(c.config.Patience.Slot)
+	defer late.Stop()
+	select {
+	case c.slots <- struct{}{}:
+		return nil
+	case <-late.C:
+		return &Busy{"too many requests to the store are under way", time.Second}
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// patience is how long the head of the answer may take.
+func (a *attempt) patience() time.Duration {
+	p := a.client.config.Patience
+	switch {
+	case a.content != nil:
+		return p.Silence // until the first byte is taken; content goes on from there
+	case a.out.Method == http.MethodPost, a.out.Header["X-Amz-Copy-Source"] != nil:
+		return p.Work
+	}
+	return p.Answer
+}
+
+// blames reports whether a failure is the endpoint's: not the client's, which
+// went away or sent content that did not hold.
+func (a *attempt) blames(ctx context.Context, err error) bool {
+	var f *fault.Fault
+	switch {
+	case errors.Is(err, errSilent):
+		return true
+	case ctx.Err() != nil, errors.As(err, &f):
+		return false
+	}
+	return a.content == nil || !a.content.broken.Load()
+}
+
+// again reports whether a request that failed is sent once more, and waits a
+// little before. That is so only where no answer had begun, and where either the
+// store can't have acted on it, since it had no connection or not a byte of the
+// content, or where it was a mere question. Deleting twice is not: it leaves two
+// markers in a bucket with versions.
+func (a *attempt) again(ctx context.Context, err error) bool {
+	var busy *Busy
+	if a.failed || errors.As(err, &busy) || errors.Is(err, errSilent) || ctx.Err() != nil || !a.blames(ctx, err) {
+		return false
+	}
+	question := a.out.Method == http.MethodGet || a.out.Method == http.MethodHead
+	var op *net.OpError
+	unsent := errors.As(err, &op) && op.Op == "dial"
+	if !a.repeatable() || a.content == nil && !question && !unsent {
+		return false
+	}
+	a.failed = true
+	pause := time.NewTimer(20*time.Millisecond + rand.N(100*time.Millisecond))
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// repeatable reports whether the request can be sent as it was: not where
+// content was read. It is sealed then, so that nothing is read by what was sent
+// before.
+func (a *attempt) repeatable() bool { return a.content == nil || a.content.renew() }
+
+// explain turns a failure into what the gateway may say.
+func (a *attempt) explain(ctx context.Context, err error) error {
+	var busy *Busy
+	var f *fault.Fault
+	switch {
+	case errors.As(err, &busy):
+		return fault.Wrap(err, fault.Limited, "Please reduce your request rate: the store behind this gateway is not asked at present").WithCode("SlowDown")
+	case errors.As(err, &f) && f.Kind == fault.Denied && f.Code != "" && f.Code[:min(len(f.Code), 7)] == "egress.":
+		return fault.Wrap(err, fault.Misconfigured, "The store behind this gateway is at an address that may not be reached").WithMend("ask your administrator")
+	case errors.As(err, &f), ctx.Err() != nil:
+		return err
+	case errors.Is(err, errSilent):
+		return fault.Wrap(err, fault.Unavailable, "The store behind this gateway does not answer in time").WithMend("try again")
+	}
+	return fault.Wrap(err, fault.Unavailable, "The store behind this gateway can't be reached").WithMend("try again")
+}
+
+// content is what streams to a store. One attempt at a time reads it, and when
+// one has, no other may.
+type content struct {
+	r       io.Reader
+	current atomic.Pointer[reading]
+	broken  atomic.Bool // by its own fault
+}
+
+// reading is one attempt's hold on the content.
+type reading struct {
+	content *content
+	state   atomic.Int32
+	watch   *watch
+	p       Patience
+}
+
+// The states of a reading: a closed set.
+const (
+	untouched int32 = iota
+	begun
+	sealed
+)
+
+var errSealed = errors.New("the request was given up before its content was read")
+
+// watch hands the content to a new attempt.
+func (c *content) watch(w *watch, p Patience, req *http.Request) {
+	r := &reading{content: c, watch: w, p: p}
+	c.current.Store(r)
+	attach(req, r)
+}
+
+// renew takes the content back from an attempt that read none of it.
+func (c *content) renew() bool {
+	r := c.current.Load()
+	return r == nil || r.state.CompareAndSwap(untouched, sealed)
+}
+
+// Read reads from the client: whoever is waited for meanwhile, it isn't the
+// store.
+func (r *reading) Read(p []byte) (int, error) {
+	if !r.state.CompareAndSwap(untouched, begun) && r.state.Load() == sealed {
+		return 0, errSealed
+	}
+	r.watch.rest()
+	n, err := r.content.r.Read(p)
+	switch err {
+	case nil:
+		r.watch.within(r.p.Silence)
+	case io.EOF:
+		r.watch.within(r.p.Answer)
+	default:
+		r.content.broken.Store(true)
+	}
+	return n, err
+}
