@@ -30,15 +30,20 @@ func identityMetadata(ctx context.Context, c *config.Config, place string) ([]by
 // guarded makes the client for addresses that people configure. more is what it
 // may reach beyond egress.allow.
 func guarded(c *config.Config, more ...string) (*egress.Client, error) {
-	entries := more
-	for _, n := range c.Egress.Allow {
-		entries = append(entries, n.String())
-	}
-	allow, err := egress.ParseAllow(entries)
+	allow, err := allowed(c, more...)
 	if err != nil {
 		return nil, err
 	}
 	return egress.New(egress.Config{Allow: allow}), nil
+}
+
+// allowed reads egress.allow.
+func allowed(c *config.Config, more ...string) (egress.Allow, error) {
+	entries := more
+	for _, n := range c.Egress.Allow {
+		entries = append(entries, n.String())
+	}
+	return egress.ParseAllow(entries)
 }
 
 // isAddress reports whether a text names a place on the web, not a file.

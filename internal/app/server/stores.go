@@ -2,12 +2,10 @@ package server
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 
 	"carnet.dev/carnet/internal/app/config"
 	"carnet.dev/carnet/internal/core/fault"
@@ -87,32 +85,6 @@ func (all *stores) embedded(ctx context.Context, s *state, o Options, u config.U
 	}
 	err = keyprobe.Prove(ctx, client, bucket, s3.Filesystem)
 	return gateway.Store{Upstream: client, Keys: s3.Filesystem}, errors.Join(err, call(ctx, client, http.MethodDelete, bucket))
-}
-
-// foreign connects to a store that somebody else runs.
-func foreign(u config.Upstream, s *state) (*s3client.Client, error) {
-	c := s3client.Config{Endpoint: u.Endpoint, Region: u.Region, RoleKeys: u.Kind == config.UpstreamAWS, Now: s.now}
-	if !c.RoleKeys {
-		id, err := config.ReadSecret(u.AccessKeyFile)
-		if err != nil {
-			return nil, err
-		}
-		if c.SecretKey, err = config.ReadSecret(u.SecretKeyFile); err != nil {
-			return nil, err
-		}
-		c.AccessKeyID = id.Reveal()
-	}
-	if u.CA != "" {
-		pem, err := os.ReadFile(u.CA)
-		if err != nil {
-			return nil, fault.Wrap(err, fault.Misconfigured, "cannot read the ca file")
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fault.New(fault.Misconfigured, u.CA+" holds no PEM certificate")
-		}
-	}
-	return s3client.New(c)
 }
 
 // probeBucket finds a bucket of this upstream that a rule covers.
