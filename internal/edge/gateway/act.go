@@ -33,7 +33,7 @@ func (x *exchange) act(body *sigv4.Body) error {
 	case s3.DeleteObjects:
 		return x.deleteObjects(small, known)
 	case s3.CreateBucket:
-		small, err = x.op.ReadCreateBucket(small, x.g.config.Region)
+		small, err = x.op.ReadCreateBucket(small, x.g.config.Region, x.as != nil)
 	default:
 		small, err = x.readDocument(small)
 	}
@@ -56,10 +56,10 @@ func (x *exchange) act(body *sigv4.Body) error {
 			return err
 		}
 	}
-	if x.op.AnsweredHere(x.store.Encryption) {
+	if x.as == nil && x.op.AnsweredHere(x.store.Encryption) {
 		return x.answerHere()
 	}
-	if x.op.CopiesTags {
+	if x.op.CopiesTags && x.as == nil {
 		if err := x.permitTagCopy(); err != nil {
 			return err
 		}
@@ -212,7 +212,7 @@ func (x *exchange) permitTagCopy() error {
 
 // outgoing is the request to the store: all from the operation.
 func (x *exchange) outgoing() *s3.Outgoing {
-	return &s3.Outgoing{Method: x.r.Method, Bucket: x.op.Bucket, Key: x.op.Key, Query: x.op.Query, Header: x.op.SentHeader()}
+	return &s3.Outgoing{Method: x.r.Method, Bucket: x.op.Bucket, Key: x.op.Key, Query: x.op.Query, Header: x.op.SentHeader(x.as != nil)}
 }
 
 // tlsVersion gives "1.2" or "1.3", as s3:TlsVersion is written; nothing where a

@@ -130,7 +130,10 @@ func (x *exchange) storeRefused(res *http.Response) error {
 	default:
 		e = s3.Error{Code: "InternalError", Message: "The store answers " + strconv.Itoa(res.StatusCode)}
 	}
-	if res.StatusCode >= 500 || e.Code == "AccessDenied" {
+	switch locked := strings.Contains(strings.ToLower(e.Message), "object lock"); {
+	case e.Code == "AccessDenied" && locked:
+		e.Message = "Access Denied because object protected by object lock."
+	case res.StatusCode >= 500 || e.Code == "AccessDenied":
 		// Said to the store's own operator: it may name its users, hosts and disks.
 		x.g.config.Logger.Error("the store refuses or fails", "request_id", x.id, "upstream", x.place.Upstream, "code", e.Code, "status", res.StatusCode, "message", e.Message)
 		e.Message, e.Extra = "The store behind this gateway does not do it; its operator finds the cause under this request id", nil

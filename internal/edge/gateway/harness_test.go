@@ -150,7 +150,12 @@ func (b *lockedBuffer) String() string {
 
 func newWorld(tb testing.TB) *world {
 	tb.Helper()
-	w := &world{store: storetest.Start(tb), log: &lockedBuffer{}, now: time.Now}
+	return worldOf(tb, storetest.Start(tb))
+}
+
+func worldOf(tb testing.TB, store *storeproc.Store) *world {
+	tb.Helper()
+	w := &world{store: store, log: &lockedBuffer{}, now: time.Now}
 	direct, err := s3client.New(s3client.Config{
 		Endpoint: "http://store", Region: w.store.Region(), AccessKeyID: w.store.AccessKeyID(),
 		SecretKey: w.store.SecretKey(), Dial: w.store.Dial,

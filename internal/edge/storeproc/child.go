@@ -19,6 +19,7 @@ import (
 // gone.
 type order struct {
 	Folder, Socket, Admin, Region string
+	Versions                      bool
 	AccessKeyID, SecretKey        string
 }
 
@@ -56,6 +57,11 @@ func Main(ctx context.Context, stdin io.Reader) error {
 	metadata, opts, err := metadataStore(o.Folder, objects)
 	if err != nil {
 		return err
+	}
+	if o.Versions {
+		if opts.VersioningDir = filepath.Join(o.Folder, "versions"); os.MkdirAll(opts.VersioningDir, 0o700) != nil {
+			return fmt.Errorf("the folder of versions %s can't be made", opts.VersioningDir)
+		}
 	}
 	opts.SetNewDirPerm(0o700)
 	opts.SetNewFilePerm(0o600)

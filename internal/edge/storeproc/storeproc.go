@@ -43,7 +43,13 @@ type Config struct {
 	// temporary folder, whose path is short enough for a socket.
 	SocketDir string
 	Region    string // default us-east-1
-	Logger    *slog.Logger
+	// Versions lets buckets have versioning. It is for tests that need such a
+	// store, not for data: the library deletes the newest version before it has
+	// put the one below in its place, so that a kill in between hides the object;
+	// a PUT beside a DELETE of the same key loses a version; and of versions that
+	// are older than versioning it restores the wrong one.
+	Versions bool
+	Logger   *slog.Logger
 }
 
 // Store is a running store.
@@ -94,7 +100,7 @@ func Start(ctx context.Context, config Config) (*Store, error) {
 	s := &Store{
 		config: config, dir: dir, cancel: cancel, stopped: make(chan struct{}),
 		order: order{
-			Folder: folder, Socket: filepath.Join(dir, "s3"), Admin: filepath.Join(dir, "admin"), Region: config.Region,
+			Folder: folder, Socket: filepath.Join(dir, "s3"), Admin: filepath.Join(dir, "admin"), Region: config.Region, Versions: config.Versions,
 			AccessKeyID: "CARNETSTORE", SecretKey: secret.Random(32).Reveal(),
 		},
 	}

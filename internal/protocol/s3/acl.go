@@ -17,6 +17,7 @@ type aclDocument struct {
 	List *struct {
 		Grants []struct {
 			Grantee struct {
+				Kind        string  `xml:"http://www.w3.org/2001/XMLSchema-instance type,attr,omitempty"`
 				ID          *string `xml:"ID"`
 				DisplayName *string `xml:"DisplayName"`
 				Email       *string `xml:"EmailAddress"`
@@ -42,7 +43,8 @@ func (o *Operation) readACL(body []byte) ([]byte, error) {
 		return nil, fault.Coded(fault.Invalid, "MissingSecurityHeader", "Your request was missing a required header: x-amz-acl, or a document with the ACL")
 	}
 	var d aclDocument
-	if _, err := rewrite("AccessControlPolicy", body, &d); err != nil {
+	out, err := rewrite("AccessControlPolicy", body, &d)
+	if err != nil {
 		return nil, err
 	}
 	if d.Owner == nil || d.List == nil || len(d.List.Grants) != 1 {
@@ -53,7 +55,7 @@ func (o *Operation) readACL(body []byte) ([]byte, error) {
 		return nil, aclRefused()
 	}
 	o.aclOwner = d.Owner.ID
-	return nil, nil
+	return out, nil
 }
 
 // ownerACL writes the ACL of every bucket and every object.

@@ -91,9 +91,9 @@ type createBucket struct {
 
 // ReadCreateBucket reads the body of CreateBucket, which may be empty, and adds
 // what it asks for: the condition key of the place, and s3:TagResource with the
-// tags. It gives the document to send upstream, nil without tags: a store's own
-// region is no concern of the client's.
-func (o *Operation) ReadCreateBucket(body []byte, region string) ([]byte, error) {
+// tags. It gives the document to send upstream, nil where there is nothing to
+// say. The place is sent to AWS only: another store's region is its own.
+func (o *Operation) ReadCreateBucket(body []byte, region string, aws bool) ([]byte, error) {
 	if len(body) == 0 {
 		return nil, nil
 	}
@@ -104,8 +104,17 @@ func (o *Operation) ReadCreateBucket(body []byte, region string) ([]byte, error)
 	if c.Type != nil || c.Place != nil {
 		return nil, notImplemented("directory buckets in CreateBucketConfiguration")
 	}
-	if err := o.placeBucket(c.Location, region); err != nil || c.Tags == nil || len(c.Tags.Tags) == 0 {
+	if err := o.placeBucket(c.Location, region); err != nil {
 		return nil, err
+	}
+	if !aws {
+		c.Location = ""
+	}
+	if c.Tags == nil || len(c.Tags.Tags) == 0 {
+		if c.Tags = nil; c.Location == "" {
+			return nil, nil
+		}
+		return marshal("CreateBucketConfiguration", &c)
 	}
 	context, err := bucketTags(c.Tags.Tags)
 	if err != nil {
@@ -115,7 +124,6 @@ func (o *Operation) ReadCreateBucket(body []byte, region string) ([]byte, error)
 		o.Checks[i].Context = append(o.Checks[i].Context, context...)
 	}
 	o.Checks = append(o.Checks, Check{"s3:TagResource", o.Bucket, "", o.Checks[0].Context})
-	c.Location = ""
 	return marshal("CreateBucketConfiguration", &c)
 }
 

@@ -153,7 +153,8 @@ func (s setting) read(body []byte) ([]byte, error) {
 	if !same {
 		return nil, notImplemented(s.not)
 	}
-	return nil, nil
+	var d child
+	return rewrite(s.root, body, &d) // for AWS; other stores are not told
 }
 
 var settings = map[Name]setting{
@@ -171,6 +172,28 @@ type child struct {
 	XMLName  xml.Name
 	Text     string  `xml:",chardata"`
 	Children []child `xml:",any"`
+}
+
+// MarshalXML writes a child by its local name: what it means is known, whatever
+// namespace its author gave it.
+func (c child) MarshalXML(e *xml.Encoder, start xml.StartElement) error {
+	if start.Name.Space == "" || c.XMLName.Local != start.Name.Local {
+		start.Name = xml.Name{Local: c.XMLName.Local}
+	}
+	if err := e.EncodeToken(start); err != nil {
+		return err
+	}
+	if len(c.Children) == 0 {
+		if err := e.EncodeToken(xml.CharData(c.Text)); err != nil {
+			return err
+		}
+	}
+	for _, inner := range c.Children {
+		if err := e.Encode(inner); err != nil {
+			return err
+		}
+	}
+	return e.EncodeToken(start.End())
 }
 
 // children reads any document with this root.

@@ -152,14 +152,21 @@ func (o *Operation) customerKey(h headers, prefix string) (bool, error) {
 	return true, nil
 }
 
-// SentHeader gives the headers that go upstream, the customer's keys with them.
-func (o *Operation) SentHeader() map[string][]string {
-	if len(o.customerKeys) == 0 {
+// SentHeader gives the headers that go upstream, the customer's keys with them;
+// to AWS also those that mean nothing to a store where one owner has all.
+func (o *Operation) SentHeader(aws bool) map[string][]string {
+	if len(o.customerKeys) == 0 && !aws {
 		return o.Header
 	}
-	out := make(map[string][]string, len(o.Header)+len(o.customerKeys))
+	out := make(map[string][]string, len(o.Header)+len(o.customerKeys)+2)
 	for name, values := range o.Header {
 		out[name] = values
+	}
+	if aws && o.ACL != "" {
+		out["X-Amz-Acl"] = []string{o.ACL}
+	}
+	if aws && o.ObjectOwnership != "" {
+		out["X-Amz-Object-Ownership"] = []string{o.ObjectOwnership}
 	}
 	for name, key := range o.customerKeys {
 		out[name] = []string{key.Reveal()}

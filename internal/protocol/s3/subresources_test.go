@@ -200,7 +200,9 @@ func TestDocumentsAreWrittenAnew(t *testing.T) {
 		"PUT /sales?object-lock":  {"<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>", "<ObjectLockConfiguration xmlns=NS><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>"},
 		"PUT /sales?encryption": {"<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>AES256</SSEAlgorithm></ApplyServerSideEncryptionByDefault></Rule></ServerSideEncryptionConfiguration>",
 			"<ServerSideEncryptionConfiguration xmlns=NS><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>AES256</SSEAlgorithm></ApplyServerSideEncryptionByDefault></Rule></ServerSideEncryptionConfiguration>"},
-		"PUT /sales?logging": {"<BucketLoggingStatus/>", ""}, // nothing goes anywhere
+		"PUT /sales?logging": {"<BucketLoggingStatus/>", "<BucketLoggingStatus xmlns=NS></BucketLoggingStatus>"},
+		"PUT /sales?ownershipControls": {"<a:OwnershipControls xmlns:a='urn:a'><a:Rule b='c'><ObjectOwnership>BucketOwnerEnforced</ObjectOwnership></a:Rule></a:OwnershipControls>",
+			"<OwnershipControls xmlns=NS><Rule><ObjectOwnership>BucketOwnerEnforced</ObjectOwnership></Rule></OwnershipControls>"},
 	} {
 		_, out, err := parse(t, line, c.body)
 		if got := strings.ReplaceAll(string(out), `"http://s3.amazonaws.com/doc/2006-03-01/"`, "NS"); err != nil || got != c.want {
@@ -211,7 +213,7 @@ func TestDocumentsAreWrittenAnew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := o.ReadCreateBucket([]byte("<CreateBucketConfiguration><LocationConstraint>eu-west-1</LocationConstraint><Tags><Tag><Key>team</Key><Value>red</Value></Tag></Tags></CreateBucketConfiguration>"), "eu-west-1")
+	out, err := o.ReadCreateBucket([]byte("<CreateBucketConfiguration><LocationConstraint>eu-west-1</LocationConstraint><Tags><Tag><Key>team</Key><Value>red</Value></Tag></Tags></CreateBucketConfiguration>"), "eu-west-1", false)
 	if err != nil || !strings.Contains(string(out), "<Tags><Tag><Key>team</Key><Value>red</Value></Tag></Tags>") || strings.Contains(string(out), "eu-west-1") {
 		t.Errorf("%s, %v", out, err)
 	}

@@ -48,7 +48,20 @@ func Config(tb testing.TB) storeproc.Config {
 // Start runs a store until the test ends.
 func Start(tb testing.TB) *storeproc.Store {
 	tb.Helper()
-	s, err := storeproc.Start(context.Background(), Config(tb))
+	return start(tb, Config(tb))
+}
+
+// StartVersioned runs a store whose buckets can have versioning.
+func StartVersioned(tb testing.TB) *storeproc.Store {
+	tb.Helper()
+	config := Config(tb)
+	config.Versions = true
+	return start(tb, config)
+}
+
+func start(tb testing.TB, config storeproc.Config) *storeproc.Store {
+	tb.Helper()
+	s, err := storeproc.Start(context.Background(), config)
 	if err != nil {
 		tb.Fatal(err)
 	}
