@@ -24,7 +24,7 @@ var floors = []string{"core", "protocol", "service", "edge", "app"}
 // serviceOrder is the import order of the service floor: a cell imports only
 // cells of an earlier row, or earlier in its own row where siblings says so.
 var serviceOrder = [][]string{
-	{"keyring", "revocation", "audit", "onceonly"},
+	{"keyring", "revocation", "audit", "onceonly", "denial"},
 	{"directory", "iam", "federation", "spkeys"},
 	{"entitlement", "issuer", "cluster"},
 	{"access"}, // before sts, whose signed operations ask it

@@ -33,6 +33,12 @@ type Event struct {
 	Account      string                  `json:"account,omitempty"`
 	Role         string                  `json:"role,omitempty"`          // ARN
 	AccessKeyID  string                  `json:"access_key_id,omitempty"` // joins our trail with AWS's
-	Target       string                  `json:"target,omitempty"`        // what was acted on
-	Detail       map[string]string       `json:"detail,omitempty"`
+	// Principal is who acted as AWS names it: of a role session, an IAM user.
+	Principal        string                      `json:"principal,omitempty"`
+	ServicePrincipal identity.ServicePrincipalID `json:"service_principal,omitempty"`
+	Delegation       identity.DelegationID       `json:"delegation,omitempty"`
+	GatewayKey       identity.GatewayKeyID       `json:"gateway_key,omitempty"`
+	Cluster          string                      `json:"cluster,omitempty"`
+	Target           string                      `json:"target,omitempty"` // what was acted on
+	Detail           map[string]string           `json:"detail,omitempty"`
 }

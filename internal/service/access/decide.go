@@ -74,17 +74,17 @@ func (a *Access) Decide(_ context.Context, c Caller, checks []s3.Check, env Envi
 	var decided []string
 	for i := range checks {
 		if why := a.withheld(checks[i].Bucket); why != "" {
-			return Decision{Explicit: true, Reason: refusal(c, &checks[i], why)}
+			return Decision{Explicit: true, Reason: refusal(c, &checks[i], why), Refused: i}
 		}
 		verdict, ok := a.one(p, c, &q, &checks[i])
 		if !ok {
-			return Decision{Explicit: true, Reason: refusal(c, &checks[i], "because the policy of the bucket can't be evaluated")}
+			return Decision{Explicit: true, Reason: refusal(c, &checks[i], "because the policy of the bucket can't be evaluated"), Refused: i}
 		}
 		if cite := verdict.Cites(); cite != "" {
 			decided = append(decided, cite)
 		}
 		if !verdict.Allow {
-			return Decision{Explicit: verdict.Explicit, Reason: refusal(c, &checks[i], verdict.Reason(checks[i].Action)), Statements: decided}
+			return Decision{Explicit: verdict.Explicit, Reason: refusal(c, &checks[i], verdict.Reason(checks[i].Action)), Statements: decided, Refused: i, Explain: a.explain(p, c, q, checks[i])}
 		}
 	}
 	return Decision{Allow: true, Statements: decided}
@@ -100,6 +100,27 @@ func (a *Access) withheld(bucket string) string {
 // one asks the policy engine one check. It is not ok where the bucket has a
 // policy that could not be read: it may have held a deny.
 func (a *Access) one(p *standing, c Caller, q *question, check *s3.Check) (policy.Verdict, bool) {
+	set, r, ok := a.ask(p, c, q, check)
+	if !ok {
+		return policy.Verdict{}, false
+	}
+	return set.Decide(&r), true
+}
+
+// explain gives what finds out, when somebody wants to know, why a check was
+// refused.
+func (a *Access) explain(p *standing, c Caller, q question, check s3.Check) func() policy.Explanation {
+	return func() policy.Explanation {
+		set, r, ok := a.ask(p, c, &q, &check)
+		if !ok {
+			return policy.Explanation{}
+		}
+		return set.Explain(&r)
+	}
+}
+
+// ask puts a check to the policies that take part in it.
+func (a *Access) ask(p *standing, c Caller, q *question, check *s3.Check) (policy.Set, policy.Request, bool) {
 	owner := c.Account
 	var resource *policy.Document
 	if check.Bucket != "" {
@@ -113,14 +134,12 @@ func (a *Access) one(p *standing, c Caller, q *question, check *s3.Check) (polic
 			// A policy kept for another owner than the configuration's is a
 			// contradiction that nobody may profit from.
 			if b.Policy == nil || b.Account != owner {
-				return policy.Verdict{}, false
+				return policy.Set{}, policy.Request{}, false
 			}
 			resource = b.Policy
 		}
 	}
-	set := p.onto(owner, resource)
-	r := q.request(check, owner)
-	return set.Decide(&r), true
+	return p.onto(owner, resource), q.request(check, owner), true
 }
 
 // refusal is the sentence of AWS's own AccessDenied.

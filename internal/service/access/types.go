@@ -110,6 +110,12 @@ type Decision struct {
 	Reason string
 	// Statements names what decided, as policy#Sid or policy#index.
 	Statements []string
+	// Refused is the number of the check that was refused, from 0.
+	Refused int
+	// Explain tells of a refusal by policies what each statement said; nil for
+	// others. It is as costly as there are statements, and may be called later,
+	// on any goroutine: it answers by the policies that decided.
+	Explain func() policy.Explanation
 }
 
 // Place says where a bucket lives.

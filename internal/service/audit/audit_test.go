@@ -247,6 +247,67 @@ func TestQueue(t *testing.T) {
 	}
 }
 
+// A reserved place is nobody else's; one that was given back is anybody's; what
+// was taken out to be written makes room.
+func TestReservedPlaces(t *testing.T) {
+	db := sqltest.Open(t)
+	w := open(t, db, ring(t, db), nil)
+	q := audit.NewQueue(w, 2, true)
+	reserve := func(want bool) {
+		t.Helper()
+		if ok, err := q.Reserve(); ok != want || (err == nil) != want {
+			t.Errorf("%v, %v: want %v", ok, err, want)
+		}
+	}
+	reserve(true)
+	if err := q.Put(event.Event{Action: "a"}); err != nil {
+		t.Error(err)
+	}
+	reserve(false)
+	q.Release()
+	reserve(true)
+	q.PutReserved(event.Event{Action: "b"})
+	reserve(false)
+	if q.Depth() != 2 || q.Size() != 2 || q.LostEver() != 0 {
+		t.Errorf("depth %d of %d, %d lost", q.Depth(), q.Size(), q.LostEver())
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	q.Run(ended)
+	reserve(true)
+	reserve(true)
+	reserve(false)
+	lossy := audit.NewQueue(w, 1, false)
+	for range 3 {
+		if err := lossy.Put(event.Event{Action: "c"}); err != nil {
+			t.Error(err)
+		}
+	}
+	if ok, err := lossy.Reserve(); ok || err != nil || lossy.Lost() != 2 || lossy.LostEver() != 2 {
+		t.Errorf("%v, %v, %d lost", ok, err, lossy.Lost())
+	}
+}
+
+// An event that can't be a record is lost, alone: those behind it don't wait for
+// it for ever.
+func TestOversizedEventStandsInNobodysWay(t *testing.T) {
+	db := sqltest.Open(t)
+	w := open(t, db, ring(t, db), nil)
+	q := audit.NewQueue(w, 8, false)
+	for _, e := range []event.Event{{Action: "before"}, {Action: "huge", Target: strings.Repeat("x", 40<<10)}, {Action: "after"}} {
+		if err := q.Put(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	q.Run(ended)
+	checkpoint(t, w)
+	if rep := verify(t, db, audit.Expect{}); rep.Records != 3 || len(rep.Problems) != 0 || q.LostEver() != 1 {
+		t.Errorf("%+v, %d lost: want two events and one record of the loss", rep, q.LostEver())
+	}
+}
+
 func BenchmarkRecord(b *testing.B) {
 	db := sqltest.Open(b)
 	w := open(b, db, ring(b, db), nil)

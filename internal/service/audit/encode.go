@@ -19,7 +19,9 @@ func encode(e *event.Event) []byte {
 	for _, f := range [...]struct{ name, value string }{
 		{"code", e.Code}, {"person", string(e.Person)}, {"user_name", e.UserName}, {"identity_provider", string(e.IdP)},
 		{"login_session", string(e.LoginSession)}, {"request", string(e.Request)}, {"source", e.Source}, {"account", e.Account},
-		{"role", e.Role}, {"access_key_id", e.AccessKeyID}, {"target", e.Target},
+		{"role", e.Role}, {"access_key_id", e.AccessKeyID},
+		{"principal", e.Principal}, {"service_principal", string(e.ServicePrincipal)}, {"delegation", string(e.Delegation)},
+		{"gateway_key", string(e.GatewayKey)}, {"cluster", e.Cluster}, {"target", e.Target},
 	} {
 		if f.value != "" {
 			b = append(append(append(b, `,"`...), f.name...), `":`...)
