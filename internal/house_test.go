@@ -51,6 +51,7 @@ var siblings = map[string]string{
 	"edge/issuerapi -> edge/httpd":               "design section 6",
 	"edge/gateway -> edge/httpd":                 "design section 6",
 	"edge/gateway/accesslog -> edge/gateway":     "a package of its own parent",
+	"edge/gateway/trail -> edge/gateway":         "a package of its own parent",
 	"edge/upstream/s3client -> edge/egress":      "design section 6",
 	"edge/upstream/stsclient -> edge/egress":     "design section 6",
 	"edge/upstream/jwks -> edge/egress":          "design section 6",

@@ -115,11 +115,19 @@ type Secrets struct {
 	KeyEncryptionKey string `yaml:"key_encryption_key"`
 }
 
-// Audit says what becomes of the trail outside the database.
+// Audit says what goes into the trail, and what becomes of it outside the
+// database.
 type Audit struct {
 	// Checkpoints is a file to which every signed checkpoint is appended: on
 	// another disk or a write-once mount. Empty: none.
 	Checkpoints string `yaml:"checkpoints"`
+	// Reads and Writes say whether permitted S3 requests are recorded; denied ones
+	// always are. On or Off; default Off.
+	Reads  Switch `yaml:"reads"`
+	Writes Switch `yaml:"writes"`
+	// Strict, when On, refuses S3 requests that should be recorded and can't be;
+	// Off counts the loss. Default Off.
+	Strict Switch `yaml:"strict"`
 }
 
 // Egress bounds the guarded HTTP client.

@@ -23,6 +23,22 @@ func (c *Config) completeObservation() {
 	if c.AccessLog.Format == "" {
 		c.AccessLog.Format = AccessJSON
 	}
+	for _, s := range []*Switch{&c.Audit.Reads, &c.Audit.Writes, &c.Audit.Strict} {
+		if *s == "" {
+			*s = Off
+		}
+	}
+}
+
+func (v *validator) audit(a Audit) {
+	for _, s := range []struct {
+		key   string
+		value Switch
+	}{{"reads", a.Reads}, {"writes", a.Writes}, {"strict", a.Strict}} {
+		if s.value != On && s.value != Off {
+			v.bad("audit."+s.key, "%q: want on or off", s.value)
+		}
+	}
 }
 
 func (v *validator) accessLog(a AccessLog) {

@@ -51,6 +51,7 @@ func (v *validator) config(c *Config) {
 	v.secrets(c)
 	v.durations(c)
 	v.oidc(c)
+	v.audit(c.Audit)
 	v.accessLog(c.AccessLog)
 	v.accounts(c.Accounts)
 	v.upstreams(c.Upstreams)

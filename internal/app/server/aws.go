@@ -27,15 +27,14 @@ func (srv *Server) wireAWS(ctx context.Context, o Options) error {
 		return err
 	}
 	domains := []string{domain.Hostname()}
-	observers, err := srv.observers(ctx, o)
-	if err != nil {
-		return err
-	}
-	objects, err := gateway.New(gateway.Config{
+	settings := gateway.Config{
 		Region: c.Region, Domains: domains, Keys: may, Decider: may, Places: may,
 		Stores: srv.stores.byName, Logger: srv.log, Now: o.Now,
-		Observers: observers,
-	})
+	}
+	if err := srv.observe(ctx, o, &settings); err != nil {
+		return err
+	}
+	objects, err := gateway.New(settings)
 	if err != nil {
 		return err
 	}

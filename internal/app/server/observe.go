@@ -6,21 +6,59 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"carnet.dev/carnet/internal/app/config"
 	"carnet.dev/carnet/internal/edge/gateway"
 	"carnet.dev/carnet/internal/edge/gateway/accesslog"
+	"carnet.dev/carnet/internal/edge/gateway/trail"
+	sqldenial "carnet.dev/carnet/internal/edge/sql/denial"
+	"carnet.dev/carnet/internal/service/audit"
+	"carnet.dev/carnet/internal/service/denial"
 )
 
-// observers are all that look at finished S3 requests.
-func (srv *Server) observers(ctx context.Context, o Options) ([]gateway.Observer, error) {
-	var all []gateway.Observer
+// observe gives the gateway all that looks at finished S3 requests.
+func (srv *Server) observe(ctx context.Context, o Options, g *gateway.Config) error {
 	lines, err := srv.accessLog(ctx, o.Logs)
-	if lines != nil {
-		all = append(all, lines)
+	if err != nil {
+		return err
 	}
-	return all, err
+	if lines != nil {
+		g.Observers = append(g.Observers, lines)
+	}
+	decisions := srv.auditDecisions(ctx)
+	g.Recorder, g.Observers = decisions, append(g.Observers, decisions)
+	return nil
 }
+
+// mostAudited bounds the audit records of S3 requests that wait to be written.
+const mostAudited = 16_384
+
+// auditDecisions records S3 decisions, and keeps why requests were denied.
+func (srv *Server) auditDecisions(ctx context.Context) *trail.Trail {
+	settings := srv.config.Audit
+	srv.denials = denial.New(denial.Config{Store: sqldenial.Store{DB: srv.db}, Now: srv.now, Logger: srv.log})
+	srv.queue = audit.NewQueue(srv.trail, mostAudited, settings.Strict == config.On)
+	t := trail.New(trail.Config{
+		Queue: srv.queue, Denials: srv.denials, Now: srv.now,
+		Reads: settings.Reads == config.On, Writes: settings.Writes == config.On, Strict: settings.Strict == config.On,
+	})
+	srv.tasks.Go(func() { srv.denials.Run(ctx) })
+	// The queue ends after what fills it, and the last checkpoint comes after both.
+	last, stop := context.WithCancel(context.WithoutCancel(ctx))
+	srv.tasks.Go(func() { t.Run(ctx); stop() })
+	srv.tasks.Go(func() {
+		srv.queue.Run(last)
+		signing, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastCheckpoint)
+		defer cancel()
+		if err := srv.trail.Checkpoint(signing); err != nil {
+			srv.log.Warn("the last audit records are not signed", "error", err)
+		}
+	})
+	return t
+}
+
+const lastCheckpoint = 5 * time.Second
 
 // accessLog gives what writes the line of each request; nil for none.
 func (srv *Server) accessLog(ctx context.Context, logs io.Writer) (gateway.Observer, error) {

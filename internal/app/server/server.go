@@ -22,7 +22,9 @@ import (
 	"carnet.dev/carnet/internal/edge/api"
 	"carnet.dev/carnet/internal/edge/httpd"
 	"carnet.dev/carnet/internal/edge/web"
+	"carnet.dev/carnet/internal/service/audit"
 	"carnet.dev/carnet/internal/service/broker"
+	"carnet.dev/carnet/internal/service/denial"
 	"carnet.dev/carnet/internal/service/login"
 	"carnet.dev/carnet/internal/service/oauth"
 )
@@ -53,13 +55,15 @@ type Options struct {
 // Server is the wired program.
 type Server struct {
 	*state
-	broker *broker.Broker
-	login  *login.Service
-	oauth  *oauth.Service
-	stores *stores
-	site   *httpd.Site
-	aws    http.Handler
-	iamOwn http.Handler // nil: IAM answers on the AWS listener
+	broker  *broker.Broker
+	login   *login.Service
+	oauth   *oauth.Service
+	stores  *stores
+	site    *httpd.Site
+	aws     http.Handler
+	denials *denial.Keeper
+	queue   *audit.Queue // of S3 decisions
+	iamOwn  http.Handler // nil: IAM answers on the AWS listener
 
 	inner    *inner
 	internal http.Handler

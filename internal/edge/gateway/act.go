@@ -128,6 +128,9 @@ func (x *exchange) permit(checks []s3.Check) error {
 	}
 	d := x.g.config.Decider.Decide(x.r.Context(), x.caller, checks, x.environment())
 	x.record.decided(checks, d)
+	if err := x.recordable(d.Allow); err != nil {
+		return err
+	}
 	if d.Allow {
 		return nil
 	}

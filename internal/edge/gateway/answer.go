@@ -174,7 +174,7 @@ func (x *exchange) fail(err error) {
 
 // writeError writes an error answer, once.
 func (x *exchange) writeError(e s3.Error) {
-	x.code = e.Code
+	x.code, x.record.Message = e.Code, e.Message
 	if x.status != 0 {
 		panic(http.ErrAbortHandler)
 	}

@@ -78,7 +78,9 @@ type Config struct {
 	Logger      *slog.Logger     // takes what operators must know; requests go to Observers
 	// Observers take the record of every finished request, in this order.
 	Observers []Observer
-	Now       func() time.Time
+	// Recorder holds requests to the audit trail; nil: they don't wait for it.
+	Recorder Recorder
+	Now      func() time.Time
 	// Source gives the address that a request comes from; default its socket.
 	Source func(*http.Request) netip.Addr
 }

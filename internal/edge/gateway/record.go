@@ -55,6 +55,11 @@ type Record struct {
 	// GatewayKey and Cluster are those of a gateway key; empty for others.
 	GatewayKey, Cluster string
 
+	// AtAWS says that the keys were of a role at AWS, which decided.
+	AtAWS bool
+	// Reserved says that Recorder keeps a place for this record.
+	Reserved bool
+
 	// Place is where the bucket lives; zero where no rule places it.
 	Place access.Place
 	// StoreRequest and StoreHost are x-amz-request-id and x-amz-id-2 of the
@@ -77,6 +82,8 @@ type Record struct {
 	Code      string
 	Kind      fault.Kind
 	FromStore bool
+	// Message is the sentence of the answer.
+	Message string
 	// Cause is the private side of a failure: for operators alone.
 	Cause error
 	// Sent and Received count the bytes of bodies, Size those of the object that
@@ -106,6 +113,27 @@ type Observer interface {
 	Observe(*Record)
 }
 
+// Recorder says whether what is about to be done can be recorded.
+type Recorder interface {
+	// Reserve keeps a place for the record of a request that was allowed or
+	// denied, where it is wanted; an error refuses the request.
+	Reserve(op s3.Name, allowed bool) (reserved bool, err error)
+}
+
+// recordable holds a decision to the audit trail's being able to take it, before
+// anything is done.
+func (x *exchange) recordable(allowed bool) error {
+	if x.g.config.Recorder == nil || x.record.Reserved {
+		return nil
+	}
+	var err error
+	x.record.Reserved, err = x.g.config.Recorder.Reserve(x.op.Name, allowed)
+	if err != nil {
+		return fault.Coded(fault.Unavailable, "ServiceUnavailable", "The request can't be recorded now, so it is refused. Please try again.").WithCause(err)
+	}
+	return nil
+}
+
 // observe completes the record and shows it to everyone.
 func (x *exchange) observe() {
 	if len(x.g.config.Observers) == 0 {
@@ -130,7 +158,7 @@ func (x *exchange) observe() {
 	if x.presented != nil {
 		r.Caller, r.Authentication = &x.caller, x.presented.Place.String()
 	}
-	r.Place = x.place
+	r.Place, r.AtAWS = x.place, x.as != nil
 	r.Status, r.Code, r.Cause = x.status, x.code, x.cause
 	r.Sent, r.Received = x.sent, x.received
 	for _, o := range x.g.config.Observers {
@@ -151,13 +179,14 @@ func (r *Record) decided(checks []s3.Check, d access.Decision) {
 // batched notes what became of the keys of a batch: the store's answer lists
 // failures, those that were refused here among them.
 func (r *Record) batched(wanted []s3.Deletion, failures []s3.DeleteError) {
-	failed := make(map[s3.Deletion]string, len(failures))
+	type object struct{ key, version string }
+	failed := make(map[object]string, len(failures))
 	for _, e := range failures {
-		failed[s3.Deletion{Key: e.Key, VersionID: e.VersionID}] = e.Code
+		failed[object{e.Key, e.VersionID}] = e.Code
 	}
 	r.Batch = make([]Batched, 0, len(wanted))
 	for _, d := range wanted {
-		b := Batched{Key: d.Key, VersionID: d.VersionID, Status: http.StatusNoContent, Code: failed[d]}
+		b := Batched{Key: d.Key, VersionID: d.VersionID, Status: http.StatusNoContent, Code: failed[object{d.Key, d.VersionID}]}
 		switch b.Code {
 		case "":
 		case "AccessDenied":

@@ -209,3 +209,31 @@ func TestNewRefusesHalfAConfiguration(t *testing.T) {
 	w := before(t, nil, func(c *gateway.Config) { c.Stores = nil })
 	refused(t, w.request(t, "GET", "/sales/k", "", nil), 500, "InternalError")
 }
+
+// full is an audit trail that can take nothing.
+type full struct{ reads bool }
+
+func (f full) Reserve(op s3.Name, allowed bool) (bool, error) {
+	if allowed && op.Reads() && !f.reads {
+		return false, nil
+	}
+	return false, fault.Coded(fault.Limited, "audit.full", "no room")
+}
+
+// What can't be recorded isn't done, and a denial is not told either: it is a 503
+// that clients try again.
+func TestWhatCantBeRecordedIsRefused(t *testing.T) {
+	t.Parallel()
+	asked := 0
+	w := before(t, func(*s3.Outgoing) (*http.Response, error) { asked++; return response(200, "value", nil), nil }, func(c *gateway.Config) { c.Recorder = full{} })
+	refused(t, w.request(t, "PUT", "/sales/k", "content", nil), 503, "ServiceUnavailable")
+	refused(t, w.request(t, "DELETE", "/sales/k", "", nil), 503, "ServiceUnavailable")
+	w.forbid("s3:GetObject hr/*")
+	refused(t, w.request(t, "GET", "/hr/k", "", nil), 503, "ServiceUnavailable")
+	if asked != 0 {
+		t.Errorf("the store was asked %d times", asked)
+	}
+	if res, body := send(t, w.request(t, "GET", "/sales/k", "", nil)); res.StatusCode != 200 {
+		t.Errorf("a read that isn't recorded: %s %s", res.Status, body)
+	}
+}
