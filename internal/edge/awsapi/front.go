@@ -15,9 +15,11 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"carnet.dev/carnet/internal/core/identity"
+	"carnet.dev/carnet/internal/edge/httpd"
 	"carnet.dev/carnet/internal/protocol/awsquery"
 	"carnet.dev/carnet/internal/protocol/s3"
 	"carnet.dev/carnet/internal/protocol/sigv4"
@@ -68,8 +70,17 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			throttle(w)
 			return
 		}
+		leave = sync.OnceFunc(leave)
 		defer leave()
 		f.hurry(w)
+		if r.Method == http.MethodPost && s3.IsForm(r.Header.Get("Content-Type")) {
+			// A form's credential is in its fields. Once it holds, the file behind
+			// them may take as long as any other object.
+			r = httpd.Unproven(r, func() {
+				leave()
+				_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
+			})
+		}
 	}
 	switch {
 	case err != nil:

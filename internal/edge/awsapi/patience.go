@@ -47,11 +47,12 @@ type patient struct {
 // Unwrap is for http.ResponseController.
 func (p *patient) Unwrap() http.ResponseWriter { return p.ResponseWriter }
 
-// SetReadDeadline sets a deadline that no progress moves.
+// SetReadDeadline sets a deadline that no progress moves; the zero time gives
+// the bound on silence back.
 func (p *patient) SetReadDeadline(t time.Time) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.fixed = true
+	p.fixed = !t.IsZero()
 	return p.control.SetReadDeadline(t)
 }
 

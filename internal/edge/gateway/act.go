@@ -215,7 +215,11 @@ func (x *exchange) permitTagCopy() error {
 
 // outgoing is the request to the store: all from the operation.
 func (x *exchange) outgoing() *s3.Outgoing {
-	return &s3.Outgoing{Method: x.r.Method, Bucket: x.op.Bucket, Key: x.op.Key, Query: x.op.Query, Header: x.op.SentHeader(x.as != nil)}
+	method := x.r.Method
+	if x.op.Name == s3.PostObject {
+		method = http.MethodPut
+	}
+	return &s3.Outgoing{Method: method, Bucket: x.op.Bucket, Key: x.op.Key, Query: x.op.Query, Header: x.op.SentHeader(x.as != nil)}
 }
 
 // tlsVersion gives "1.2" or "1.3", as s3:TlsVersion is written; nothing where a

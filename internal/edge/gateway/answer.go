@@ -51,6 +51,8 @@ func (x *exchange) answer(res *http.Response) error {
 		h["Location"] = []string{"/" + x.op.Bucket}
 	case s3.CompleteMultipartUpload:
 		return x.completed(res)
+	case s3.PostObject:
+		return x.posted(res)
 	}
 	x.record.sized(x.op, res.Header)
 	x.header(res.StatusCode)
@@ -75,11 +77,7 @@ func (x *exchange) completed(res *http.Response) error {
 	if err != nil {
 		return err
 	}
-	scheme := "http://"
-	if x.r.TLS != nil {
-		scheme = "https://"
-	}
-	document, failed, err := s3.Completed(body, scheme+x.r.Host+x.op.Location())
+	document, failed, err := s3.Completed(body, x.location())
 	if err != nil {
 		return fault.Wrap(err, fault.Unavailable, "The store's answer can't be read")
 	}

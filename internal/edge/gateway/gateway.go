@@ -195,6 +195,9 @@ func (e *panicError) Error() string { return "panic" }
 
 // serve is the walk of every request: who, what, may they, do it.
 func (x *exchange) serve() error {
+	if x.isForm() {
+		return x.serveForm()
+	}
 	if err := x.authenticate(); err != nil {
 		return err
 	}
@@ -213,12 +216,17 @@ func (x *exchange) serve() error {
 	return x.act(body)
 }
 
-// authenticate proves the caller.
-func (x *exchange) authenticate() error {
-	request := &sigv4.Request{
+// signed is the request as its verifier takes it.
+func (x *exchange) signed() *sigv4.Request {
+	return &sigv4.Request{
 		Method: x.r.Method, Target: x.r.RequestURI, Host: x.r.Host,
 		Header: x.r.Header, ContentLength: x.r.ContentLength,
 	}
+}
+
+// authenticate proves the caller.
+func (x *exchange) authenticate() error {
+	request := x.signed()
 	p, err := sigv4.Parse(request)
 	if err != nil {
 		return err
@@ -226,6 +234,12 @@ func (x *exchange) authenticate() error {
 	if p == nil {
 		return unsigned(x.r.Method)
 	}
+	return x.prove(p, request, "")
+}
+
+// prove finds the caller behind a credential, and holds it to the caller's key.
+// policy is that of a form.
+func (x *exchange) prove(p *sigv4.Presented, request *sigv4.Request, policy string) error {
 	x.claimed = p.AccessKeyID
 	scope := sigv4.Scope{Service: "s3", Region: x.g.config.Region}
 	if err := p.Fits(scope, x.began); err != nil {
@@ -239,7 +253,12 @@ func (x *exchange) authenticate() error {
 		return err
 	}
 	key := x.g.derived.Derive(secretKey, p.Date, p.Region, p.Service)
-	if err := p.VerifyWith(request, key, scope, "", x.began); err != nil {
+	if p.Place == sigv4.Form {
+		err = p.VerifyForm(request, policy, key, scope, x.began)
+	} else {
+		err = p.VerifyWith(request, key, scope, "", x.began)
+	}
+	if err != nil {
 		return err
 	}
 	x.presented, x.key, x.caller, x.proven = p, key, caller, x.began
@@ -299,7 +318,7 @@ func (x *exchange) environment() access.Environment {
 	if x.r.TLS != nil {
 		env.TLSVersion = tlsVersion(x.r.TLS.Version)
 	}
-	if x.presented.Place == sigv4.Query {
+	if x.presented.Place != sigv4.Header {
 		env.SignatureAge = x.began.Sub(x.presented.Time)
 	}
 	return env

@@ -21,6 +21,7 @@ var actions = map[Name]string{
 	GetObject:               "s3:GetObject",
 	HeadObject:              "s3:GetObject",
 	PutObject:               "s3:PutObject",
+	PostObject:              "s3:PutObject",
 	CopyObject:              "s3:PutObject",
 	DeleteObject:            "s3:DeleteObject",
 	GetObjectTagging:        "s3:GetObjectTagging",
@@ -108,7 +109,7 @@ var versioned = map[string]string{
 // s3:PutObject. Policies which demand conditional writes deny on it, so that an
 // absent key would let every write through.
 var creates = map[Name]string{
-	PutObject: "true", CopyObject: "true", CompleteMultipartUpload: "true",
+	PutObject: "true", PostObject: "true", CopyObject: "true", CompleteMultipartUpload: "true",
 	CreateMultipartUpload: "false", UploadPart: "false", UploadPartCopy: "false",
 }
 
@@ -313,7 +314,7 @@ func (o *Operation) checkACL(h headers, context []Value) error {
 	switch o.Name {
 	case PutBucketAcl, PutObjectAcl:
 		o.ACL = acl
-	case PutObject, CopyObject, CreateMultipartUpload:
+	case PutObject, PostObject, CopyObject, CreateMultipartUpload:
 		o.ACL = acl
 		o.Checks = append(o.Checks, Check{"s3:PutObjectAcl", o.Bucket, o.Key, context})
 	case CreateBucket:

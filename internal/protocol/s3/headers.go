@@ -166,11 +166,14 @@ func twice(name string) error {
 	return fault.Coded(fault.Invalid, "InvalidArgument", "The header "+clip(name)+" is given more than once")
 }
 
+// letter reports a letter or a digit of ASCII.
+func letter(c byte) bool { return alnum(c) || c >= 'A' && c <= 'Z' }
+
 // token holds RFC 9110's alphabet of header names.
 func token(name string) bool {
 	for i := range len(name) {
 		c := name[i]
-		if !alnum(c|0x20) && strings.IndexByte("-_.!#$%&'*+^`|~", c) < 0 {
+		if !letter(c) && strings.IndexByte("-_.!#$%&'*+^`|~", c) < 0 {
 			return false
 		}
 	}

@@ -41,13 +41,19 @@ func Parse(r *Request, domains []string) (*Operation, error) {
 	case key == "":
 		at = onBucket
 	}
-	source, copying := h["X-Amz-Copy-Source"]
+	_, copying := h["X-Amz-Copy-Source"]
 	row, err := findRoute(r.Method, at, r.Target.Query, copying)
 	if err != nil {
 		return nil, err
 	}
+	return row.operation(bucket, key, h, r)
+}
+
+// operation reads what the row's operation is asked to do.
+func (row *route) operation(bucket, key string, h headers, r *Request) (*Operation, error) {
+	var err error
 	o := &Operation{Name: row.name, Bucket: bucket, Key: key, Body: row.body, MaxBody: row.maxBody, Answered: row.answered, Header: h.forward(row.headers)}
-	if copying {
+	if source, copying := h["X-Amz-Copy-Source"]; copying {
 		if o.Source, err = ParseCopySource(source); err != nil {
 			return nil, err
 		}

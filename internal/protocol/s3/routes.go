@@ -120,7 +120,7 @@ func findRoute(method string, at level, query []sigv4.Param, copying bool) (rout
 		return route{}, notImplemented(method + " with the sub-resource ?" + strings.Join(present, "&"))
 	}
 	if at == onBucket && method == "POST" {
-		return route{}, notImplemented("the browser form upload (POST Object)")
+		return route{}, invalid("Only one auth mechanism allowed: a form (POST Object) carries its credential in its fields, so that none may stand in the header or the query")
 	}
 	return route{}, fault.Coded(fault.Unsupported, "MethodNotAllowed", "The specified method is not allowed against this resource.")
 }

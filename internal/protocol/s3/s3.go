@@ -63,6 +63,7 @@ const (
 	GetObject               Name = "GetObject"
 	HeadObject              Name = "HeadObject"
 	PutObject               Name = "PutObject"
+	PostObject              Name = "PostObject" // a browser's form
 	CopyObject              Name = "CopyObject"
 	DeleteObject            Name = "DeleteObject"
 	GetObjectTagging        Name = "GetObjectTagging"
@@ -192,6 +193,9 @@ type Operation struct {
 	// Answered says that the gateway answers by itself: the store is asked only
 	// whether the bucket or the object exists.
 	Answered bool
+
+	// Form says how a browser's form is answered; nil for all else.
+	Form *FormAnswer
 
 	// Query and Header are what goes upstream, besides the signature and the
 	// customer's encryption keys, which SentHeader adds.
