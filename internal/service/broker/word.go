@@ -9,6 +9,7 @@ import (
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/service/entitlement"
+	"carnet.dev/carnet/internal/service/federation"
 )
 
 // said is what an identity provider said of a person at one sign-in: the last
@@ -75,18 +76,7 @@ func (b *Broker) word(ctx context.Context, person identity.PersonID, idp identit
 // admit it now. Nobody has to be signed in. Faults: Denied, NotFound, Revoked:
 // not; any other: it can't be said.
 func (b *Broker) StillEntitled(ctx context.Context, person identity.PersonID, idp identity.IdPID, role arn.Role) error {
-	if err := b.Standing.Active(ctx, person); err != nil {
-		return err
-	}
-	speaker, err := b.Standing.Speaker(idp)
-	if err != nil {
-		return err
-	}
-	word, err := b.word(ctx, person, idp)
-	if fault.KindOf(err) == fault.NotFound {
-		return fault.Coded(fault.Denied, "bridge.word", "the identity provider has said nothing of this person yet").
-			WithMend("have the person sign in once")
-	}
+	speaker, word, err := b.heard(ctx, person, idp)
 	if err != nil {
 		return err
 	}
@@ -98,6 +88,41 @@ func (b *Broker) StillEntitled(ctx context.Context, person identity.PersonID, id
 		return err
 	}
 	return required(e, b.Accounts[role.Account])
+}
+
+// Heard gives those of roles that a person is entitled to by what an identity
+// provider said of them last, as StillEntitled does, but for the way of signing in
+// that an account asks for before our own tokens count. Faults: those of the person
+// and the provider.
+func (b *Broker) Heard(ctx context.Context, person identity.PersonID, idp identity.IdPID, roles []arn.Role) (held []arn.Role, err error) {
+	speaker, word, err := b.heard(ctx, person, idp)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range roles {
+		if e, ok := word.role(r); ok && e.Holds(speaker, b.Accounts) == nil {
+			held = append(held, r)
+		}
+	}
+	return held, nil
+}
+
+// heard gives the last word about a person who is switched on, of a provider that
+// is.
+func (b *Broker) heard(ctx context.Context, person identity.PersonID, idp identity.IdPID) (*federation.Speaker, said, error) {
+	if err := b.Standing.Active(ctx, person); err != nil {
+		return nil, said{}, err
+	}
+	speaker, err := b.Standing.Speaker(idp)
+	if err != nil {
+		return nil, said{}, err
+	}
+	word, err := b.word(ctx, person, idp)
+	if fault.KindOf(err) == fault.NotFound {
+		return nil, said{}, fault.Coded(fault.Denied, "bridge.word", "the identity provider has said nothing of this person yet").
+			WithMend("have the person sign in once")
+	}
+	return speaker, word, err
 }
 
 func lastWord(role arn.Role) error {

@@ -9,11 +9,12 @@
 // that its owner holds at that moment, by the prefix grants of administrators,
 // and takes that role's own temporary keys, which never leave the server.
 //
-// Whatever a request asks is answered from memory: keys, grants and places are
-// loaded as a whole and follow every change; the database is asked while a key
-// is used, but never while its user waits, save at the very first request. It
-// must never give a role that is not in the key's set, or that the owner does not
-// hold, nor a key without a binding, nor show a secret a second time.
+// Whatever a request asks is answered from memory: keys, grants and clusters are
+// loaded as a whole and follow every change; what an owner holds, and the keys of
+// their roles, are asked for anew while they are used, and nobody waits for that
+// but whoever comes first. It must never give a role that is not in the key's set
+// or that the owner does not hold, nor make a key without a binding, nor show a
+// secret to anybody but whom it was made for.
 package gatewaykeys
 
 import (
@@ -28,15 +29,18 @@ import (
 
 // Limits.
 const (
-	// Longest is how long a gateway key lives at most.
+	// Longest is how long a gateway key lives at most, and where nothing is said.
 	Longest = 24 * time.Hour
 	// Shortest is the least that can be asked for.
 	Shortest = time.Minute
+	// DefaultOverlap is how long a key lives on after it was rolled, where nothing
+	// is said.
+	DefaultOverlap = time.Hour
 	// MostPerOwner bounds the keys of one owner that have not ended.
 	MostPerOwner = 200
 	// MostRoles bounds the set of one key.
 	MostRoles = 100
-	// MostBindings bounds the networks, and the certificates, of one key or place.
+	// MostBindings bounds the networks, and the certificates, of one binding.
 	MostBindings = 32
 )
 
@@ -46,16 +50,17 @@ type Fingerprint [sha256.Size]byte
 // String gives lower-case hex.
 func (f Fingerprint) String() string { return hex.EncodeToString(f[:]) }
 
-// Owner is whom a key's roles are held by. Exactly one of LoginSession, Delegation
-// and ServicePrincipal makes it: a delegation has both of the others' people.
+// Owner is who holds the roles of a key. LoginSession, Delegation or
+// ServicePrincipal alone makes it; the rest is known of them.
 type Owner struct {
-	Person   identity.PersonID
-	IdP      identity.IdPID
-	UserName string // of the person; empty for a service principal
-
-	LoginSession     identity.LoginSessionID
-	Delegation       identity.DelegationID
-	ServicePrincipal identity.ServicePrincipalID // of a delegation: who runs it
+	LoginSession identity.LoginSessionID
+	Delegation   identity.DelegationID
+	// ServicePrincipal stands beside a delegation too: who runs it.
+	ServicePrincipal identity.ServicePrincipalID
+	Person           identity.PersonID // empty for a service principal alone
+	IdP              identity.IdPID    // of the person
+	// Name is the person's user name, or the service principal's.
+	Name string
 }
 
 // Kind names what the owner rests on: login-session, delegation or
@@ -72,31 +77,34 @@ func (o Owner) Kind() string {
 	return ""
 }
 
-// Binding says where a key works: in one of the networks, where there are any,
-// and with one of the certificates, where there are any.
-type Binding struct {
-	Networks     []netip.Prefix
-	Certificates []Fingerprint
+// ID gives the id of what Kind names.
+func (o Owner) ID() string {
+	switch {
+	case o.LoginSession != "":
+		return string(o.LoginSession)
+	case o.Delegation != "":
+		return string(o.Delegation)
+	}
+	return string(o.ServicePrincipal)
 }
-
-// IsZero reports whether nothing is bound.
-func (b Binding) IsZero() bool { return len(b.Networks) == 0 && len(b.Certificates) == 0 }
 
 // Key is one gateway key, without its secret.
 type Key struct {
 	ID          identity.GatewayKeyID
 	AccessKeyID string // GWKA…
 	Owner       Owner
-	// Cluster names the place whose binding holds beside the key's own; empty: none.
+	// Cluster names the cluster whose binding holds beside the key's own; empty:
+	// none.
 	Cluster string
 	Binding Binding
 	// Roles is the set that a request's role is picked from; Default is one of
 	// them, or zero.
 	Roles   []arn.Role
 	Default arn.Role
-	// Delivered: Carnet made it for a person who asked for the keys of a role.
+	// Delivered: Carnet made it for a person who asked for the keys of a role in
+	// their own login session. Others were made by administrators.
 	Delivered bool
-	// Follows is the key that this one was rolled from.
+	// Follows is the key that this one was rolled from; empty: none.
 	Follows identity.GatewayKeyID
 
 	Made    time.Time
@@ -105,6 +113,24 @@ type Key struct {
 	Used    time.Time // when it was first used; zero: not yet
 	// Epoch is that of the revocation feed when it was made.
 	Epoch uint64
+}
+
+// Cluster is an engine's place: where it calls from. Keys that name it work
+// nowhere else, and not at all when it is gone.
+type Cluster struct {
+	Name    string // unique, letter case aside
+	Binding Binding
+	Made    time.Time
+}
+
+// Grant says which role serves the keys of a bucket that begin with a prefix,
+// byte by byte: s3://lake/hr covers hr-old/x too. It gives nobody a role.
+type Grant struct {
+	ID     identity.PrefixGrantID
+	Bucket string
+	Prefix string // empty: the whole bucket
+	Role   arn.Role
+	Made   time.Time
 }
 
 // Peer is where a request comes from.
@@ -133,7 +159,10 @@ type Choice struct {
 }
 
 // Holder is a gateway key that a request was signed with. Safe for concurrent use.
-type Holder struct{ key Key }
+type Holder struct {
+	key  Key
+	uses *uses
+}
 
 // Key gives the key, as it was when the request came.
 func (h *Holder) Key() Key { return h.key }

@@ -174,6 +174,24 @@ func (s *Service) holds(ctx context.Context, who Principal, role arn.Role) error
 		WithMend("an administrator stores it with: carnet people map " + subject + " " + role.String())
 }
 
+// Held gives a service principal that is switched on, with the roles that it has.
+// Faults: Denied (CodeGrant).
+func (s *Service) Held(ctx context.Context, id identity.ServicePrincipalID) (directory.ServicePrincipal, []arn.Role, error) {
+	if err := s.machine(ctx, id); err != nil {
+		return directory.ServicePrincipal{}, nil, err
+	}
+	p, err := s.Directory.ServicePrincipal(ctx, id)
+	if err != nil {
+		return p, nil, err
+	}
+	held, err := s.Directory.EffectiveRoles(ctx, string(id))
+	roles := make([]arn.Role, len(held))
+	for i, h := range held {
+		roles[i] = h.Role
+	}
+	return p, roles, err
+}
+
 // stored reports whether a mapping is an administrator's or a provisioning
 // system's word.
 func stored(m directory.HeldMapping) bool {

@@ -1,0 +1,52 @@
+package gatewaykeys
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"time"
+
+	"carnet.dev/carnet/internal/core/arn"
+	"carnet.dev/carnet/internal/service/login"
+)
+
+// deliveredLife is how long a key lives that a person is given: they fetch the next
+// one as they would fetch temporary keys.
+const deliveredLife = time.Hour
+
+// Deliver gives a person, in their own login session, a gateway key for one of
+// their roles: the one that they have, while half of its life is left, else a new
+// one. It is bound to the networks that are set for that, or to the address that
+// they ask from. Where the role's own keys can't be had there is none. Faults as
+// for login.Service.Credentials.
+func (s *Service) Deliver(ctx context.Context, l login.LoginSession, role arn.Role, from netip.Addr) (Made, error) {
+	if _, err := s.Sessions.Credentials(ctx, l, role.String()); err != nil {
+		return Made{}, err
+	}
+	bound := Binding{Networks: s.Networks}
+	if len(bound.Networks) == 0 {
+		bound.Networks = []netip.Prefix{only(from)}
+	}
+	if e := s.delivered(l, role, bound); e != nil {
+		return Made{Key: e.Key, Secret: e.secret}, nil
+	}
+	return s.Make(ctx, NewKey{Owner: Owner{LoginSession: l.ID}, Binding: bound, Roles: []arn.Role{role}, Default: role, Lifetime: deliveredLife, delivered: true})
+}
+
+// delivered finds the key that a person was given for the same, and that is still
+// young.
+func (s *Service) delivered(l login.LoginSession, role arn.Role, bound Binding) *entry {
+	var best *entry
+	now := s.Now()
+	for _, e := range s.known.Load().byAccessKey {
+		if !e.Delivered || e.Owner.LoginSession != l.ID || e.Cluster != "" || !slices.Equal(e.Roles, []arn.Role{role}) || !slices.Equal(e.Binding.Networks, bound.Networks) {
+			continue
+		}
+		left := e.Expires.Sub(now)
+		young := left > deliveredLife/2 || !e.Expires.Before(l.Expires.Truncate(time.Second)) && left > Shortest
+		if young && s.state(e.Key) == Active && (best == nil || best.Expires.Before(e.Expires)) {
+			best = e
+		}
+	}
+	return best
+}

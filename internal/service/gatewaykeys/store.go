@@ -1,0 +1,119 @@
+package gatewaykeys
+
+import (
+	"context"
+	"time"
+
+	"carnet.dev/carnet/internal/core/arn"
+	"carnet.dev/carnet/internal/core/credential"
+	"carnet.dev/carnet/internal/core/event"
+	"carnet.dev/carnet/internal/core/identity"
+	"carnet.dev/carnet/internal/service/broker"
+	"carnet.dev/carnet/internal/service/directory"
+	"carnet.dev/carnet/internal/service/issuer"
+	"carnet.dev/carnet/internal/service/login"
+	"carnet.dev/carnet/internal/service/workload"
+)
+
+// Stored is a key with its sealed secret.
+type Stored struct {
+	Key
+	Sealed []byte
+}
+
+// Keys keeps gateway keys. Every method is one transaction, or part of the one
+// that ctx carries.
+type Keys interface {
+	// AddKey stores k, and where it follows another ends that one at most at
+	// ends. Conflict when its owner has most that end later than it was made
+	// and are not revoked ("gateway-key.most"), or when another key follows the
+	// same one already ("gateway-key.rolled").
+	AddKey(ctx context.Context, k Stored, ends time.Time, most int) error
+	// RevokeKey marks one; false when it was already, or there is none.
+	RevokeKey(ctx context.Context, id identity.GatewayKeyID, at time.Time) (bool, error)
+	// UseKey notes the first use; false when it was noted before.
+	UseKey(ctx context.Context, id identity.GatewayKeyID, at time.Time) (bool, error)
+	// Keys gives those that end after a time, revoked ones too, by time of making.
+	Keys(ctx context.Context, after time.Time) ([]Stored, error)
+	// SweepKeys deletes those that ended before a time.
+	SweepKeys(ctx context.Context, before time.Time) error
+}
+
+// Clusters keeps clusters. Transactions as for Keys.
+type Clusters interface {
+	// PutCluster stores c, or replaces the one of its name, letter case aside.
+	PutCluster(ctx context.Context, c Cluster) error
+	// RemoveCluster deletes; false when there was none.
+	RemoveCluster(ctx context.Context, name string) (bool, error)
+	// Clusters gives all, by name.
+	Clusters(ctx context.Context) ([]Cluster, error)
+}
+
+// Grants keeps prefix grants. Transactions as for Keys.
+type Grants interface {
+	// AddGrant stores g. Conflict when the same role has the same prefix already.
+	AddGrant(ctx context.Context, g Grant) error
+	// RemoveGrant deletes; false when there was none.
+	RemoveGrant(ctx context.Context, id identity.PrefixGrantID) (bool, error)
+	// Grants gives all, by bucket, prefix and role.
+	Grants(ctx context.Context) ([]Grant, error)
+	// Watch calls changed after every change of keys, clusters or grants by any
+	// server, until ctx ends.
+	Watch(ctx context.Context, changed func()) error
+}
+
+// Sealer seals secrets. Purpose and aad must be the same on opening.
+type Sealer interface {
+	Seal(purpose string, aad, plain []byte) ([]byte, error)
+	Open(purpose string, aad, sealed []byte) ([]byte, error)
+}
+
+// Sessions are login sessions.
+type Sessions interface {
+	// ResumeID gives a login session that neither ended nor was revoked.
+	ResumeID(ctx context.Context, id identity.LoginSessionID) (login.LoginSession, error)
+	// Credentials gives the keys of one of its roles, as they are now.
+	Credentials(ctx context.Context, l login.LoginSession, role string) (credential.RoleSession, error)
+}
+
+// Entitled says which of roles a person has by the last word of an identity
+// provider, and within its list. Faults: Denied where the person or the provider is
+// switched off.
+type Entitled interface {
+	Heard(ctx context.Context, person identity.PersonID, idp identity.IdPID, roles []arn.Role) ([]arn.Role, error)
+}
+
+// Machines are service principals and delegations.
+type Machines interface {
+	// Behind gives a delegation that counts now, with its person.
+	Behind(ctx context.Context, id identity.DelegationID) (workload.Delegation, directory.Person, error)
+	// Held gives a service principal that is switched on, with its roles.
+	Held(ctx context.Context, id identity.ServicePrincipalID) (directory.ServicePrincipal, []arn.Role, error)
+	// Token gives an ID token for AWS STS, with its record.
+	Token(ctx context.Context, who workload.Principal, a workload.Ask) (issuer.Minted, error)
+}
+
+// STS trades ID tokens for keys.
+type STS interface {
+	AssumeRoleWithWebIdentity(ctx context.Context, c broker.WebCall) (broker.Assumed, error)
+}
+
+// Revocations is the feed of what no longer holds.
+type Revocations interface {
+	Epoch() (uint64, error)
+	Refused(kind, id string, epoch uint64) (bool, error)
+	// Revoke works in the transaction that ctx carries.
+	Revoke(ctx context.Context, kind, id string) (epoch uint64, err error)
+}
+
+// Atomic makes one transaction of what fn does with its context. fn may run
+// more than once.
+type Atomic interface {
+	Atomic(ctx context.Context, fn func(context.Context) error) error
+}
+
+// Trail records in the transaction that ctx carries: what can't be recorded
+// doesn't happen.
+type Trail interface {
+	Record(ctx context.Context, e event.Event) error
+}
