@@ -44,6 +44,8 @@ type Config struct {
 	// StaticKeys is "allow" where IAM users may have long-lived access keys,
 	// else empty.
 	StaticKeys Permission `yaml:"static_keys"`
+	// GatewayKeys bounds the keys without a session token.
+	GatewayKeys GatewayKeys `yaml:"gateway_keys"`
 	// Buckets are rules in order; the first whose Match covers a name decides.
 	Buckets   []Bucket   `yaml:"buckets"`
 	Upstreams []Upstream `yaml:"upstreams"`
@@ -93,6 +95,9 @@ type AWSListener struct {
 	// URL is what clients are told, without a trailing slash. Buckets may also
 	// be named as a label before its host (virtual-hosted style).
 	URL string `yaml:"url"`
+	// ClientCA is a PEM file of authorities for client certificates, which gateway
+	// keys may be bound to; empty: none are asked for.
+	ClientCA string `yaml:"client_ca"`
 }
 
 // TLS names a certificate chain and its key, both PEM files. Both or neither.
@@ -162,6 +167,13 @@ type Quotas struct {
 	OIDCProviders    int `yaml:"oidc_providers"`
 }
 
+// GatewayKeys says what keys without a session token are bound to.
+type GatewayKeys struct {
+	// Networks bind the keys that people are given where an account is delivered
+	// by the gateway; none: the address that each asks from.
+	Networks []Network `yaml:"networks"`
+}
+
 // LoginSession bounds what one sign-in is good for.
 type LoginSession struct {
 	Lifetime time.Duration `yaml:"lifetime"`
@@ -188,8 +200,13 @@ const (
 // Deliver says how keys reach people and jobs.
 type Deliver string
 
-// DeliverDirect hands the role's own temporary credentials to the client.
-const DeliverDirect Deliver = "direct"
+// The ways.
+const (
+	// DeliverDirect hands the role's own temporary credentials to the client.
+	DeliverDirect Deliver = "direct"
+	// DeliverGateway hands out gateway keys: the role's own stay in the server.
+	DeliverGateway Deliver = "gateway"
+)
 
 // Account is one AWS account or one account of the local authority.
 type Account struct {
@@ -235,6 +252,9 @@ type Bucket struct {
 	Match    string `yaml:"match"` // a bucket name; * stands for any run of characters
 	Account  string `yaml:"account"`
 	Upstream string `yaml:"upstream"`
+	// Deliver says how clients get keys for these buckets; default that of the
+	// account. Buckets of accounts at AWS only.
+	Deliver Deliver `yaml:"deliver"`
 }
 
 // UpstreamKind says what stores the objects.
@@ -355,6 +375,16 @@ func (c *Config) BucketRule(name string) (Bucket, bool) {
 		}
 	}
 	return Bucket{}, false
+}
+
+// DeliverFor says how keys of an account reach clients, for one bucket where a
+// rule says something else.
+func (c *Config) DeliverFor(account, bucket string) Deliver {
+	if rule, ok := c.BucketRule(bucket); ok && rule.Account == account && rule.Deliver != "" {
+		return rule.Deliver
+	}
+	a, _ := c.Account(account)
+	return a.Deliver
 }
 
 func hostname(raw string) string {

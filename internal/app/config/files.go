@@ -19,7 +19,7 @@ const maxSecret = 64 << 10
 // keyring makes it at first start and judges it itself.
 func (c *Config) CheckFiles() error {
 	var errs []error
-	plain := []string{c.Listen.Web.TLS.Certificate, c.Listen.AWS.TLS.Certificate, c.IAM.Listen.TLS.Certificate}
+	plain := []string{c.Listen.Web.TLS.Certificate, c.Listen.AWS.TLS.Certificate, c.Listen.AWS.ClientCA, c.IAM.Listen.TLS.Certificate}
 	private := []string{c.Listen.Web.TLS.Key, c.Listen.AWS.TLS.Key, c.IAM.Listen.TLS.Key, c.Database.PostgreSQLDSNFile}
 	for _, u := range c.Upstreams {
 		plain = append(plain, u.CA, u.Client.Certificate)

@@ -56,6 +56,7 @@ func (v *validator) config(c *Config) {
 	v.accounts(c.Accounts)
 	v.upstreams(c.Upstreams)
 	v.buckets(c)
+	v.delivery(c)
 }
 
 func (v *validator) baseURL(c *Config) {
@@ -238,9 +239,7 @@ func (v *validator) account(path string, a Account) {
 		v.bad(path+".kind", "%q: want local (Carnet's own authority) or aws", a.Kind)
 	}
 	v.exchanges(path, a)
-	if a.Deliver != DeliverDirect {
-		v.bad(path+".deliver", "%q: this release offers direct", a.Deliver)
-	}
+	v.deliver(path+".deliver", a.Deliver, a.Kind)
 	if a.SAMLDecryption && a.Kind != AccountAWS {
 		v.bad(path+".saml_decryption", "only an account of kind aws has a SAML provider at AWS")
 	}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"net"
 	"os"
@@ -23,18 +24,18 @@ type Listeners struct {
 
 // Listen opens the listeners of a configuration.
 func Listen(c *config.Config) (Listeners, error) {
-	web, err := listen("listen.web", c.Listen.Web.Address, c.Listen.Web.TLS)
+	web, err := listen("listen.web", c.Listen.Web.Address, c.Listen.Web.TLS, "")
 	if err != nil {
 		return Listeners{}, err
 	}
-	aws, err := listen("listen.aws", c.Listen.AWS.Address, c.Listen.AWS.TLS)
+	aws, err := listen("listen.aws", c.Listen.AWS.Address, c.Listen.AWS.TLS, c.Listen.AWS.ClientCA)
 	if err != nil {
 		_ = web.Close()
 		return Listeners{}, err
 	}
 	all := Listeners{Web: []net.Listener{web}, AWS: []net.Listener{aws}}
 	if own := c.IAM.Listen; own.Address != "" {
-		l, err := listen("iam.listen", own.Address, own.TLS)
+		l, err := listen("iam.listen", own.Address, own.TLS, "")
 		if err != nil {
 			all.Close()
 			return Listeners{}, err
@@ -51,7 +52,9 @@ func (l Listeners) Close() {
 	}
 }
 
-func listen(key, address string, files config.TLS) (net.Listener, error) {
+// listen opens one listener. Where clientCA names authorities, clients may show a
+// certificate that one of them signed; another one ends the handshake.
+func listen(key, address string, files config.TLS, clientCA string) (net.Listener, error) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Misconfigured, fmt.Sprintf("cannot listen on %s (%s)", address, key)).
@@ -66,11 +69,32 @@ func listen(key, address string, files config.TLS) (net.Listener, error) {
 		return nil, fault.Wrap(err, fault.Misconfigured, fmt.Sprintf("cannot use the TLS files of %s", key)).
 			WithMend("check " + key + ".tls.certificate and .key: PEM, one pair")
 	}
-	return tls.NewListener(l, &tls.Config{
+	how := &tls.Config{
 		MinVersion:     tls.VersionTLS12,
 		NextProtos:     []string{"http/1.1"},
 		GetCertificate: pair.get,
-	}), nil
+	}
+	if clientCA != "" {
+		if how.ClientCAs, err = onlyBelieved(clientCA); err != nil {
+			_ = l.Close()
+			return nil, err
+		}
+		how.ClientAuth = tls.VerifyClientCertIfGiven
+	}
+	return tls.NewListener(l, how), nil
+}
+
+// onlyBelieved gives the authorities of a PEM file and no others.
+func onlyBelieved(file string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Misconfigured, "cannot read the client_ca file")
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fault.New(fault.Misconfigured, file+" holds no PEM certificate")
+	}
+	return pool, nil
 }
 
 // reloadingPair is a certificate that follows its files, so that renewal needs

@@ -25,6 +25,7 @@ import (
 	"carnet.dev/carnet/internal/service/audit"
 	"carnet.dev/carnet/internal/service/broker"
 	"carnet.dev/carnet/internal/service/denial"
+	"carnet.dev/carnet/internal/service/gatewaykeys"
 	"carnet.dev/carnet/internal/service/login"
 	"carnet.dev/carnet/internal/service/oauth"
 )
@@ -55,15 +56,17 @@ type Options struct {
 // Server is the wired program.
 type Server struct {
 	*state
-	broker  *broker.Broker
-	login   *login.Service
-	oauth   *oauth.Service
-	stores  *stores
-	site    *httpd.Site
-	aws     http.Handler
-	denials *denial.Keeper
-	queue   *audit.Queue // of S3 decisions
-	iamOwn  http.Handler // nil: IAM answers on the AWS listener
+	broker *broker.Broker
+	login  *login.Service
+	oauth  *oauth.Service
+	// gatewayKeys are the keys without a session token.
+	gatewayKeys *gatewaykeys.Service
+	stores      *stores
+	site        *httpd.Site
+	aws         http.Handler
+	denials     *denial.Keeper
+	queue       *audit.Queue // of S3 decisions
+	iamOwn      http.Handler // nil: IAM answers on the AWS listener
 
 	inner    *inner
 	internal http.Handler
@@ -103,18 +106,22 @@ func New(starting context.Context, o Options) (_ *Server, err error) {
 		return nil, err
 	}
 	srv.own.state, srv.own.delegations = srv.state, srv.workload
-	if err := srv.wireAWS(ctx, o); err != nil {
-		return nil, err
-	}
 	if srv.broker, err = newBroker(srv.state, o, srv.inner); err != nil {
 		return nil, err
 	}
 	if srv.login, err = newLogin(ctx, srv.state, srv.broker); err != nil {
 		return nil, err
 	}
+	if srv.gatewayKeys, err = srv.openGatewayKeys(ctx, srv.login, srv.broker); err != nil {
+		return nil, err
+	}
+	if err := srv.wireAWS(ctx, o); err != nil {
+		return nil, err
+	}
 	if risk := bridgeRisk(srv.config); risk != "" {
 		srv.log.Warn(risk)
 	}
+	srv.tasks.Go(func() { srv.gatewayKeys.Run(ctx) })
 	srv.tasks.Go(func() { srv.broker.Run(ctx) })
 	srv.tasks.Go(func() { srv.login.Run(ctx) })
 	devices := srv.openDevices()

@@ -1,0 +1,41 @@
+package server
+
+import (
+	"context"
+	"net/netip"
+
+	sqlgatewaykeys "carnet.dev/carnet/internal/edge/sql/gatewaykeys"
+	"carnet.dev/carnet/internal/service/broker"
+	"carnet.dev/carnet/internal/service/gatewaykeys"
+	"carnet.dev/carnet/internal/service/login"
+)
+
+// openGatewayKeys opens gateway keys, clusters and prefix grants. Of people the
+// login sessions and the broker say what they hold, of machines the workloads.
+func (s *state) openGatewayKeys(ctx context.Context, l *login.Service, b *broker.Broker) (*gatewaykeys.Service, error) {
+	store := sqlgatewaykeys.Store{DB: s.db}
+	var networks []netip.Prefix
+	for _, n := range s.config.GatewayKeys.Networks {
+		networks = append(networks, n.Prefix)
+	}
+	return gatewaykeys.Open(ctx, gatewaykeys.Config{
+		Store: store, Clusters: store, Grants: store, Sealer: s.ring, Sessions: l, Entitled: b, Machines: s.workload, STS: b.STS,
+		Accounts: entitledAccounts(s.config), BucketAccount: bucketAccount(s.config), Networks: networks,
+		Feed: s.feed, State: s.db, Trail: s.trail, Now: s.now, Logger: s.log,
+	})
+}
+
+// hostGatewayKeys opens them for a command on the host, which makes keys and uses
+// none.
+func (s *state) hostGatewayKeys(ctx context.Context) (*gatewaykeys.Service, *login.Service, error) {
+	b, err := newBroker(s, Options{}, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	l, err := newLogin(ctx, s, b)
+	if err != nil {
+		return nil, nil, err
+	}
+	keys, err := s.openGatewayKeys(ctx, l, b)
+	return keys, l, err
+}
