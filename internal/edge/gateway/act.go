@@ -56,6 +56,9 @@ func (x *exchange) act(body *sigv4.Body) error {
 			return err
 		}
 	}
+	if x.op.Kept() {
+		return x.beside()
+	}
 	if x.as == nil && x.op.AnsweredHere(x.store.Encryption) {
 		return x.answerHere()
 	}

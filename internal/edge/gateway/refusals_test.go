@@ -260,7 +260,7 @@ func TestUnknownThingsAreRefusedByName(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	for target, name := range map[string]string{
-		"GET /sales?policy": "policy", "GET /sales/k?versions": "versions",
+		"GET /sales/k?policy": "policy", "GET /sales/k?versions": "versions",
 		"GET /sales/k?torrent": "GetObjectTorrent", "POST /sales/k?restore": "RestoreObject", "POST /sales/k?select&select-type=2": "SelectObjectContent",
 		"GET /sales/k?whatever=1": "whatever", "GET /sales/k?tagging&acl": "acl&amp;tagging",
 		"GET /sales?session": "CreateSession", "PUT /sales/k?x-amz-acl=public-read": "x-amz-acl",

@@ -121,8 +121,7 @@ func (f *Form) upload(bucket string, now time.Time) (*Operation, error) {
 	if err != nil {
 		return nil, err
 	}
-	row := route{name: PostObject, method: "POST", level: onBucket, headers: useCreate | useContent | useCustomerKey, body: StreamBody, maxBody: MaxStream}
-	o, err := row.operation(bucket, key, h, &Request{Now: now})
+	o, err := formRow.operation(bucket, key, h, &Request{Now: now})
 	if err != nil {
 		return nil, err
 	}

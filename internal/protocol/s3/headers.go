@@ -89,20 +89,23 @@ var headerUses = map[string]headerUse{
 	"X-Amz-Copy-Source-If-Unmodified-Since": useCopy,
 	"X-Amz-Copy-Source-Range":               useCopy,
 
-	"X-Amz-Copy-Source":                  useHere,
-	"X-Amz-Date":                         useHere,
-	"X-Amz-Content-Sha256":               useHere,
-	"X-Amz-Security-Token":               useHere,
-	"X-Amz-Decoded-Content-Length":       useHere,
-	"X-Amz-Trailer":                      useHere,
-	"X-Amz-User-Agent":                   useHere,
-	"X-Amz-Expected-Bucket-Owner":        useHere,
-	"X-Amz-Source-Expected-Bucket-Owner": useHere,
-	"X-Amz-Request-Payer":                useHere,
-	"X-Amz-Optional-Object-Attributes":   useHere,
-	"X-Amz-Te":                           useHere, // append-md5, which the SDK for Java offers to take: nobody has to
-	"X-Amz-Acl":                          useHere,
-	"X-Amz-Object-Ownership":             useHere,
+	"X-Amz-Copy-Source":            useHere,
+	"X-Amz-Date":                   useHere,
+	"X-Amz-Content-Sha256":         useHere,
+	"X-Amz-Security-Token":         useHere,
+	"X-Amz-Decoded-Content-Length": useHere,
+	"X-Amz-Trailer":                useHere,
+	"X-Amz-User-Agent":             useHere,
+	"X-Amz-Expected-Bucket-Owner":  useHere,
+	// The administrator's role can always change a bucket's policy, so that
+	// nobody has to confirm that they can't.
+	"X-Amz-Confirm-Remove-Self-Bucket-Access": useHere,
+	"X-Amz-Source-Expected-Bucket-Owner":      useHere,
+	"X-Amz-Request-Payer":                     useHere,
+	"X-Amz-Optional-Object-Attributes":        useHere,
+	"X-Amz-Te":                                useHere, // append-md5, which the SDK for Java offers to take: nobody has to
+	"X-Amz-Acl":                               useHere,
+	"X-Amz-Object-Ownership":                  useHere,
 }
 
 const metaPrefix = "X-Amz-Meta-"

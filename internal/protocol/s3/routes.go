@@ -39,7 +39,7 @@ var (
 )
 
 // routes is what is served of objects, uploads and buckets themselves;
-// subresources is the rest. A slice is never changed.
+// subresources and kept are the rest. A slice is never changed.
 var routes = []route{
 	{name: ListBuckets, method: "GET", level: onService, params: []string{"prefix", "max-buckets", "continuation-token", "bucket-region"}},
 	{name: CreateBucket, method: "PUT", level: onBucket, headers: useBucket, body: IgnoredBody, maxBody: maxXMLBody},
@@ -98,7 +98,7 @@ func findRoute(method string, at level, query []sigv4.Param, copying bool) (rout
 	fits := func(r route) bool {
 		return r.method == method && r.level == at && slices.Equal(r.selectors, present)
 	}
-	for _, rows := range [...][]route{routes, subresources} {
+	for _, rows := range [...][]route{routes, subresources, kept} {
 		i := slices.IndexFunc(rows, fits)
 		if i < 0 {
 			continue

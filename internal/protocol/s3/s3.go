@@ -66,6 +66,12 @@ const (
 	PostObject              Name = "PostObject" // a browser's form
 	CopyObject              Name = "CopyObject"
 	DeleteObject            Name = "DeleteObject"
+	GetBucketPolicy         Name = "GetBucketPolicy"
+	PutBucketPolicy         Name = "PutBucketPolicy"
+	DeleteBucketPolicy      Name = "DeleteBucketPolicy"
+	GetBucketCors           Name = "GetBucketCors"
+	PutBucketCors           Name = "PutBucketCors"
+	DeleteBucketCors        Name = "DeleteBucketCors"
 	GetObjectTagging        Name = "GetObjectTagging"
 	PutObjectTagging        Name = "PutObjectTagging"
 	DeleteObjectTagging     Name = "DeleteObjectTagging"

@@ -24,6 +24,7 @@ var (
 	further   = map[Name]string{
 		CreateBucket:       "with x-amz-acl s3:PutBucketAcl; with object lock s3:PutBucketObjectLockConfiguration, s3:PutBucketVersioning; with an ownership s3:PutBucketOwnershipControls; with tags s3:TagResource",
 		PutObject:          newObject,
+		PostObject:         "with their fields s3:PutObjectTagging, s3:PutObjectAcl, s3:PutObjectRetention, s3:PutObjectLegalHold",
 		CopyObject:         "source s3:GetObject; for tags that are copied s3:GetObjectTagging, s3:PutObjectTagging; " + newObject,
 		UploadPartCopy:     "source s3:GetObject",
 		DeleteObject:       deletion,
@@ -38,6 +39,9 @@ func (r route) request() string {
 	path := [...]string{"/", "/BUCKET", "/BUCKET/KEY"}[r.level]
 	if len(r.selectors) > 0 {
 		path += "?" + strings.Join(r.selectors, "&")
+	}
+	if r.name == PostObject {
+		path += " (a form)"
 	}
 	return r.method + " " + path
 }
@@ -62,6 +66,10 @@ func (r route) row(t *testing.T) string {
 		how = "store, where `encryption` is configured for it; else answered here"
 	case r.answered:
 		how = "answered here" + r.saying()
+	case (&Operation{Name: r.name}).Kept():
+		how = "kept by Carnet, beside the store"
+	case r.name == PostObject:
+		how = "store, as PutObject"
 	}
 	return fmt.Sprintf("| %s | `%s` | %s | %s |\n", r.name, r.request(), asked, how)
 }
@@ -94,7 +102,7 @@ asked for in the text; nothing ever falls through to a plain read or write.
 
 *Store*: once allowed, the request goes to the store behind the gateway, written anew; a store that lacks it says so itself. *Answered here*: the gateway
 says what holds of every bucket behind it (the owner of the bucket owns all objects, nobody is anonymous, nothing moves by itself), once the action is allowed and
-the store has said that bucket and object exist. *Refused*: NotImplemented, with the name and the reason. Bodies are parsed, checked and written anew.
+the store has said that bucket and object exist. *Kept by Carnet*: part of the local authority, never told to a store. *Refused*: NotImplemented, with the name and the reason. Bodies are parsed, checked and written anew.
 
 | Operation | Request | Actions asked | Where |
 |---|---|---|---|
@@ -105,7 +113,7 @@ func TestOperationsPage(t *testing.T) {
 	var b strings.Builder
 	b.WriteString(tableHead)
 	seen := map[string]bool{}
-	for _, r := range slices.Concat(routes, []route{copyRoutes[PutObject], copyRoutes[UploadPart]}, subresources) {
+	for _, r := range slices.Concat(routes, []route{copyRoutes[PutObject], copyRoutes[UploadPart], formRow}, subresources, kept) {
 		row := r.row(t)
 		if seen[row] {
 			t.Errorf("twice: %s", row)
@@ -140,7 +148,7 @@ func TestOperationsPage(t *testing.T) {
 // a name that serves in no row is no operation.
 func TestRowsAreDistinct(t *testing.T) {
 	seen, used := map[string]Name{}, map[Name]bool{}
-	for _, r := range slices.Concat(routes, subresources) {
+	for _, r := range slices.Concat(routes, subresources, kept) {
 		if !slices.IsSorted(r.selectors) {
 			t.Errorf("%s: selectors are compared in order", r.name)
 		}
@@ -166,7 +174,7 @@ func TestRowsAreDistinct(t *testing.T) {
 		}
 	}
 	for name := range actions {
-		if !used[name] && name != CopyObject && name != UploadPartCopy {
+		if !used[name] && name != CopyObject && name != UploadPartCopy && name != PostObject {
 			t.Errorf("%s has an action and no row", name)
 		}
 	}
