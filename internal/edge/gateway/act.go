@@ -206,6 +206,8 @@ func (x *exchange) permitTagCopy() error {
 	switch {
 	case res.StatusCode == http.StatusNotFound:
 		return nil // the copy itself will say so, or deny
+	case res.StatusCode == http.StatusBadRequest && source.VersionID != "":
+		return fault.Coded(fault.Invalid, "InvalidArgument", "Invalid version id specified")
 	case res.StatusCode != http.StatusOK:
 		return fault.New(fault.Unavailable, "The tags of the source can't be read")
 	}

@@ -37,7 +37,8 @@ func (x *exchange) answerHere() error {
 // where key is empty, and answers where there is none. That an object is not
 // there may be because its bucket is not.
 func (x *exchange) exists(key string) (bool, error) {
-	res, err := x.head(key, x.op.Param("versionId"))
+	version := x.op.Param("versionId")
+	res, err := x.head(key, version)
 	if err != nil {
 		return false, err
 	}
@@ -45,16 +46,31 @@ func (x *exchange) exists(key string) (bool, error) {
 	switch {
 	case res.StatusCode == http.StatusOK:
 		return true, nil
-	case res.StatusCode == http.StatusBadRequest && key != "" && x.store.Encryption&s3.EncryptCustomerKey != 0:
-		return true, nil // the object is there, under a key of the customer's
 	case res.StatusCode == http.StatusNotFound && key == "":
 		return false, noSuchBucket()
 	case res.StatusCode == http.StatusNotFound:
 		if found, err := x.exists(""); err != nil || !found {
 			return false, err
 		}
+		if version != "" {
+			return false, x.missing("NoSuchVersion", "The specified version does not exist.")
+		}
+	case res.StatusCode == http.StatusBadRequest && version != "":
+		return false, fault.Coded(fault.Invalid, "InvalidArgument", "Invalid version id specified")
+	case res.StatusCode == http.StatusBadRequest && key != "" && x.store.Encryption&s3.EncryptCustomerKey != 0:
+		return true, nil // the object is there, under a key of the customer's
 	}
 	return false, x.storeRefused(res)
+}
+
+// missing says that something is not there, to whoever may know.
+func (x *exchange) missing(code, message string) error {
+	if x.op.Reveal != nil {
+		if err := x.permit([]s3.Check{*x.op.Reveal}); err != nil {
+			return err
+		}
+	}
+	return fault.Coded(fault.NotFound, code, message)
 }
 
 // head asks the store for the head of an object, or of the bucket.

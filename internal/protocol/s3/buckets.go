@@ -131,6 +131,9 @@ func (o *Operation) placeBucket(location, region string) error {
 	if location == "" {
 		return nil
 	}
+	if !regionForm(location) {
+		return fault.Coded(fault.Invalid, "InvalidLocationConstraint", "The specified location-constraint is not valid")
+	}
 	if location != region {
 		return fault.Coded(fault.Invalid, "IllegalLocationConstraintException", "The "+clip(location)+" location constraint is incompatible for the region specific endpoint this request was sent to.")
 	}
@@ -138,6 +141,13 @@ func (o *Operation) placeBucket(location, region string) error {
 		o.Checks[i].Context = append(o.Checks[i].Context, Value{"s3:locationconstraint", []string{location}})
 	}
 	return nil
+}
+
+// regionForm reports a name such as eu-west-1, or the old name EU.
+func regionForm(s string) bool {
+	parts := strings.Split(s, "-")
+	last := parts[len(parts)-1]
+	return s == "EU" || len(parts) >= 3 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == "" && last != "" && strings.Trim(last, "0123456789") == ""
 }
 
 func document(v any) ([]byte, error) {

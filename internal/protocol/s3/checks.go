@@ -304,6 +304,7 @@ func (o *Operation) headerTags(h headers) ([]Value, error) {
 	if err != nil {
 		return nil, err
 	}
+	o.Header["X-Amz-Tagging"] = []string{tagQuery(tags)}
 	return tagContext(tags), nil
 }
 
@@ -314,8 +315,15 @@ func (o *Operation) checkACL(h headers, context []Value) error {
 	if !ok {
 		return nil
 	}
-	if acl != "private" && acl != "bucket-owner-full-control" {
+	switch acl {
+	case "private", "bucket-owner-full-control":
+	case "public-read", "public-read-write", "authenticated-read", "aws-exec-read", "log-delivery-write", "bucket-owner-read":
+		if o.Name == CreateBucket {
+			return fault.Coded(fault.Invalid, "InvalidBucketAclWithObjectOwnership", "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting")
+		}
 		return aclRefused()
+	default:
+		return invalid("The canned ACL " + clip(acl) + " is unknown")
 	}
 	switch o.Name {
 	case PutBucketAcl, PutObjectAcl:

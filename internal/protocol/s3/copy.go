@@ -35,6 +35,23 @@ func ParseCopySource(v string) (*Source, error) {
 	if !ok {
 		return nil, badSource()
 	}
+	// Some clients encode the separator too, and some stores decode first and
+	// look for it then. A key of that text can't be copied, since it could be read
+	// as another one's version.
+	if path, inner, found := strings.Cut(path, "?versionId="); found {
+		if version != "" {
+			return nil, badSource()
+		}
+		if err := checkID("InvalidArgument", inner); err != nil {
+			return nil, err
+		}
+		return source(path, inner)
+	}
+	return source(path, version)
+}
+
+// source holds what was decoded to the rules of buckets and keys.
+func source(path, version string) (*Source, error) {
 	bucket, key, ok := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	if !ok || key == "" {
 		return nil, badSource()

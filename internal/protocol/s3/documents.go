@@ -14,6 +14,9 @@ import (
 // are added to o: it comes before any decision. The body of DeleteObjects,
 // CreateBucket and CompleteMultipartUpload is read by its own function.
 func (o *Operation) ReadDocument(body []byte, now time.Time) ([]byte, error) {
+	if _, ok := settings[o.Name]; len(body) == 0 && (ok || o.Name == PutObjectLockConfiguration || o.Name == PutBucketVersioning) {
+		return nil, fault.Coded(fault.Invalid, "MissingRequestBodyError", "Request body is empty.")
+	}
 	switch o.Name {
 	case PutObjectTagging:
 		return o.ReadTagging(body)

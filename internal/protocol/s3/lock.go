@@ -23,7 +23,7 @@ func (o *Operation) lockHeaders(now time.Time) ([]Value, error) {
 	until, dated := o.Header[lockUntil]
 	hold, held := o.Header[lockLegalHold]
 	if moded != dated {
-		return nil, invalid("x-amz-object-lock-retain-until-date and x-amz-object-lock-mode must both be supplied")
+		return nil, invalid("x-amz-object-lock-retain-until-date and x-amz-object-lock-mode must both be supplied.")
 	}
 	var out []Value
 	if moded {
@@ -124,6 +124,9 @@ func (o *Operation) readRetention(body []byte, now time.Time) ([]byte, error) {
 	}
 	c := o.mainCheck("s3:PutObjectRetention")
 	if d.Mode != nil {
+		if *d.Mode != "GOVERNANCE" && *d.Mode != "COMPLIANCE" {
+			return nil, malformedXML()
+		}
 		values, date, err := retention(*d.Mode, *d.Until, now)
 		if err != nil {
 			return nil, err

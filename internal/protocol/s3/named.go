@@ -52,13 +52,13 @@ func (o *Operation) readCreation(h headers) error {
 func (o *Operation) readAttributes() error {
 	wanted := headerOf(o.Header, "X-Amz-Object-Attributes")
 	if wanted == "" {
-		return fault.Coded(fault.Invalid, "InvalidArgument", "The x-amz-object-attributes header specifying the attributes to be retrieved is either missing or empty")
+		return fault.Coded(fault.Invalid, "InvalidRequest", "The x-amz-object-attributes header specifying the attributes to be retrieved is either missing or empty")
 	}
 	for name := range strings.SplitSeq(wanted, ",") {
 		switch strings.TrimSpace(name) {
 		case "ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize":
 		default:
-			return invalid("Invalid attribute name specified: " + clip(name))
+			return invalid("Invalid attribute name specified.")
 		}
 	}
 	for _, name := range []string{"X-Amz-Max-Parts", "X-Amz-Part-Number-Marker"} {

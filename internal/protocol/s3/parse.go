@@ -66,6 +66,7 @@ func (row *route) operation(bucket, key string, h headers, r *Request) (*Operati
 	if o.Query, err = row.forwardQuery(r.Target.Query, r.Presigned); err != nil {
 		return nil, err
 	}
+	o.noVersion()
 	for _, step := range []func(headers) error{o.readBody, o.readOwners, o.readParams, o.readNamed} {
 		if err := step(h); err != nil {
 			return nil, err
@@ -155,6 +156,9 @@ func (o *Operation) readBody(h headers) error {
 		if !ok {
 			continue
 		}
+		if named := h["X-Amz-Sdk-Checksum-Algorithm"]; named != "" && !strings.EqualFold(named, algorithm) {
+			return fault.Coded(fault.Invalid, "InvalidRequest", "Value for x-amz-sdk-checksum-algorithm header is invalid.")
+		}
 		if found++; found > 1 || o.Trailer != "" {
 			return fault.Coded(fault.Invalid, "InvalidRequest", "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.")
 		}
@@ -196,7 +200,7 @@ func (o *Operation) readParams(headers) error {
 		if bounds, ok := numbers[q.Name]; ok {
 			n, err := strconv.ParseInt(q.Value, 10, 64)
 			if err != nil || n < bounds[0] || n > bounds[1] {
-				return invalid("The parameter " + q.Name + " must be an integer between " + strconv.FormatInt(bounds[0], 10) + " and " + strconv.FormatInt(bounds[1], 10))
+				return invalid("Argument " + q.Name + " must be an integer between " + strconv.FormatInt(bounds[0], 10) + " and " + strconv.FormatInt(bounds[1], 10) + ".")
 			}
 			continue
 		}
@@ -235,6 +239,14 @@ func (o *Operation) readParams(headers) error {
 		}
 	}
 	return nil
+}
+
+// noVersion drops an empty versionId where it means none. (Of a read S3 refuses
+// it, and so do we: it asks for a version and names none.)
+func (o *Operation) noVersion() {
+	if o.Name != GetObject && o.Name != HeadObject {
+		o.Query = slices.DeleteFunc(o.Query, func(q sigv4.Param) bool { return q.Name == "versionId" && q.Value == "" })
+	}
 }
 
 func invalid(message string) error {

@@ -167,7 +167,7 @@ func TestRefusedSubresources(t *testing.T) {
 		{"PUT /sales?tagging", "", "<Tagging><TagSet>" + strings.Repeat("<Tag><Key>k</Key><Value/></Tag>", 51) + "</TagSet></Tagging>", "BadRequest", ""},
 		{"PUT /sales?tagging", "", "<Tagging><TagSet><Tag><Key>aws:k</Key><Value/></Tag></TagSet></Tagging>", "InvalidTag", ""},
 		{putRetention, "", "<Retention><Mode>GOVERNANCE</Mode></Retention>", "MalformedXML", ""}, {putRetention, "", "", "MalformedXML", ""},
-		{putRetention, "", "<Retention><Mode>SOFT</Mode><RetainUntilDate>2027-01-01T00:00:00Z</RetainUntilDate></Retention>", "InvalidArgument", ""},
+		{putRetention, "", "<Retention><Mode>SOFT</Mode><RetainUntilDate>2027-01-01T00:00:00Z</RetainUntilDate></Retention>", "MalformedXML", ""},
 		{putRetention, "", "<Retention><Mode>GOVERNANCE</Mode><RetainUntilDate>2026-03-01T12:00:00Z</RetainUntilDate></Retention>", "InvalidArgument", "future"},
 		{putRetention, "", "<Retention><Mode>GOVERNANCE</Mode><RetainUntilDate>tomorrow</RetainUntilDate></Retention>", "InvalidArgument", "8601"},
 		{putRetention, "X-Amz-Bypass-Governance-Retention: perhaps", "<Retention/>", "InvalidArgument", "bypass"},
@@ -176,7 +176,7 @@ func TestRefusedSubresources(t *testing.T) {
 		{"PUT /sales/k", "X-Amz-Object-Lock-Retain-Until-Date: 2027-01-01T00:00:00Z", "", "InvalidArgument", "both"},
 		{"PUT /sales/k", "X-Amz-Object-Lock-Legal-Hold: yes", "", "InvalidArgument", "Legal Hold"},
 		{"PUT /sales/k", "X-Amz-Website-Redirect-Location: javascript:x", "", "InvalidRedirectLocation", ""},
-		{"GET /sales/k?attributes", "", "", "InvalidArgument", ""}, {"GET /sales/k?attributes", "X-Amz-Object-Attributes: ETag,Owner", "", "InvalidArgument", "Owner"},
+		{"GET /sales/k?attributes", "", "", "InvalidRequest", ""}, {"GET /sales/k?attributes", "X-Amz-Object-Attributes: ETag,Owner", "", "InvalidArgument", "attribute"},
 		{"GET /sales?versions&version-id-marker=../v", "", "", "InvalidArgument", ""},
 	} {
 		var headers []string

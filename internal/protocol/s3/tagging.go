@@ -18,17 +18,35 @@ const maxTags = 10
 
 // parseTagQuery reads the header form: k=v&k2=v2, URL encoded.
 func parseTagQuery(v string) ([]Tag, error) {
-	var tags []Tag
+	tags := []Tag{}
 	for part := range strings.SplitSeq(v, "&") {
+		if part == "" {
+			continue
+		}
 		rawKey, rawValue, _ := strings.Cut(part, "=")
 		key, ok := sigv4.Unescape(rawKey, true)
 		value, ok2 := sigv4.Unescape(rawValue, true)
-		if !ok || !ok2 {
+		if !ok || !ok2 || rawKey == "" {
 			return nil, invalid("The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates.")
 		}
 		tags = append(tags, Tag{key, value})
 	}
 	return tags, checkTags(tags)
+}
+
+// tagQuery writes the header form, so that no store reads other tags in it than
+// were decided on.
+func tagQuery(tags []Tag) string {
+	var b []byte
+	for i, t := range tags {
+		if i > 0 {
+			b = append(b, '&')
+		}
+		b = sigv4.AppendEscaped(b, t.Key, false)
+		b = append(b, '=')
+		b = sigv4.AppendEscaped(b, t.Value, false)
+	}
+	return string(b)
 }
 
 // checkTags also refuses keys that differ in letter case alone, which S3 itself
@@ -42,7 +60,7 @@ func checkTags(tags []Tag) error {
 }
 
 func checkTagSet(tags []Tag) error {
-	seen := map[string]bool{}
+	seen, exact := map[string]bool{}, map[string]bool{}
 	for _, t := range tags {
 		if t.Key == "" || utf8.RuneCountInString(t.Key) > 128 || !utf8.ValidString(t.Key) || strings.HasPrefix(t.Key, "aws:") {
 			return fault.Coded(fault.Invalid, "InvalidTag", "The TagKey you have provided is invalid")
@@ -51,7 +69,10 @@ func checkTagSet(tags []Tag) error {
 			return fault.Coded(fault.Invalid, "InvalidTag", "The TagValue you have provided is invalid")
 		}
 		folded := strings.ToLower(t.Key)
-		if seen[folded] {
+		if exact[t.Key] {
+			return fault.Coded(fault.Invalid, "InvalidTag", "Cannot provide multiple Tags with the same key")
+		}
+		if exact[t.Key] = true; seen[folded] {
 			return fault.Coded(fault.Invalid, "InvalidTag", "Cannot provide multiple Tags with the same key, letter case aside")
 		}
 		seen[folded] = true
