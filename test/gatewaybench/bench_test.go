@@ -5,9 +5,11 @@ package gatewaybench
 import (
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +23,7 @@ var (
 	rounds = flag.Int("rounds", 5, "rounds per row; every target takes one turn in each")
 	window = flag.Duration("window", 2*time.Second, "length of a turn")
 	only   = flag.String("rows", "", "regular expression: the rows to run")
+	among  = flag.String("targets", "", "regular expression: the targets to run")
 	bare   = flag.Bool("bare", false, "a store and clients without net/http, which leave the gateway nothing to hide behind")
 	out    = flag.String("out", "", "file that the results go to, too")
 )
@@ -255,6 +258,11 @@ func (p *paper) say(format string, args ...any) {
 }
 
 func (p *paper) run(t *testing.T, r row) {
+	pick := regexp.MustCompile(*among)
+	r.targets = slices.DeleteFunc(r.targets, func(at *target) bool { return !pick.MatchString(at.name) })
+	if len(r.targets) == 0 {
+		return
+	}
 	all := make([]map[string]sample, *rounds)
 	for i := range all {
 		all[i] = map[string]sample{}
@@ -279,7 +287,10 @@ func (p *paper) run(t *testing.T, r row) {
 		p.say("\n")
 	}
 	for _, c := range r.claims {
-		p.hold(r.name, c, over(all, c.of))
+		// Without one of its targets a claim has no figure.
+		if value := over(all, c.of); value != 0 && !math.IsNaN(value) && !math.IsInf(value, 0) {
+			p.hold(r.name, c, value)
+		}
 	}
 }
 

@@ -80,15 +80,11 @@ type Client struct {
 	signer    *signer
 	regions   *regions
 	slots     chan struct{}
-	transport *http.Transport
+	transport transport
 
 	mu     sync.Mutex
 	learnt map[string]*endpoint // of other regions, by region
 }
-
-// idlePerHost keeps as many connections as a busy gateway has requests at once;
-// with fewer, each request above that pays for a new one.
-const idlePerHost = 512
 
 // New makes a client.
 func New(config Config) (*Client, error) {
@@ -112,14 +108,7 @@ func New(config Config) (*Client, error) {
 	if config.Dial == nil {
 		config.Dial = (&net.Dialer{Timeout: config.Patience.Connect, KeepAlive: 30 * time.Second}).DialContext
 	}
-	c.transport = &http.Transport{
-		DialContext: config.Dial, Proxy: config.Proxy,
-		TLSClientConfig:     &tls.Config{RootCAs: config.RootCAs, Certificates: config.Certificates, MinVersion: tls.VersionTLS12},
-		TLSHandshakeTimeout: config.Patience.Connect, IdleConnTimeout: 60 * time.Second, ExpectContinueTimeout: time.Second,
-		MaxIdleConns: 4 * idlePerHost, MaxIdleConnsPerHost: idlePerHost,
-		DisableCompression: true, // bytes stay as they are
-		WriteBufferSize:    64 << 10, ReadBufferSize: 16 << 10, MaxResponseHeaderBytes: 64 << 10,
-	}
+	c.transport = newTransport(config)
 	return c, nil
 }
 

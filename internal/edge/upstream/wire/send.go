@@ -1,0 +1,163 @@
+package wire
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// Bodies go to the store in blocks, the head before the first bytes. A body
+// begins with a small one, which is what a slow client costs; one that fills it
+// gets a large one.
+const (
+	smallBlock = 32 << 10
+	largeBlock = 256 << 10
+)
+
+var (
+	small = sync.Pool{New: func() any { b := make([]byte, smallBlock); return &b }}
+	large = sync.Pool{New: func() any { b := make([]byte, largeBlock); return &b }}
+)
+
+// watched is the length of a body above which somebody looks whether the store
+// answers before it has it all. Shorter ones fit into the sockets' buffers.
+const watched = 256 << 10
+
+// send writes the request. An error that is not of the connection is the
+// body's own.
+func (x *exchange) send() error {
+	first := small.Get().(*[]byte)
+	defer small.Put(first)
+	head, err := appendHead((*first)[:0], x.req)
+	if err != nil {
+		return err
+	}
+	if x.req.Body == nil {
+		_, err := x.c.Write(head)
+		return err
+	}
+	defer x.req.Body.Close()
+	if len(head) > smallBlock/2 {
+		return errLongRequest
+	}
+	if x.req.ContentLength <= watched {
+		return x.stream(*first, len(head))
+	}
+	x.watched = true
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		// Nothing may come before the end, so whatever does ends the sending:
+		// an answer, or the loss of the connection.
+		x.c.left = maxHead
+		_, _ = x.c.r.Peek(1)
+		_ = x.c.raw.SetWriteDeadline(past)
+	}()
+	err = x.stream(*first, len(head))
+	if err != nil && x.req.Context().Err() == nil {
+		// An answer that explains the failure has a moment to come.
+		_ = x.c.raw.SetReadDeadline(time.Now().Add(lastWords))
+	}
+	<-answered
+	return err
+}
+
+// lastWords is how long a store that stopped reading may take to say why.
+const lastWords = 2 * time.Second
+
+// errBody wraps a failure of the request's own body.
+type errBody struct{ error }
+
+func (e errBody) Unwrap() error { return e.error }
+
+// stream copies the body behind the head, which is in the block already. What
+// the client has sent goes on its way at once.
+func (x *exchange) stream(block []byte, filled int) error {
+	for left := x.req.ContentLength; ; filled = 0 {
+		space := min(int64(len(block)-filled), left)
+		n, err := x.req.Body.Read(block[filled : filled+int(space)])
+		left -= int64(n)
+		if err == io.EOF && left > 0 {
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil && left > 0 {
+			return errBody{err}
+		}
+		if _, err := x.c.Write(block[:filled+n]); err != nil {
+			return err
+		}
+		if left == 0 {
+			return nil
+		}
+		if int64(n) == space && len(block) < largeBlock && left > smallBlock {
+			more := large.Get().(*[]byte)
+			defer large.Put(more)
+			block = *more
+		}
+	}
+}
+
+var (
+	errLongRequest = errors.New("wire: the head of the request is too long")
+	errBadHead     = errors.New("wire: a control character in the head of the request")
+	errNoLength    = errors.New("wire: a body of unknown length")
+)
+
+// appendHead writes request line and headers. Whatever could end a line early
+// is refused: a header is a place where requests are smuggled in.
+func appendHead(b []byte, req *http.Request) ([]byte, error) {
+	if req.Body != nil && req.ContentLength < 0 {
+		return b, errNoLength
+	}
+	target := req.URL.RequestURI()
+	b = append(append(append(b, req.Method...), ' '), target...)
+	b = append(append(append(b, " HTTP/1.1\r\nHost: "...), req.Host...), "\r\n"...)
+	bad := unclean(req.Method, true) || unclean(target, true) || unclean(req.Host, true)
+	for name, values := range req.Header {
+		if name == "Content-Length" || name == "Host" || name == "Connection" || name == "Transfer-Encoding" {
+			continue // these are the transport's
+		}
+		for _, v := range values {
+			b = append(append(append(append(b, name...), ": "...), v...), "\r\n"...)
+			bad = bad || unclean(v, false)
+		}
+		bad = bad || unclean(name, true)
+	}
+	if bad {
+		return b, errBadHead
+	}
+	if req.Body != nil || req.Method == http.MethodPut || req.Method == http.MethodPost {
+		length := int64(0)
+		if req.Body != nil {
+			length = req.ContentLength
+		}
+		b = append(strconv.AppendInt(append(b, "Content-Length: "...), length, 10), "\r\n"...)
+	}
+	return append(b, "\r\n"...), nil
+}
+
+// unclean reports control characters, and spaces and nothing at all in words.
+func unclean(s string, word bool) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' && c != '\t' || c == 0x7f || word && c <= ' ' {
+			return true
+		}
+	}
+	return word && s == ""
+}
+
+// ofConnection reports failures of the connection itself, after which the
+// store's last words may still be there to read.
+func ofConnection(err error) bool {
+	var body errBody
+	if errors.As(err, &body) {
+		return false
+	}
+	var op *net.OpError
+	return errors.As(err, &op) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, net.ErrClosed)
+}
