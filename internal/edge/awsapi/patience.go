@@ -61,6 +61,19 @@ func (p *patient) Write(b []byte) (int, error) {
 	return p.ResponseWriter.Write(b)
 }
 
+// ReadFrom has content moved by the connection itself. The caller gives it in
+// pieces that a slow client takes within silence.
+func (p *patient) ReadFrom(r io.Reader) (int64, error) {
+	_ = p.control.SetWriteDeadline(time.Now().Add(p.silence))
+	if to, ok := p.ResponseWriter.(io.ReaderFrom); ok {
+		return to.ReadFrom(r)
+	}
+	return io.Copy(writerOnly{p.ResponseWriter}, r)
+}
+
+// writerOnly hides ReadFrom.
+type writerOnly struct{ io.Writer }
+
 func (p *patient) Read(b []byte) (int, error) {
 	p.mu.Lock()
 	if !p.fixed {

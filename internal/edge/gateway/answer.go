@@ -59,9 +59,7 @@ func (x *exchange) answer(res *http.Response) error {
 	if x.r.Method == http.MethodHead {
 		return nil
 	}
-	buf := x.g.buffers.Get().(*[]byte)
-	defer x.g.buffers.Put(buf)
-	n, err := io.CopyBuffer(writerOnly{x.w}, lasting{res.Body, x}, *buf)
+	n, err := x.send(res.Body)
 	x.sent = n
 	if err != nil {
 		// The answer has begun: only a cut connection tells the client.
