@@ -12,9 +12,7 @@ import (
 	"carnet.dev/carnet/internal/edge/gateway"
 	"carnet.dev/carnet/internal/edge/gateway/accesslog"
 	"carnet.dev/carnet/internal/edge/gateway/trail"
-	sqldenial "carnet.dev/carnet/internal/edge/sql/denial"
 	"carnet.dev/carnet/internal/service/audit"
-	"carnet.dev/carnet/internal/service/denial"
 )
 
 // observe gives the gateway all that looks at finished S3 requests.
@@ -37,7 +35,7 @@ const mostAudited = 16_384
 // auditDecisions records S3 decisions, and keeps why requests were denied.
 func (srv *Server) auditDecisions(ctx context.Context) *trail.Trail {
 	settings := srv.config.Audit
-	srv.denials = denial.New(denial.Config{Store: sqldenial.Store{DB: srv.db}, Now: srv.now, Logger: srv.log})
+	srv.denials = denials(srv.db, srv.now, srv.log)
 	srv.queue = audit.NewQueue(srv.trail, mostAudited, settings.Strict == config.On)
 	t := trail.New(trail.Config{
 		Queue: srv.queue, Denials: srv.denials, Now: srv.now,

@@ -153,7 +153,7 @@ func (srv *Server) wireSite(o Options) error {
 	}, pages.Routes(), api.Routes(api.Config{
 		Login: srv.login, Providers: srv.federation, Metadata: srv.federation, Installation: srv.federation, Keys: srv.spkeys, SAMLURL: c.SAMLURL(),
 		Cookies: httpd.NewCookies(base), Web: c.BaseURL, Home: home, Elsewhere: elsewhere, LocalAccounts: localNumbers(c),
-		Administration: srv.newAdministrator(), Issuers: srv.issuers, IDTokens: srv.oauth, Delegations: srv.workload,
+		Administration: srv.newAdministrator(), Issuers: srv.issuers, IDTokens: srv.oauth, Delegations: srv.workload, Denials: srv.denials,
 	}), srv.issuerRoutes(base, pages.ErrorPage))
 	return err
 }

@@ -69,6 +69,8 @@ type Config struct {
 	IDTokens IDTokens
 	// Delegations are those of people.
 	Delegations Delegations
+	// Denials tells why requests were denied.
+	Denials Denials
 }
 
 //go:embed openapi.json
@@ -94,7 +96,7 @@ func Routes(c Config) []httpd.Route {
 	}
 	redeem := row(http.MethodPost, "cli/tokens", httpd.Public, maxSmall, a.redeemCode)
 	redeem.Rate = httpd.RateSecret
-	return slices.Concat(a.administratorRoutes(row), a.ssoRoutes(row), a.issuerRoutes(row), a.idTokenRoutes(row), a.delegationRoutes(row), []httpd.Route{
+	return slices.Concat(a.administratorRoutes(row), a.ssoRoutes(row), a.issuerRoutes(row), a.idTokenRoutes(row), a.delegationRoutes(row), a.denialRoutes(row), []httpd.Route{
 		row(http.MethodGet, "openapi.json", httpd.Open, 0, a.document),
 		redeem,
 		row(http.MethodGet, "session", httpd.Person, 0, a.session),

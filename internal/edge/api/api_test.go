@@ -20,7 +20,10 @@ import (
 	"carnet.dev/carnet/internal/edge/api"
 	"carnet.dev/carnet/internal/edge/api/client"
 	"carnet.dev/carnet/internal/edge/httpd"
+	sqldenial "carnet.dev/carnet/internal/edge/sql/denial"
+	"carnet.dev/carnet/internal/edge/sql/sqltest"
 	"carnet.dev/carnet/internal/service/administrator"
+	"carnet.dev/carnet/internal/service/denial"
 	"carnet.dev/carnet/internal/service/federation"
 	"carnet.dev/carnet/internal/service/login"
 	"carnet.dev/carnet/internal/service/spkeys"
@@ -44,6 +47,7 @@ type world struct {
 	signedOut []string
 	sso       *federation.Service
 	keys      *spkeys.Service
+	denials   *denial.Keeper
 }
 
 func (w *world) person(admin bool) login.LoginSession {
@@ -115,6 +119,7 @@ func serve(t *testing.T) (*world, string, []httpd.Route) {
 	t.Helper()
 	w := &world{}
 	w.open(t)
+	w.denials = denial.New(denial.Config{Store: sqldenial.Store{DB: sqltest.Open(t)}, Now: func() time.Time { return start }, Name: userName})
 	srv := httptest.NewUnstartedServer(nil)
 	base, err := url.Parse("http://" + srv.Listener.Addr().String())
 	if err != nil {
@@ -131,6 +136,7 @@ func serve(t *testing.T) (*world, string, []httpd.Route) {
 		LocalAccounts:  []string{"111122223333"},
 		IDTokens:       idTokens{base.String()},
 		Delegations:    &delegations{},
+		Denials:        w.denials,
 		Issuers: func() []api.Issuer {
 			i, err := w.sso.Installation()
 			if err != nil {

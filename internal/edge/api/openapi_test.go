@@ -16,6 +16,7 @@ import (
 	"carnet.dev/carnet/internal/edge/api/client"
 	"carnet.dev/carnet/internal/edge/api/ssodoc"
 	"carnet.dev/carnet/internal/edge/httpd"
+	"carnet.dev/carnet/internal/service/denial"
 )
 
 // schema is the part of JSON Schema that openapi.json uses; another keyword
@@ -120,6 +121,7 @@ func TestDocumentHasExactlyTheFields(t *testing.T) {
 		ssodoc.OpenIDProvider{}, ssodoc.OpenIDSettings{}, ssodoc.SAMLKeys{}, ssodoc.SAMLKey{}, ssodoc.SAMLKeyRequest{}, ssodoc.SingleSignOn{}, ssodoc.SingleSignOnChange{},
 		api.AdministratorRoles{}, api.AdministratorRole{}, api.AdministratorCredentialsRequest{}, client.AdministratorRole{},
 		api.Issuers{}, api.Issuer{}, api.AccountPlace{}, client.Issuer{}, api.IDTokenRequest{}, api.IDToken{},
+		api.DenialList{}, denial.Denial{}, denial.Check{}, denial.Statement{},
 		api.DelegationList{}, api.Delegation{}, api.NewDelegation{}, client.Delegation{}, client.NewDelegation{},
 		client.Session{}, client.Person{}, client.LoginSession{}, client.Endpoints{}, client.Role{}, client.RoleError{}, client.RoleWarning{},
 	} {

@@ -205,6 +205,7 @@ type Config struct {
 	Machines      Machines
 	Policies      Policies
 	Delegations   Delegations
+	Denials       Denials
 	OIDC          OIDC
 	BaseURL       *url.URL
 	// SAMLURL is ACS URL, entity ID, audience and recipient at once.
@@ -296,6 +297,7 @@ func (web *Web) Routes() []httpd.Route {
 		post("/admin/oidc/delegations", httpd.Administrator, web.revokeDelegation),
 		with(get("/admin/oidc/clients/{id}", httpd.Administrator, web.client), mayBeStranger),
 		post("/admin/oidc/clients/{id}", httpd.Administrator, web.actOnClient),
+		with(get("/admin/denials", httpd.Administrator, web.denials), mayBeStranger),
 		post("/delegations", httpd.Person, web.delegate),
 		post("/delegations/revoke", httpd.Person, web.endDelegation),
 		with(get("/cli/authorize", httpd.Person, web.authorize), mayBeStranger),

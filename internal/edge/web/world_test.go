@@ -27,9 +27,12 @@ import (
 	"carnet.dev/carnet/internal/core/secret"
 	"carnet.dev/carnet/internal/edge/devidp"
 	"carnet.dev/carnet/internal/edge/httpd"
+	sqldenial "carnet.dev/carnet/internal/edge/sql/denial"
+	"carnet.dev/carnet/internal/edge/sql/sqltest"
 	"carnet.dev/carnet/internal/edge/web"
 	"carnet.dev/carnet/internal/protocol/openid"
 	"carnet.dev/carnet/internal/protocol/saml"
+	"carnet.dev/carnet/internal/service/denial"
 	"carnet.dev/carnet/internal/service/federation"
 	"carnet.dev/carnet/internal/service/login"
 	"carnet.dev/carnet/internal/service/spkeys"
@@ -41,6 +44,7 @@ import (
 type world struct {
 	mu        sync.Mutex
 	idps      []federation.IdP
+	denials   *denial.Keeper
 	waiting   bool
 	notReady  error
 	passError string
@@ -532,6 +536,7 @@ func newWorld(t *testing.T, change func(*world)) *world {
 	t.Cleanup(idp.Close)
 	w.idp = strings.Replace(idp.URL, "127.0.0.1", "localhost", 1)
 	w.programs, w.machinery = newPrograms(t), &machinery{}
+	w.denials = denial.New(denial.Config{Store: sqldenial.Store{DB: sqltest.Open(t)}, Now: time.Now, Name: func(context.Context, identity.PersonID) (string, error) { return "bob@example.com", nil }})
 	if change != nil {
 		change(w)
 	}
@@ -542,7 +547,7 @@ func newWorld(t *testing.T, change func(*world)) *world {
 	}
 	pages, err := web.New(web.Config{
 		Login: w, Arrivals: w, Logouts: w, LoginSessions: w, Providers: w, ProviderCare: w, Metadata: w, Installation: w, Keys: ours{w}, Devices: w.programs, Consents: w.programs,
-		OwnIssuers: w.machinery, Clients: w.machinery, Machines: w.machinery, Policies: policies{w.machinery}, Delegations: delegations{w.machinery}, OIDC: w.oidc,
+		OwnIssuers: w.machinery, Clients: w.machinery, Machines: w.machinery, Policies: policies{w.machinery}, Delegations: delegations{w.machinery}, Denials: w.denials, OIDC: w.oidc,
 
 		BaseURL: base, SAMLURL: w.base + "/saml/consume", Issuers: federation.IssuerURLs{Workspace: w.base + "/oidc", Account: w.base + "/oidc/accounts/6b1f7b0e"},
 		Trusts: func(issuer string) []string { return []string{"Role nightly, which trusts " + issuer} }, Now: time.Now,

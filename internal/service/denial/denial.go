@@ -13,6 +13,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -35,6 +36,7 @@ type Denial struct {
 	Role             string                      `json:"role,omitempty"`      // ARN
 	Account          string                      `json:"account,omitempty"`
 	Person           identity.PersonID           `json:"person,omitempty"`
+	PersonName       string                      `json:"person_name,omitempty"` // as it is now; not stored
 	LoginSession     identity.LoginSessionID     `json:"login_session,omitempty"`
 	ServicePrincipal identity.ServicePrincipalID `json:"service_principal,omitempty"`
 	Delegation       identity.DelegationID       `json:"delegation,omitempty"`
@@ -117,13 +119,17 @@ type Store interface {
 	Put(ctx context.Context, rows []Row) error
 	// Find gives one; false where there is none.
 	Find(ctx context.Context, id identity.RequestID) (Row, bool, error)
+	// Recent gives the newest, at most some.
+	Recent(ctx context.Context, most int) ([]Row, error)
 	// Sweep deletes those before a time, and the oldest beyond most.
 	Sweep(ctx context.Context, before time.Time, most int) error
 }
 
 // Config is what a Keeper stands on.
 type Config struct {
-	Store  Store
+	Store Store
+	// Name gives the user name of a person; nil, or an error: it is left out.
+	Name   func(ctx context.Context, id identity.PersonID) (string, error)
 	Now    func() time.Time
 	Logger *slog.Logger
 }
@@ -266,27 +272,49 @@ func (k *Keeper) row(rows []Row, d Denial) []Row {
 
 // Find gives the denial of a request. It is NotFound where none is kept.
 func (k *Keeper) Find(ctx context.Context, id string) (Denial, error) {
-	return Find(ctx, k.Store, id)
-}
-
-// Find gives the denial of a request from a store.
-func Find(ctx context.Context, s Store, id string) (Denial, error) {
+	id = strings.TrimSpace(id)
 	if !wellFormed(id) {
 		return Denial{}, fault.Coded(fault.Invalid, "denial.request-id", "A request id has 16 capital letters and digits").
 			WithMend("copy it from the error, where it is called RequestId or x-amz-request-id")
 	}
-	row, ok, err := s.Find(ctx, identity.RequestID(id))
+	row, ok, err := k.Store.Find(ctx, identity.RequestID(id))
 	if err != nil {
 		return Denial{}, err
 	}
 	if !ok {
 		return Denial{}, fault.Coded(fault.NotFound, "denial.unknown", "No denial with the request id "+id+" is kept").
-			WithMend("denials of proven callers are kept for 7 days, of one principal the first " + strconv.Itoa(MostEach) +
+			WithMend("denials of proven callers are kept for 7 days, of one access key the first " + strconv.Itoa(MostEach) +
 				" in 10 minutes: ask for a fresh one, or look into the access log")
 	}
+	return k.read(ctx, row)
+}
+
+// Recent gives the newest denials, at most some.
+func (k *Keeper) Recent(ctx context.Context, most int) ([]Denial, error) {
+	rows, err := k.Store.Recent(ctx, most)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]Denial, 0, len(rows))
+	for _, row := range rows {
+		d, err := k.read(ctx, row)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, d)
+	}
+	return all, nil
+}
+
+func (k *Keeper) read(ctx context.Context, row Row) (Denial, error) {
 	var d Denial
 	if err := json.Unmarshal([]byte(row.Body), &d); err != nil {
-		return Denial{}, fault.Wrap(err, fault.Internal, "The stored denial can't be read")
+		return d, fault.Wrap(err, fault.Internal, "The stored denial can't be read")
+	}
+	if d.Person != "" && k.Name != nil {
+		if name, err := k.Name(ctx, d.Person); err == nil {
+			d.PersonName = name
+		}
 	}
 	return d, nil
 }

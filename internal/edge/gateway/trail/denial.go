@@ -78,7 +78,7 @@ func checks(q gateway.Decided) (all []denial.Check) {
 				c.Determining = d.Statements[i : i+1]
 			}
 		case i == d.Refused:
-			c.Outcome, c.Explicit, c.Reason = denial.Refused, d.Explicit, d.Reason
+			c.Outcome, c.Explicit = denial.Refused, d.Explicit
 			explain(&c, d)
 		default:
 			c.Outcome = denial.NotAsked

@@ -142,7 +142,7 @@ func TestDenialIsRecordedAndKept(t *testing.T) {
 	v := reflect.ValueOf(kept)
 	for i := range v.NumField() {
 		switch name := v.Type().Field(i).Name; name {
-		case "VersionID", "StoreRequest", "StoreHost", "MoreChecks":
+		case "PersonName", "VersionID", "StoreRequest", "StoreHost", "MoreChecks":
 		default:
 			if v.Field(i).IsZero() {
 				t.Errorf("%s is empty", name)

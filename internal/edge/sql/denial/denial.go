@@ -44,6 +44,22 @@ func (s Store) Find(ctx context.Context, id identity.RequestID) (r denial.Row, o
 	return r, ok, err
 }
 
+// Recent gives the newest, at most some.
+func (s Store) Recent(ctx context.Context, most int) (all []denial.Row, err error) {
+	err = s.DB.Read(ctx, func(t *sql.Tx) error {
+		all = nil
+		return t.Each(`SELECT request, at, body FROM denial ORDER BY at DESC, request LIMIT $1`, []any{most}, func(scan func(...any) error) error {
+			var r denial.Row
+			var at int64
+			err := scan((*string)(&r.Request), &at, &r.Body)
+			r.At = time.UnixMilli(at).UTC()
+			all = append(all, r)
+			return err
+		})
+	})
+	return all, err
+}
+
 // Sweep deletes those before a time, and the oldest beyond most.
 func (s Store) Sweep(ctx context.Context, before time.Time, most int) error {
 	return s.DB.Write(ctx, func(t *sql.Tx) error {

@@ -53,6 +53,9 @@ func TestStore(t *testing.T) {
 			holds(r, true)
 		}
 		holds(row("Z", 0), false)
+		if got, err := other.Recent(ctx, 2); err != nil || !cmp.Equal(got, []denial.Row{e, d}) {
+			t.Errorf("Recent: %v, %v", got, err)
+		}
 		sweep(150, 10)
 		holds(a, false)
 		holds(b, true)
