@@ -240,6 +240,11 @@ bench-gateway: build $(VENV)/.done ## the gateway beside a relay, nginx and aws-
 	CARNET_BINARY=$(abspath $(BIN)) CARNET_VENV=$(abspath $(VENV)) go test -count=1 -tags interop -timeout 60m -v ./test/gatewaybench \
 	  -run '^TestBenchGateway$$' -out $(abspath $(BUILD))/bench-gateway.txt $(BENCH_FLAGS)
 
+# MEMORY_FLAGS: -uploads N, -feed D.
+.PHONY: memory-gateway
+memory-gateway: build ## 500 uploads declared as 1 GiB, fed slowly for a minute and cut; large uploads; idle connections: fails over the bounds
+	CARNET_BINARY=$(abspath $(BIN)) go test -count=1 -tags interop -timeout 15m -v ./test/gatewaybench -run '^TestMemoryGateway$$' $(MEMORY_FLAGS)
+
 .PHONY: rotation
 rotation: ## 3 rotations of the issuer's keys during 60 seconds of token use
 	go test -count=1 -v ./internal/service/issuer -run TestRotationUnderLoad -rotation 60s
@@ -258,7 +263,7 @@ full: ci ## every matrix and long run
 	CARNET_FULL=1 $(MAKE) interop-idp
 	$(MAKE) interop-oidc interop-rp
 	$(MAKE) bridge-long
-	$(MAKE) rotation bench bench-rivals bench-directory
+	$(MAKE) rotation bench bench-rivals bench-directory memory-gateway bench-gateway
 
 .PHONY: ci
 ci: ## what .ci/run does

@@ -95,7 +95,7 @@ upstreams: [{name: store, %s}]
               Statement:
                 - {Sid: List, Effect: Allow, Action: ["s3:ListBucket", "s3:ListAllMyBuckets", "s3:ListBucketMultipartUploads", "s3:CreateBucket"], Resource: "*"}
                 - {Sid: Keys, Effect: Allow, Action: ["iam:CreateUser", "iam:CreateAccessKey", "iam:PutUserPolicy"], Resource: "*"}
-                - {Sid: Data, Effect: Allow, Action: ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"], Resource: "arn:aws:s3:::%[4]s/*"}
+                - {Sid: Data, Effect: Allow, Action: ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"], Resource: "arn:aws:s3:::%[4]s/*"}
 `, account, issuer.URL, host, bucket))
 	g.start(t)
 	g.host(t, "authority", "apply", filepath.Join(dir, "authority.yaml"))
