@@ -48,7 +48,7 @@ func (all *stores) open(ctx context.Context, s *state, o Options, u config.Upstr
 	store := gateway.Store{Upstream: client, Keys: s3.Filesystem, StorageClasses: u.StorageClasses}
 	store.Encryption, _ = s3.ParseEncryption(u.Encryption) // held to its names by config
 	if u.Kind == config.UpstreamAWS {
-		store.Keys, store.AWS = s3.Literal, true
+		store.Keys, store.AWS, store.Region = s3.Literal, true, u.Region
 		return store, nil
 	}
 	bucket, err := probeBucket(ctx, client, s.config, u.Name)

@@ -33,7 +33,7 @@ func (x *exchange) act(body *sigv4.Body) error {
 	case s3.DeleteObjects:
 		return x.deleteObjects(small, known)
 	case s3.CreateBucket:
-		small, err = x.op.ReadCreateBucket(small, x.g.config.Region, x.as != nil)
+		small, err = x.readCreateBucket(small)
 	default:
 		small, err = x.readDocument(small)
 	}
@@ -50,7 +50,9 @@ func (x *exchange) act(body *sigv4.Body) error {
 	case s3.ListBuckets:
 		return x.listBuckets()
 	case s3.GetBucketLocation:
-		return x.bucketLocation()
+		if x.as == nil {
+			return x.bucketLocation()
+		}
 	case s3.CompleteMultipartUpload:
 		if small, err = s3.ReadComplete(small); err != nil {
 			return err
@@ -173,6 +175,7 @@ func (x *exchange) placed(known bool) error {
 	if op.SourceOwner != "" && op.SourceOwner != source.Account {
 		return denied("Access Denied: the source belongs to another account than x-amz-source-expected-bucket-owner says")
 	}
+	x.sourceAccount = source.Account
 	if source.Closed != "" {
 		return denied("Access Denied: the source is closed " + source.Closed)
 	}

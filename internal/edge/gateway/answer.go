@@ -46,7 +46,7 @@ func (x *exchange) answer(res *http.Response) error {
 	}
 	switch x.op.Name {
 	case s3.HeadBucket:
-		h["X-Amz-Bucket-Region"] = []string{x.g.config.Region}
+		h["X-Amz-Bucket-Region"] = []string{x.bucketRegion(res)}
 	case s3.CreateBucket:
 		h["Location"] = []string{"/" + x.op.Bucket}
 	case s3.CompleteMultipartUpload:
@@ -126,6 +126,9 @@ func (x *exchange) storeRefused(res *http.Response) error {
 	default:
 		e = s3.Error{Code: "InternalError", Message: "The store answers " + strconv.Itoa(res.StatusCode)}
 	}
+	if x.as != nil {
+		return x.refusedByAWS(res, e)
+	}
 	switch locked := strings.Contains(strings.ToLower(e.Message), "object lock"); {
 	case e.Code == "AccessDenied" && locked:
 		e.Message = "Access Denied because object protected by object lock."
@@ -158,6 +161,7 @@ func (x *exchange) storeRefused(res *http.Response) error {
 func (x *exchange) fail(err error) {
 	f := fault.Of(err)
 	x.cause, x.record.Kind = f.Cause, f.Kind
+	x.retryAfter(err)
 	e := s3.ErrorOf(f)
 	if e.Code == "AuthorizationHeaderMalformed" {
 		e.Extra = append(e.Extra, sigv4.Param{Name: "Region", Value: x.g.config.Region})

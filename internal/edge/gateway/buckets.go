@@ -21,12 +21,15 @@ func (x *exchange) listBuckets() error {
 		next := ""
 		for range maxBucketPages {
 			buckets, token, err := x.bucketPage(store, next)
-			if err != nil {
+			if err != nil || x.status != 0 {
 				return err
 			}
 			for _, b := range buckets {
 				place, ok := x.g.config.Places.Place(b.Name)
 				if ok && place.Account == x.caller.Account && place.Upstream == name {
+					if !store.AWS {
+						b.Region = "" // of the store: nobody's concern
+					}
 					mine = append(mine, b)
 				}
 			}
@@ -40,14 +43,20 @@ func (x *exchange) listBuckets() error {
 
 func (x *exchange) bucketPage(store Store, token string) ([]s3.Bucket, string, error) {
 	out := &s3.Outgoing{Method: http.MethodGet}
+	if store.AWS { // with it, AWS names the regions
+		out.Query = append(out.Query, sigv4.Param{Name: "max-buckets", Value: "1000"})
+	}
 	if token != "" {
-		out.Query = []sigv4.Param{{Name: "continuation-token", Value: token}}
+		out.Query = append(out.Query, sigv4.Param{Name: "continuation-token", Value: token})
 	}
 	res, err := x.ask(store, out)
 	if err != nil {
 		return nil, "", err
 	}
 	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK && store.AWS {
+		return nil, "", x.storeRefused(res)
+	}
 	body, err := readSmall(res.Body)
 	if err != nil {
 		return nil, "", err

@@ -60,6 +60,8 @@ type Store struct {
 	StorageClasses []string
 	// AWS says that the store decides by the role's own keys and has no other.
 	AWS bool
+	// Region is where buckets are made at AWS that name none.
+	Region string
 	// Accounts are those whose buckets it may hold; nil stands for all.
 	Accounts []string
 }
@@ -91,6 +93,7 @@ type Gateway struct {
 	config  Config
 	derived *sigv4.KeyCache
 	buffers sync.Pool
+	aws     bool // some store is at AWS
 }
 
 const (
@@ -115,6 +118,7 @@ func New(config Config) (*Gateway, error) {
 	return &Gateway{
 		config: config, derived: sigv4.NewKeyCache(derivedKeys),
 		buffers: sync.Pool{New: func() any { b := make([]byte, copyBuffer); return &b }},
+		aws:     hasAWS(config.Stores),
 	}, nil
 }
 
@@ -139,10 +143,12 @@ type exchange struct {
 	roleKeys  credential.Temporary // of the local role that it was given
 	// as are the keys of the caller's role at AWS, which then decides instead of
 	// us. nil for a role of a local account.
-	as    *credential.Temporary
-	op    *s3.Operation
-	store Store
-	place access.Place
+	as            *credential.Temporary
+	madeIn        string // the region for a bucket at AWS that is to be made
+	sourceAccount string // whose bucket a copy reads
+	op            *s3.Operation
+	store         Store
+	place         access.Place
 
 	proven time.Time // when the keys last held; only the reader of a body moves it
 
@@ -241,7 +247,7 @@ func (x *exchange) authenticate() error {
 // policy is that of a form.
 func (x *exchange) prove(p *sigv4.Presented, request *sigv4.Request, policy string) error {
 	x.claimed = p.AccessKeyID
-	scope := sigv4.Scope{Service: "s3", Region: x.g.config.Region}
+	scope := x.g.scope(p)
 	if err := p.Fits(scope, x.began); err != nil {
 		if p.Region != scope.Region {
 			x.w.Header()["X-Amz-Bucket-Region"] = []string{scope.Region}

@@ -79,7 +79,7 @@ func (x *exchange) head(key, version string) (*http.Response, error) {
 	if key != "" && version != "" {
 		out.Query = []sigv4.Param{{Name: "versionId", Value: version}}
 	}
-	return x.store.Upstream.Do(x.r.Context(), out)
+	return x.ask(x.store, out)
 }
 
 // openKey refuses a customer's encryption key that came in the open: whoever

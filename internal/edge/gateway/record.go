@@ -210,7 +210,7 @@ func (x *exchange) header(status int) {
 // ask sends a request to a store: the one way from a request to any upstream.
 func (x *exchange) ask(store Store, out *s3.Outgoing) (*http.Response, error) {
 	var err error
-	if out.As, err = x.keysFor(store); err != nil {
+	if err = x.address(store, out); err != nil {
 		return nil, err
 	}
 	began := x.g.config.Now()
@@ -219,6 +219,7 @@ func (x *exchange) ask(store Store, out *s3.Outgoing) (*http.Response, error) {
 	r.Upstream += x.g.config.Now().Sub(began)
 	if err == nil {
 		r.StoreStatus, r.StoreRequest, r.StoreHost = res.StatusCode, first(res.Header["X-Amz-Request-Id"]), first(res.Header["X-Amz-Id-2"])
+		x.traced(store)
 	}
 	return res, err
 }

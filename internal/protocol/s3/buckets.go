@@ -39,7 +39,8 @@ func ReadBuckets(body []byte) (buckets []Bucket, next string, err error) {
 }
 
 // ListBucketsXML answers ListBuckets from all buckets of the caller's account:
-// sorted, filtered and cut as the request's parameters say.
+// sorted, filtered and cut as the request's parameters say. region is that of
+// buckets which name none.
 func (o *Operation) ListBucketsXML(all []Bucket, owner, region string) ([]byte, error) {
 	var l bucketList
 	l.XMLName = xml.Name{Space: namespace, Local: "ListAllMyBucketsResult"}
@@ -47,19 +48,20 @@ func (o *Operation) ListBucketsXML(all []Bucket, owner, region string) ([]byte, 
 	l.Prefix = o.Param("prefix")
 	most, _ := strconv.Atoi(o.Param("max-buckets"))
 	slices.SortFunc(all, func(a, b Bucket) int { return strings.Compare(a.Name, b.Name) })
-	if r := o.Param("bucket-region"); r != "" && r != region {
-		all = nil
-	}
+	wanted := o.Param("bucket-region")
 	for _, b := range all {
-		if !strings.HasPrefix(b.Name, l.Prefix) || b.Name <= o.Param("continuation-token") {
+		if b.Region == "" {
+			b.Region = region
+		}
+		if !strings.HasPrefix(b.Name, l.Prefix) || b.Name <= o.Param("continuation-token") || wanted != "" && wanted != b.Region {
 			continue
 		}
 		if most > 0 && len(l.Buckets) == most {
 			l.ContinuationToken = l.Buckets[most-1].Name
 			break
 		}
-		if b.Region = ""; len(o.Query) > 0 {
-			b.Region = region
+		if len(o.Query) == 0 {
+			b.Region = ""
 		}
 		l.Buckets = append(l.Buckets, b)
 	}
@@ -91,30 +93,15 @@ type createBucket struct {
 
 // ReadCreateBucket reads the body of CreateBucket, which may be empty, and adds
 // what it asks for: the condition key of the place, and s3:TagResource with the
-// tags. It gives the document to send upstream, nil where there is nothing to
-// say. The place is sent to AWS only: another store's region is its own.
-func (o *Operation) ReadCreateBucket(body []byte, region string, aws bool) ([]byte, error) {
-	if len(body) == 0 {
-		return nil, nil
-	}
-	var c createBucket
-	if err := decodeXML(body, &c); err != nil {
+// tags. It gives the document to send upstream, nil without tags: a store's own
+// region is no concern of the client's.
+func (o *Operation) ReadCreateBucket(body []byte, region string) ([]byte, error) {
+	c, err := readCreateBucket(body)
+	if err != nil {
 		return nil, err
 	}
-	if c.Type != nil || c.Place != nil {
-		return nil, notImplemented("directory buckets in CreateBucketConfiguration")
-	}
-	if err := o.placeBucket(c.Location, region); err != nil {
+	if err := o.placeBucket(c.Location, region); err != nil || c.Tags == nil || len(c.Tags.Tags) == 0 {
 		return nil, err
-	}
-	if !aws {
-		c.Location = ""
-	}
-	if c.Tags == nil || len(c.Tags.Tags) == 0 {
-		if c.Tags = nil; c.Location == "" {
-			return nil, nil
-		}
-		return marshal("CreateBucketConfiguration", &c)
 	}
 	context, err := bucketTags(c.Tags.Tags)
 	if err != nil {
@@ -124,14 +111,70 @@ func (o *Operation) ReadCreateBucket(body []byte, region string, aws bool) ([]by
 		o.Checks[i].Context = append(o.Checks[i].Context, context...)
 	}
 	o.Checks = append(o.Checks, Check{"s3:TagResource", o.Bucket, "", o.Checks[0].Context})
-	return marshal("CreateBucketConfiguration", &c)
+	c.Location = ""
+	return marshal("CreateBucketConfiguration", c)
+}
+
+// ReadCreateBucketIn reads the body of CreateBucket, which may be empty, for a
+// store that decides by itself and has several regions: a bucket is made where
+// the body says, else in home. It gives the document to send to that region.
+func ReadCreateBucketIn(body []byte, home string) (document []byte, region string, err error) {
+	c, err := readCreateBucket(body)
+	if err != nil {
+		return nil, "", err
+	}
+	switch region = c.Location; {
+	case region == "":
+		region = home
+	case region == "EU": // its first name
+		region = "eu-west-1"
+	case !IsRegion(region):
+		return nil, "", fault.Coded(fault.Invalid, "InvalidLocationConstraint", "The specified location-constraint is not valid")
+	}
+	if c.Location = region; region == "us-east-1" {
+		c.Location = "" // which has no name there
+	}
+	if c.Tags != nil && len(c.Tags.Tags) == 0 {
+		c.Tags = nil
+	}
+	if c.Location == "" && c.Tags == nil {
+		return nil, region, nil
+	}
+	document, err = marshal("CreateBucketConfiguration", c)
+	return document, region, err
+}
+
+// IsRegion holds the name of a region to the form that AWS's have, such as
+// eu-west-1: it may become part of a host.
+func IsRegion(s string) bool {
+	parts := strings.Split(s, "-")
+	for _, p := range parts {
+		if p == "" || strings.Trim(p, "abcdefghijklmnopqrstuvwxyz0123456789") != "" {
+			return false
+		}
+	}
+	return len(s) <= 32 && len(parts) >= 3 && s[0] >= 'a' && strings.Trim(parts[len(parts)-1], "0123456789") == ""
+}
+
+func readCreateBucket(body []byte) (*createBucket, error) {
+	var c createBucket
+	if len(body) == 0 {
+		return &c, nil
+	}
+	if err := decodeXML(body, &c); err != nil {
+		return nil, err
+	}
+	if c.Type != nil || c.Place != nil {
+		return nil, notImplemented("directory buckets in CreateBucketConfiguration")
+	}
+	return &c, nil
 }
 
 func (o *Operation) placeBucket(location, region string) error {
 	if location == "" {
 		return nil
 	}
-	if !regionForm(location) {
+	if location != "EU" && !IsRegion(location) {
 		return fault.Coded(fault.Invalid, "InvalidLocationConstraint", "The specified location-constraint is not valid")
 	}
 	if location != region {
@@ -141,13 +184,6 @@ func (o *Operation) placeBucket(location, region string) error {
 		o.Checks[i].Context = append(o.Checks[i].Context, Value{"s3:locationconstraint", []string{location}})
 	}
 	return nil
-}
-
-// regionForm reports a name such as eu-west-1, or the old name EU.
-func regionForm(s string) bool {
-	parts := strings.Split(s, "-")
-	last := parts[len(parts)-1]
-	return s == "EU" || len(parts) >= 3 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == "" && last != "" && strings.Trim(last, "0123456789") == ""
 }
 
 func document(v any) ([]byte, error) {

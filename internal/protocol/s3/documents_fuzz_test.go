@@ -35,10 +35,16 @@ func FuzzDocument(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if out, err := o.ReadCreateBucket(body, "eu-west-1", true); err == nil && len(out) > 0 {
-			if again, err := o.ReadCreateBucket(out, "eu-west-1", true); err != nil || !bytes.Equal(again, out) {
+		if out, region, err := s3.ReadCreateBucketIn(body, "eu-west-1"); err == nil && len(out) > 0 {
+			if again, same, err := s3.ReadCreateBucketIn(out, region); err != nil || same != region || !bytes.Equal(again, out) {
 				t.Fatalf("%q is written as %q, that as %q: %v", body, out, again, err)
 			}
+			if !s3.IsRegion(region) {
+				t.Fatalf("%q names the region %q", body, region)
+			}
+		}
+		if out, err := o.ReadCreateBucket(body, "eu-west-1"); err == nil && bytes.Contains(out, []byte("LocationConstraint>")) {
+			t.Fatalf("%q tells the store a place: %q", body, out)
 		}
 	})
 }

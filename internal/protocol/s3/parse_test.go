@@ -322,11 +322,11 @@ func TestBucketDocuments(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := o.ReadCreateBucket([]byte("<CreateBucketConfiguration><LocationConstraint>eu-west-1</LocationConstraint></CreateBucketConfiguration>"), "eu-west-1", false); err != nil || describe(o) != "CreateBucket: s3:CreateBucket new-bucket locationconstraint=eu-west-1" {
+	if _, err := o.ReadCreateBucket([]byte("<CreateBucketConfiguration><LocationConstraint>eu-west-1</LocationConstraint></CreateBucketConfiguration>"), "eu-west-1"); err != nil || describe(o) != "CreateBucket: s3:CreateBucket new-bucket locationconstraint=eu-west-1" {
 		t.Errorf("%s, %v", describe(o), err)
 	}
 	for _, body := range []string{"<CreateBucketConfiguration><LocationConstraint>x</LocationConstraint></CreateBucketConfiguration>", "<CreateBucketConfiguration><Bucket><Type>Directory</Type></Bucket></CreateBucketConfiguration>", "x"} {
-		if _, err := o.ReadCreateBucket([]byte(body), "eu-west-1", false); err == nil {
+		if _, err := o.ReadCreateBucket([]byte(body), "eu-west-1"); err == nil {
 			t.Errorf("%s was accepted", body)
 		}
 	}

@@ -10,6 +10,7 @@
 package s3
 
 import (
+	"context"
 	"io"
 
 	"carnet.dev/carnet/internal/core/credential"
@@ -250,6 +251,11 @@ type Outgoing struct {
 	// itself who may do what. nil stands for the store's service key. A store
 	// has either its own key or takes others', never both.
 	As *credential.Temporary
+	// Renew gives the keys that stand in the place of As when the store says that
+	// those are past their time: once, for the same role. nil: there are none.
+	Renew func(ctx context.Context) (credential.Temporary, error)
+	// Region is where a bucket is to be made, for a store with several; else empty.
+	Region string
 }
 
 // Trailer is a checksum that goes behind the content.

@@ -213,7 +213,7 @@ func TestDocumentsAreWrittenAnew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := o.ReadCreateBucket([]byte("<CreateBucketConfiguration><LocationConstraint>eu-west-1</LocationConstraint><Tags><Tag><Key>team</Key><Value>red</Value></Tag></Tags></CreateBucketConfiguration>"), "eu-west-1", false)
+	out, err := o.ReadCreateBucket([]byte("<CreateBucketConfiguration><LocationConstraint>eu-west-1</LocationConstraint><Tags><Tag><Key>team</Key><Value>red</Value></Tag></Tags></CreateBucketConfiguration>"), "eu-west-1")
 	if err != nil || !strings.Contains(string(out), "<Tags><Tag><Key>team</Key><Value>red</Value></Tag></Tags>") || strings.Contains(string(out), "eu-west-1") {
 		t.Errorf("%s, %v", out, err)
 	}

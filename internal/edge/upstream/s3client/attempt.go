@@ -24,6 +24,7 @@ type attempt struct {
 	host    string
 	content *content // nil: nothing streams
 	moved   bool     // to another region
+	renewed bool     // with other keys of the same role
 	failed  bool     // and was sent again
 }
 
@@ -146,6 +147,52 @@ func (a *attempt) again(ctx context.Context, err error) bool {
 	case <-ctx.Done():
 		return false
 	}
+}
+
+// mended reports whether the store's answer says how to ask right, and asks for
+// that: in another region, or with keys that aren't past their time. Each is done
+// once: two regions that name each other are no way.
+func (a *attempt) mended(ctx context.Context, res *http.Response) (again bool, err error) {
+	c := a.client
+	if region, ok := c.elsewhere(res, a.at); ok && !a.moved && a.out.Region == "" {
+		c.regions.put(a.out.Bucket, region, c.config.Now())
+		a.moved, a.at = true, c.place(a.out.Bucket, "")
+		return a.anew("The bucket lies in another region than it seemed: " + region)
+	}
+	if a.renewed || a.out.Renew == nil || !pastTheirTime(res, a.out.Method) {
+		return false, nil
+	}
+	a.renewed = true
+	keys, err := a.out.Renew(ctx)
+	if err != nil || keys.AccessKeyID == a.keys.AccessKeyID {
+		return false, nil // what the store says is all there is to say
+	}
+	a.keys = keys
+	return a.anew("The keys of the role were renewed meanwhile")
+}
+
+// anew sends the request again, or has the client do it where content was read.
+func (a *attempt) anew(why string) (bool, error) {
+	if !a.repeatable() {
+		return false, fault.Coded(fault.Unavailable, "ServiceUnavailable", why).WithMend("try again")
+	}
+	return true, nil
+}
+
+// pastTheirTime reports whether an answer refuses keys as expired. The head of an
+// object has no words: any such refusal may be it.
+func pastTheirTime(res *http.Response, method string) bool {
+	if res.StatusCode != http.StatusBadRequest && res.StatusCode != http.StatusForbidden {
+		return false
+	}
+	if method == http.MethodHead {
+		return res.StatusCode == http.StatusBadRequest
+	}
+	switch codeOf(res) {
+	case "ExpiredToken", "InvalidToken", "ExpiredTokenException", "TokenRefreshRequired":
+		return true
+	}
+	return false
 }
 
 // repeatable reports whether the request can be sent as it was: not where

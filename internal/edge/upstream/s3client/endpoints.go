@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/protocol/s3"
 )
 
 // endpoint is one address of a store, and how it does.
@@ -79,9 +80,13 @@ func newTemplate(host, region string) *template {
 	return &template{before + ".", "." + after}
 }
 
-// place finds out where the requests for a bucket go.
-func (c *Client) place(bucket string) place {
+// place finds out where the requests for a bucket go; made is where it is to be
+// made, or empty.
+func (c *Client) place(bucket, made string) place {
 	at := place{endpoint: c.base, region: c.config.Region, sure: bucket == "" || !c.learns()}
+	if made != "" && c.template != nil && c.buckets[bucket] == nil && sameDomain(made, c.config.Region) {
+		return c.in(made)
+	}
 	if own, ok := c.buckets[bucket]; ok {
 		at.endpoint = own
 	}
@@ -92,11 +97,24 @@ func (c *Client) place(bucket string) place {
 	if !ok {
 		return at
 	}
-	at.region, at.sure = region, true
-	if c.template != nil && region != c.config.Region && at.endpoint == c.base {
-		at.endpoint = c.ofRegion(region)
+	if c.template != nil && at.endpoint == c.base {
+		return c.in(region)
 	}
+	at.region, at.sure = region, true
 	return at
+}
+
+// in is the place of a region's own endpoint.
+func (c *Client) in(region string) place {
+	if region == c.config.Region {
+		return place{c.base, region, true}
+	}
+	return place{c.ofRegion(region), region, true}
+}
+
+// sameDomain reports whether the endpoints of two regions are of one partition.
+func sameDomain(a, b string) bool {
+	return suffix(a) == suffix(b) && strings.HasPrefix(a, "us-gov-") == strings.HasPrefix(b, "us-gov-")
 }
 
 // mostRegions bounds the endpoints of other regions; AWS has some forty.
@@ -163,7 +181,7 @@ func (c *Client) elsewhere(res *http.Response, at place) (string, bool) {
 	if region == "" {
 		region = regionOf(res)
 	}
-	if region == at.region || !isRegion(region) || suffix(region) != suffix(c.config.Region) {
+	if region == at.region || !s3.IsRegion(region) || !sameDomain(region, c.config.Region) {
 		return "", false
 	}
 	return region, true

@@ -51,35 +51,28 @@ func (m *regions) put(bucket, region string, now time.Time) {
 	m.young[bucket] = known{region, now.Add(knownFor)}
 }
 
-// isRegion holds the name of a region to AWS's form: it becomes part of a host.
-func isRegion(s string) bool {
-	if len(s) < 3 || len(s) > 32 {
-		return false
-	}
-	for i := range len(s) {
-		c := s[i]
-		if !(c >= 'a' && c <= 'z' || i > 0 && (c >= '0' && c <= '9' || c == '-' && s[i-1] != '-' && i < len(s)-1)) {
-			return false
-		}
-	}
-	return true
-}
-
 // mostError bounds an error document that is looked into, in bytes.
 const mostError = 64 << 10
 
-// regionOf reads the region out of an error document and puts the document back.
-func regionOf(res *http.Response) string {
+// said is what an error document says that concerns its sender.
+type said struct {
+	XMLName xml.Name `xml:"Error"`
+	Code    string   `xml:"Code"`
+	Region  string   `xml:"Region"`
+}
+
+func regionOf(res *http.Response) string { return peek(res).Region }
+
+func codeOf(res *http.Response) string { return peek(res).Code }
+
+// peek reads an error document and puts it back.
+func peek(res *http.Response) (e said) {
 	head, err := io.ReadAll(io.LimitReader(res.Body, mostError))
 	res.Body = &rest{io.MultiReader(bytes.NewReader(head), failing(res.Body, err)), res.Body}
-	var e struct {
-		XMLName xml.Name `xml:"Error"`
-		Region  string   `xml:"Region"`
-	}
 	if err != nil || xml.Unmarshal(head, &e) != nil {
-		return ""
+		return said{}
 	}
-	return e.Region
+	return e
 }
 
 // rest is a body of which the beginning was read.

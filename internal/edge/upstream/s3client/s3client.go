@@ -123,7 +123,7 @@ func (c *Client) Do(ctx context.Context, out *s3.Outgoing) (*http.Response, erro
 	if err != nil {
 		return nil, err
 	}
-	a := &attempt{client: c, out: out, keys: keys, at: c.place(out.Bucket)}
+	a := &attempt{client: c, out: out, keys: keys, at: c.place(out.Bucket, out.Region)}
 	if out.Body != nil {
 		a.content = &content{r: out.Body}
 	}
@@ -135,20 +135,15 @@ func (c *Client) Do(ctx context.Context, out *s3.Outgoing) (*http.Response, erro
 			}
 			continue
 		}
-		region, ok := c.elsewhere(res, a.at)
-		if !ok {
-			c.remember(out.Bucket, a.at, res.StatusCode)
-			return res, nil
+		if again, err := a.mended(ctx, res); again || err != nil {
+			discard(res)
+			if err != nil {
+				return nil, err
+			}
+			continue
 		}
-		if a.moved {
-			return res, nil // once: two regions that name each other are no way
-		}
-		c.regions.put(out.Bucket, region, c.config.Now())
-		discard(res)
-		if !a.repeatable() {
-			return nil, fault.Coded(fault.Unavailable, "ServiceUnavailable", "The bucket lies in another region than it seemed: "+region).WithMend("try again")
-		}
-		a.moved, a.at = true, c.place(out.Bucket)
+		c.remember(out.Bucket, a.at, res.StatusCode)
+		return res, nil
 	}
 }
 

@@ -47,7 +47,7 @@ func anyRequest(t testing.TB, c *Client, r *rand.Rand) (*http.Request, credentia
 		out.Body, out.Length = strings.NewReader("hello"), 5
 		out.Trailer = &s3.Trailer{Algorithm: "crc32", Value: func() string { return "AAAAAA==" }}
 	}
-	a := attempt{out: out, at: c.place(out.Bucket)}
+	a := attempt{out: out, at: c.place(out.Bucket, "")}
 	a.host = c.host(a.at, out.Bucket)
 	req := c.request(context.Background(), &a)
 	who := fmt.Sprint(r.IntN(5)) // the SDK remembers signing keys by access key id alone
@@ -119,7 +119,7 @@ func BenchmarkSign(b *testing.B) {
 	now := time.Now()
 	sdk := v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true })
 	fresh := func() *http.Request {
-		a := attempt{out: out, at: c.place(out.Bucket)}
+		a := attempt{out: out, at: c.place(out.Bucket, "")}
 		a.host = c.host(a.at, out.Bucket)
 		return c.request(context.Background(), &a)
 	}
