@@ -172,6 +172,7 @@ type running struct {
 	printed string // before it serves
 	log     *log
 	stop    func()
+	process *os.Process
 }
 
 // log is what the process writes to standard error.
@@ -206,6 +207,7 @@ func (in *installation) serve(t *testing.T, env ...string) *running {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	r.process = cmd.Process
 	ended := make(chan error, 1)
 	r.stop = sync.OnceFunc(func() {
 		_ = cmd.Process.Signal(os.Interrupt)
