@@ -90,6 +90,8 @@ var homes = []struct {
 	{"github.com/russellhaering/", []string{"protocol/saml", "edge/devidp"}, "XML signatures"},
 	{"github.com/beevik/etree", []string{"protocol/saml", "protocol/xmlsafe", "edge/devidp"}, "XML trees"},
 	{"github.com/go-jose/", []string{"protocol/oidc", "protocol/openid", "edge/upstream/jwks"}, "JWKs, strict JSON; signatures are the standard library's"},
+	{"github.com/cespare/xxhash", []string{"protocol/sigv4"}, "a checksum of S3"},
+	{"github.com/zeebo/xxh3", []string{"protocol/sigv4"}, "a checksum of S3"},
 	{"github.com/mattermost/", []string{"protocol/xmlsafe"}, "the round-trip check belongs to the pre-scan"},
 	{"github.com/spf13/", []string{"app"}, "flags are the business of programs"},
 	{"go.yaml.in/", []string{"app/config", "service/iam", "edge/api"}, "files that people write"},

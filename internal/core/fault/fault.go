@@ -86,9 +86,15 @@ type Fault struct {
 	Public string
 	// Mend says what to do next, in the imperative. May be empty.
 	Mend string
+	// Details are further facts about the input, for wires that have a place for
+	// them, such as the ArgumentName of S3's errors. They are shown, as Public is.
+	Details []Detail
 	// Cause is for the server log only.
 	Cause error
 }
+
+// Detail is a named fact of a fault. The name is the wire's.
+type Detail struct{ Name, Value string }
 
 // New makes a fault of a kind with its public text.
 func New(kind Kind, public string) *Fault { return &Fault{Kind: kind, Public: public} }
@@ -107,6 +113,13 @@ func Wrap(err error, kind Kind, public string) *Fault {
 func (f *Fault) WithMend(mend string) *Fault {
 	c := *f
 	c.Mend = mend
+	return &c
+}
+
+// With gives a copy with one more detail. Of a long value the beginning is kept.
+func (f *Fault) With(name, value string) *Fault {
+	c := *f
+	c.Details = append(f.Details[:len(f.Details):len(f.Details)], Detail{name, Clip(value)})
 	return &c
 }
 

@@ -51,3 +51,11 @@ func TestNoErrorHasNoFault(t *testing.T) {
 		t.Errorf("nil is of kind %v", k)
 	}
 }
+
+func TestDetailsAreOfTheCopy(t *testing.T) {
+	f := fault.New(fault.Invalid, "no").With("A", "1")
+	a, b := f.With("B", "2"), f.With("B", strings.Repeat("x", 4000))
+	if len(f.Details) != 1 || a.Details[1].Value != "2" || len(b.Details[1].Value) > 200 {
+		t.Errorf("%v, %v, %d", f.Details, a.Details, len(b.Details[1].Value))
+	}
+}

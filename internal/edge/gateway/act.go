@@ -187,7 +187,7 @@ func (x *exchange) placed(known bool) error {
 }
 
 func noSuchBucket() error {
-	return fault.Coded(fault.NotFound, "NoSuchBucket", "The specified bucket does not exist")
+	return fault.Coded(fault.NotFound, "NoSuchBucket", "The specified bucket does not exist.")
 }
 
 // permitTagCopy asks for the tags' own permissions when the source has tags.

@@ -114,11 +114,11 @@ func (x *exchange) storeRefused(res *http.Response) error {
 	case res.StatusCode == http.StatusNotFound && x.op.Key != "":
 		e = s3.Error{Code: "NoSuchKey", Message: "The specified key does not exist."}
 	case res.StatusCode == http.StatusNotFound:
-		e = s3.Error{Code: "NoSuchBucket", Message: "The specified bucket does not exist"}
+		e = s3.Error{Code: "NoSuchBucket", Message: "The specified bucket does not exist."}
 	case res.StatusCode == http.StatusMethodNotAllowed:
 		e = s3.Error{Code: "MethodNotAllowed", Message: "The specified method is not allowed against this resource."}
 	case res.StatusCode == http.StatusPreconditionFailed:
-		e = s3.Error{Code: "PreconditionFailed", Message: "At least one of the pre-conditions you specified did not hold"}
+		e = s3.Error{Code: "PreconditionFailed", Message: "At least one of the pre-conditions you specified did not hold."}
 	case res.StatusCode == http.StatusRequestedRangeNotSatisfiable:
 		e = s3.Error{Code: "InvalidRange", Message: "The requested range is not satisfiable"}
 	case res.StatusCode == http.StatusForbidden || res.StatusCode < 400:

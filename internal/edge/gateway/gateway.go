@@ -91,7 +91,7 @@ type Config struct {
 // answer keys such as a//b with a redirect.
 type Gateway struct {
 	config  Config
-	derived *sigv4.KeyCache
+	derived *keyCache
 	buffers sync.Pool
 	aws     bool // some store is at AWS
 }
@@ -116,7 +116,7 @@ func New(config Config) (*Gateway, error) {
 		config.Source = socketAddress
 	}
 	return &Gateway{
-		config: config, derived: sigv4.NewKeyCache(derivedKeys),
+		config: config, derived: newKeyCache(derivedKeys),
 		buffers: sync.Pool{New: func() any { b := make([]byte, copyBuffer); return &b }},
 		aws:     hasAWS(config.Stores),
 	}, nil
@@ -258,7 +258,7 @@ func (x *exchange) prove(p *sigv4.Presented, request *sigv4.Request, policy stri
 	if err != nil {
 		return err
 	}
-	key := x.g.derived.Derive(secretKey, p.Date, p.Region, p.Service)
+	key := x.g.derived.derive(secretKey, p.Date, p.Region, p.Service)
 	if p.Place == sigv4.Form {
 		err = p.VerifyForm(request, policy, key, scope, x.began)
 	} else {

@@ -82,7 +82,7 @@ func TestWrongRegionNamesOurs(t *testing.T) {
 	c := awss3.New(client(w.http, alice).Options(), func(o *awss3.Options) { o.Region = "eu-west-1" })
 	_, err := c.ListBuckets(context.Background(), &awss3.ListBucketsInput{})
 	wantCode(t, err, "AuthorizationHeaderMalformed", 400)
-	if !strings.Contains(err.Error(), "expecting 'us-east-1'") {
+	if !strings.Contains(err.Error(), `expecting "us-east-1"`) {
 		t.Errorf("the region is not named: %v", err)
 	}
 }

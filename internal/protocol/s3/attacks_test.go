@@ -78,6 +78,8 @@ func TestDocumentSmuggledToTheStore(t *testing.T) {
 	for name, body := range map[string]string{
 		"DTD":           `<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]>` + strings.Replace(good, "f<", "&a;<", 1),
 		"no parts":      "<CompleteMultipartUpload/>",
+		"no ETag":       strings.Replace(good, "<ETag>f</ETag>", "", 1),
+		"no number":     strings.Replace(good, "<PartNumber>2</PartNumber>", "", 1),
 		"not a number":  strings.Replace(good, ">2<", ">two<", 1),
 		"too many":      "<CompleteMultipartUpload>" + strings.Repeat("<Part><PartNumber>1</PartNumber><ETag>e</ETag></Part>", 10001) + "</CompleteMultipartUpload>",
 		"another":       "<Delete><Object><Key>k</Key></Object></Delete>",

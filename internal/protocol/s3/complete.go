@@ -14,10 +14,15 @@ type completion struct {
 		ChecksumCRC32     string `xml:"ChecksumCRC32,omitempty"`
 		ChecksumCRC32C    string `xml:"ChecksumCRC32C,omitempty"`
 		ChecksumCRC64NVME string `xml:"ChecksumCRC64NVME,omitempty"`
+		ChecksumMD5       string `xml:"ChecksumMD5,omitempty"`
 		ChecksumSHA1      string `xml:"ChecksumSHA1,omitempty"`
 		ChecksumSHA256    string `xml:"ChecksumSHA256,omitempty"`
+		ChecksumSHA512    string `xml:"ChecksumSHA512,omitempty"`
+		ChecksumXXHASH3   string `xml:"ChecksumXXHASH3,omitempty"`
+		ChecksumXXHASH64  string `xml:"ChecksumXXHASH64,omitempty"`
+		ChecksumXXHASH128 string `xml:"ChecksumXXHASH128,omitempty"`
 		ETag              string `xml:"ETag"`
-		PartNumber        int    `xml:"PartNumber"`
+		PartNumber        *int   `xml:"PartNumber"`
 	} `xml:"Part"`
 }
 
@@ -32,6 +37,11 @@ func ReadComplete(body []byte) ([]byte, error) {
 	}
 	if len(c.Parts) == 0 || len(c.Parts) > maxParts {
 		return nil, malformedXML()
+	}
+	for _, p := range c.Parts {
+		if p.ETag == "" || p.PartNumber == nil {
+			return nil, malformedXML()
+		}
 	}
 	c.XMLName.Space = namespace
 	return xml.Marshal(&c)

@@ -115,6 +115,9 @@ func ErrorOf(f *fault.Fault) Error {
 	if f.Mend != "" {
 		e.Message += " (" + f.Mend + ")"
 	}
+	for _, d := range f.Details {
+		e.Extra = append(e.Extra, sigv4.Param{Name: d.Name, Value: d.Value})
+	}
 	return e
 }
 

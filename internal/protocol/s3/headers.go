@@ -49,6 +49,11 @@ var headerUses = map[string]headerUse{
 	"X-Amz-Checksum-Crc32":         useContent | useComplete,
 	"X-Amz-Checksum-Crc32c":        useContent | useComplete,
 	"X-Amz-Checksum-Crc64nvme":     useContent | useComplete,
+	"X-Amz-Checksum-Md5":           useContent | useComplete,
+	"X-Amz-Checksum-Sha512":        useContent | useComplete,
+	"X-Amz-Checksum-Xxhash3":       useContent | useComplete,
+	"X-Amz-Checksum-Xxhash64":      useContent | useComplete,
+	"X-Amz-Checksum-Xxhash128":     useContent | useComplete,
 	"X-Amz-Checksum-Sha1":          useContent | useComplete,
 	"X-Amz-Checksum-Sha256":        useContent | useComplete,
 	"X-Amz-Mp-Object-Size":         useComplete,
@@ -194,7 +199,7 @@ func refuseHeader(name string) error {
 	case lower == "x-amz-request-route", lower == "x-amz-request-token":
 		return notImplemented("WriteGetObjectResponse: there are no object lambdas")
 	case strings.HasPrefix(lower, sigv4.ChecksumPrefix):
-		return fault.Coded(fault.Unsupported, "InvalidRequest", "The checksum algorithm of "+clip(lower)+" is not supported; use crc32, crc32c, crc64nvme, sha1 or sha256")
+		return fault.Coded(fault.Unsupported, "InvalidRequest", "The algorithm type you specified in x-amz-checksum- header is invalid.")
 	}
 	return notImplemented("the header " + clip(lower))
 }

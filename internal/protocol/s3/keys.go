@@ -74,7 +74,7 @@ func ipv4(name string) bool {
 // store or a proxy might resolve, and what S3 itself refuses.
 func checkKey(key string) error {
 	if len(key) > maxKey {
-		return fault.Coded(fault.Invalid, "KeyTooLongError", "Your key is too long")
+		return fault.Coded(fault.Invalid, "KeyTooLongError", "Your key is too long.")
 	}
 	if !utf8.ValidString(key) || strings.IndexByte(key, 0) >= 0 {
 		return badKey("it holds NUL or is not UTF-8")
@@ -161,7 +161,7 @@ func checkID(code, id string) error {
 		return nil
 	}
 	if code == "NoSuchUpload" {
-		return fault.Coded(fault.NotFound, code, "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.")
+		return fault.Coded(fault.NotFound, code, "The specified multipart upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.")
 	}
 	return fault.Coded(fault.Invalid, code, "Invalid version id specified")
 }

@@ -129,7 +129,7 @@ func (o *Operation) readBody(h headers) error {
 	if v, ok := h["X-Amz-Decoded-Content-Length"]; ok {
 		n, err := strconv.ParseInt(v, 10, 64)
 		if err != nil || n < 0 || v[0] == '+' {
-			return invalid("x-amz-decoded-content-length must be a number of bytes")
+			return fault.Coded(fault.Invalid, "MissingContentLength", "You must provide the Content-Length HTTP header.")
 		}
 		o.DecodedLength = n
 	}
@@ -140,7 +140,7 @@ func (o *Operation) readBody(h headers) error {
 		}
 	}
 	if v, ok := h["Content-Md5"]; ok {
-		if err := o.checksum("md5", v); err != nil {
+		if err := o.checksum(sigv4.ContentMD5, v); err != nil {
 			return err
 		}
 		if o.locks() {
@@ -150,23 +150,35 @@ func (o *Operation) readBody(h headers) error {
 	if o.Name == CompleteMultipartUpload {
 		return nil // its checksums are of the object, not of the body
 	}
-	found := 0
-	for _, algorithm := range []string{"crc32", "crc32c", "crc64nvme", "sha1", "sha256"} {
-		v, ok := h["X-Amz-Checksum-"+strings.ToUpper(algorithm[:1])+algorithm[1:]]
-		if !ok {
-			continue
-		}
-		if named := h["X-Amz-Sdk-Checksum-Algorithm"]; named != "" && !strings.EqualFold(named, algorithm) {
-			return fault.Coded(fault.Invalid, "InvalidRequest", "Value for x-amz-sdk-checksum-algorithm header is invalid.")
-		}
-		if found++; found > 1 || o.Trailer != "" {
-			return fault.Coded(fault.Invalid, "InvalidRequest", "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.")
-		}
-		if err := o.checksum(algorithm, v); err != nil {
-			return err
+	return o.readChecksum(h)
+}
+
+// checksumAlgorithms are those of S3's checksum headers.
+var checksumAlgorithms = []string{"crc32", "crc32c", "crc64nvme", "md5", "sha1", "sha256", "sha512", "xxhash3", "xxhash64", "xxhash128"}
+
+// readChecksum reads the one checksum of the content, in a header or announced
+// for the trailer.
+func (o *Operation) readChecksum(h headers) error {
+	given, found, value := o.Trailer, 0, ""
+	if given != "" {
+		found = 1
+	}
+	for _, algorithm := range checksumAlgorithms {
+		if v, ok := h["X-Amz-Checksum-"+strings.ToUpper(algorithm[:1])+algorithm[1:]]; ok {
+			given, value = algorithm, v
+			found++
 		}
 	}
-	return nil
+	if found > 1 {
+		return fault.Coded(fault.Invalid, "InvalidRequest", "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.")
+	}
+	if meant := h["X-Amz-Sdk-Checksum-Algorithm"]; meant != "" && found == 1 && !strings.EqualFold(meant, given) {
+		return fault.Coded(fault.Invalid, "InvalidRequest", "Value for x-amz-sdk-checksum-algorithm header is invalid.")
+	}
+	if found == 0 || o.Trailer != "" {
+		return nil
+	}
+	return o.checksum(given, value)
 }
 
 func (o *Operation) checksum(algorithm, value string) error {

@@ -125,7 +125,9 @@ func TestRefusedRequests(t *testing.T) {
 		{"PUT /sales/k", "X-Amz-Copy-Source: //hr/x", "InvalidBucketName"},
 		{"PUT /sales/k", "X-Amz-Tagging: aws:x=1", "InvalidTag"}, {"PUT /sales/k", "X-Amz-Tagging: a=1&a=2", "InvalidTag"}, {"PUT /sales/k", "X-Amz-Tagging: class=secret&Class=public", "InvalidTag"}, {"PUT /sales/k", "X-Amz-Tagging: k=1&%E2%84%AA=2", "InvalidTag"}, {"PUT /sales/k", "X-Amz-Tagging: a=%zz", "InvalidArgument"},
 		{"PUT /sales/k", "X-Amz-Tagging: " + strings.Repeat("a=1&", 11), "BadRequest"}, {"PUT /sales/k", "X-Amz-Tagging-Directive: MAYBE", "InvalidArgument"},
-		{"PUT /sales/k", "X-Amz-Decoded-Content-Length: -1", "InvalidArgument"}, {"PUT /sales/k", "X-Amz-Decoded-Content-Length: +1", "InvalidArgument"},
+		{"PUT /sales/k", "X-Amz-Decoded-Content-Length: -1", "MissingContentLength"}, {"PUT /sales/k", "X-Amz-Decoded-Content-Length: +1", "MissingContentLength"},
+		{"PUT /sales/k", "X-Amz-Sdk-Checksum-Algorithm: CRC32\nX-Amz-Checksum-Sha1: 98O8HYCOBHMq32eZZczDTKeuNEE=", "InvalidRequest"},
+		{"PUT /sales/k", "X-Amz-Checksum-Crc32: y/Q5Jg==\nX-Amz-Checksum-Crc32c: x", "InvalidRequest"}, {"PUT /sales/k", "X-Amz-Checksum-Xxhash32: x", "InvalidRequest"},
 		{"PUT /sales/k", "X-Amz-Trailer: etag", "InvalidRequest"}, {"PUT /sales/k", "X-Amz-Checksum-Crc32: x", "InvalidRequest"},
 		{"PUT /sales/k", "X-Amz-Expected-Bucket-Owner: me", "InvalidArgument"},
 		{"PUT /sales/k", `If-None-Match: "e"`, "NotImplemented"},
@@ -134,7 +136,7 @@ func TestRefusedRequests(t *testing.T) {
 	} {
 		var headers []string
 		if c.header != "" {
-			headers = []string{c.header}
+			headers = strings.Split(c.header, "\n")
 		}
 		_, err := s3.Parse(request(t, c.line, headers...), nil)
 		if err == nil || fault.Of(err).Code != c.code {

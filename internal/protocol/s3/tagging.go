@@ -192,7 +192,7 @@ func decodeXML(body []byte, into any) error {
 }
 
 func malformedXML() error {
-	return fault.Coded(fault.Invalid, "MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema")
+	return fault.Coded(fault.Invalid, "MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema.")
 }
 
 // HasTags reads an upstream's answer to GetObjectTagging.

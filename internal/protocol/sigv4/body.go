@@ -7,6 +7,7 @@ import (
 	"errors"
 	"hash"
 	"io"
+	"strings"
 
 	"carnet.dev/carnet/internal/core/fault"
 )
@@ -102,8 +103,8 @@ type sum struct {
 }
 
 type want struct {
-	digest []byte
-	err    error
+	digest  []byte
+	payload bool // it is x-amz-content-sha256
 }
 
 // Body reads the body of a verified request from r. The key is the one that
@@ -117,7 +118,7 @@ func (p *Presented) Body(r io.Reader, key Key, spec BodySpec) (*Body, error) {
 		return nil, fault.Coded(fault.Invalid, "InvalidRequest", "x-amz-trailer needs a streaming payload mode with trailer")
 	}
 	for _, c := range spec.Checksums {
-		b.expect(c.Algorithm, want{c.Want, badDigest(c.Algorithm)})
+		b.expect(c.Algorithm, want{digest: c.Want})
 	}
 	if spec.Trailer != "" {
 		b.expect(spec.Trailer, want{})
@@ -126,9 +127,9 @@ func (p *Presented) Body(r io.Reader, key Key, spec BodySpec) (*Body, error) {
 	case PayloadHashed:
 		digest, err := hex.DecodeString(p.PayloadHash)
 		if err != nil {
-			return nil, hashMismatch()
+			return nil, hashMismatch(p.PayloadHash, "")
 		}
-		b.expect("sha256", want{digest, hashMismatch()})
+		b.expect("sha256", want{digest, true})
 		b.source = plain{r}
 	case PayloadUnsigned:
 		b.source = plain{r}
@@ -158,11 +159,15 @@ func (b *Body) expect(algorithm string, w want) {
 	b.sums = append(b.sums, s)
 }
 
-func badDigest(algorithm string) error {
-	if algorithm == "md5" {
-		return fault.Coded(fault.Invalid, "BadDigest", "The Content-MD5 you specified did not match what we received.")
+func (s *sum) mismatch(w want, got []byte) error {
+	switch {
+	case w.payload:
+		return hashMismatch(hex.EncodeToString(w.digest), hex.EncodeToString(got))
+	case s.algorithm == ContentMD5:
+		return fault.Coded(fault.Invalid, "BadDigest", "The Content-MD5 you specified did not match what we received.").
+			With("ExpectedDigest", hex.EncodeToString(w.digest)).With("CalculatedDigest", base64.StdEncoding.EncodeToString(got))
 	}
-	return fault.Coded(fault.Invalid, "BadDigest", "The "+algorithm+" you specified did not match the calculated checksum.")
+	return fault.Coded(fault.Invalid, "BadDigest", "The "+strings.ToUpper(s.algorithm)+" you specified did not match the calculated checksum.")
 }
 
 // Read gives content. Its errors are faults, and final.
@@ -225,15 +230,15 @@ func (b *Body) finish() error {
 	if b.trailer != "" {
 		c, err := ParseChecksum(b.trailer, value)
 		if err != nil {
-			return err
+			return fault.Coded(fault.Invalid, "InvalidRequest", "Value for "+ChecksumPrefix+b.trailer+" trailing header is invalid.")
 		}
-		b.expect(b.trailer, want{c.Want, badDigest(b.trailer)})
+		b.expect(b.trailer, want{digest: c.Want})
 	}
 	for _, s := range b.sums {
 		got := s.hash.Sum(nil)
 		for _, w := range s.wants {
 			if !bytes.Equal(got, w.digest) {
-				return w.err
+				return s.mismatch(w, got)
 			}
 		}
 		if s.algorithm == b.trailer {

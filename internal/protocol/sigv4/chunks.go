@@ -57,7 +57,7 @@ func newChunks(p *Presented, r io.Reader, key Key, spec BodySpec) *chunks {
 var (
 	errChunk    = errors.New("a chunk header is malformed")
 	errChunkEnd = errors.New("a chunk is not followed by CRLF")
-	errSizes    = errors.New("the chunks don't add up to X-Amz-Decoded-Content-Length")
+	errSizes    = fault.Coded(fault.Invalid, "IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header").WithCause(errors.New("the chunks don't add up to X-Amz-Decoded-Content-Length"))
 )
 
 // read gives bytes of the current chunk, opening the next one where needed. It

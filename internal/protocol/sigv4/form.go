@@ -23,13 +23,13 @@ func ParseForm(r *Request, field func(name string) string) (*Presented, error) {
 		return nil, err
 	}
 	p := &Presented{Place: Form, Expires: maxExpires, SessionToken: secret.New(field("x-amz-security-token")), PayloadHash: Unsigned}
-	if err := p.scope(field("x-amz-credential"), formMalformed); err != nil {
+	if err := p.scope(field("x-amz-credential")); err != nil {
 		return nil, err
 	}
 	if !decodeSignature(&p.signature, field("x-amz-signature")) {
 		return nil, mismatch()
 	}
-	return p, p.date(field("x-amz-date"), formMalformed)
+	return p, p.date(field("x-amz-date"))
 }
 
 // VerifyForm holds the signature, the scope and the times to the key. What is

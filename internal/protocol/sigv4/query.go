@@ -40,7 +40,7 @@ func queryCredential(t Target) (bool, error) {
 		case CredentialParam(q.Name):
 			found = true
 		case misspelt(q.Name):
-			return false, queryMalformed("the parameter " + clip(q.Name) + " must be spelt as in the documentation, letter case included")
+			return false, queryMalformed("The parameter " + clip(q.Name) + " must be spelt as in the documentation, letter case included")
 		case q.Name == "AWSAccessKeyId" || q.Name == "Signature":
 			return false, checkAlgorithm("AWS")
 		}
@@ -55,27 +55,29 @@ func misspelt(name string) bool {
 func parseQuery(r *Request, target Target) (*Presented, error) {
 	for _, name := range []string{"X-Amz-Security-Token", "X-Amz-Date"} {
 		if len(r.Header[name]) > 0 {
-			return nil, queryMalformed("the header " + name + " stands beside a credential in the query")
+			return nil, queryMalformed("The header " + name + " stands beside a credential in the query")
 		}
 	}
 	p := &Presented{Place: Query, Target: target}
 	get := func(name string) string { v, _ := target.Get(name); return v }
-	if a := get(paramAlgorithm); a != Algorithm {
-		if a == "" {
-			return nil, queryMalformed("X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters are all required")
+	for _, name := range []string{paramAlgorithm, paramCredential, paramSignature, paramDate, paramSignedHeaders} {
+		if get(name) == "" {
+			return nil, queryIncomplete()
 		}
-		return nil, checkAlgorithm(a)
 	}
-	if err := p.scope(get(paramCredential), queryMalformed); err != nil {
+	if err := checkAlgorithm(get(paramAlgorithm)); err != nil {
+		return nil, fault.Of(err).WithCode("AuthorizationQueryParametersError")
+	}
+	if err := p.scope(get(paramCredential)); err != nil {
 		return nil, err
 	}
-	if err := p.signedHeaders(get(paramSignedHeaders), queryMalformed); err != nil {
+	if err := p.signedHeaders(get(paramSignedHeaders)); err != nil {
 		return nil, err
 	}
 	if !decodeSignature(&p.signature, get(paramSignature)) {
 		return nil, queryMalformed("X-Amz-Signature is not 64 lower-case hexadecimal digits")
 	}
-	if err := p.date(get(paramDate), queryMalformed); err != nil {
+	if err := p.date(get(paramDate)); err != nil {
 		return nil, err
 	}
 	if _, given := target.Get(paramExpires); !given && p.Service != "s3" {
@@ -107,19 +109,29 @@ func (p *Presented) queryPayload(r *Request, inQuery string) error {
 }
 
 func (p *Presented) expires(s string) error {
-	n, err := strconv.ParseUint(s, 10, 32)
-	if err != nil {
-		return queryMalformed("X-Amz-Expires should be a number")
-	}
+	n, err := strconv.ParseInt(s, 10, 32)
 	p.Expires = time.Duration(n) * time.Second
-	if n == 0 || p.Expires > maxExpires {
-		return queryMalformed("X-Amz-Expires must be between 1 and 604800 seconds")
+	switch {
+	case s == "":
+		return queryIncomplete()
+	case err != nil:
+		return queryMalformed("X-Amz-Expires should be a number")
+	case n < 0:
+		return queryMalformed("X-Amz-Expires must be non-negative")
+	case n == 0:
+		return queryMalformed("X-Amz-Expires must be at least one second")
+	case p.Expires > maxExpires:
+		return queryMalformed("X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than 604800 seconds")
 	}
 	return nil
 }
 
 func queryMalformed(why string) error {
-	return fault.Coded(fault.Invalid, "AuthorizationQueryParametersError", "Error parsing the query credential; "+why)
+	return fault.Coded(fault.Invalid, "AuthorizationQueryParametersError", why)
+}
+
+func queryIncomplete() error {
+	return queryMalformed("Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters.")
 }
 
 // decodeSignature takes exactly 64 lower-case hexadecimal digits.
@@ -142,3 +154,5 @@ func lowerHex(s string) bool {
 
 // clip bounds what an error repeats of outside input.
 func clip(s string) string { return fault.Clip(s) }
+
+func quoted(s string) string { return strconv.Quote(clip(s)) }

@@ -114,10 +114,10 @@ func parseHeader(r *Request, target Target, authorization string) (*Presented, e
 	if err != nil {
 		return nil, err
 	}
-	if err := p.scope(fields.credential, headerMalformed); err != nil {
+	if err := p.scope(fields.credential); err != nil {
 		return nil, err
 	}
-	if err := p.signedHeaders(fields.signedHeaders, headerMalformed); err != nil {
+	if err := p.signedHeaders(fields.signedHeaders); err != nil {
 		return nil, err
 	}
 	if !decodeSignature(&p.signature, fields.signature) {
@@ -127,10 +127,7 @@ func parseHeader(r *Request, target Target, authorization string) (*Presented, e
 	if err != nil {
 		return nil, err
 	}
-	if date == "" {
-		return nil, fault.Coded(fault.Denied, "AccessDenied", "AWS authentication requires a valid x-amz-date header")
-	}
-	if err := p.date(date, headerMalformed); err != nil {
+	if err := p.date(date); err != nil {
 		return nil, err
 	}
 	token, err := single(r.Header, "X-Amz-Security-Token")
@@ -148,22 +145,34 @@ func authorizationFields(v string) (f struct{ credential, signedHeaders, signatu
 	if len(v) > maxAuthorization {
 		return f, headerMalformed("the Authorization header is too long")
 	}
-	algorithm, rest, _ := strings.Cut(v, " ")
+	algorithm, rest, ok := strings.Cut(v, " ")
+	if !ok {
+		return f, fault.Coded(fault.Invalid, "InvalidArgument", "Authorization header is invalid -- one and only one ' ' (space) required.").With("ArgumentName", "Authorization").With("ArgumentValue", v)
+	}
 	if err := checkAlgorithm(algorithm); err != nil {
 		return f, err
 	}
 	names := [...]string{"Credential", "SignedHeaders", "Signature"}
 	into := [...]*string{&f.credential, &f.signedHeaders, &f.signature}
+	parts := 0
 	for field := range strings.SplitSeq(rest, ",") {
-		name, value, _ := strings.Cut(strings.Trim(field, " "), "=")
-		i := slices.Index(names[:], name)
-		if i < 0 || value == "" || *into[i] != "" {
-			return f, headerMalformed("the Authorization header has a field that is repeated, empty, or none of Credential, SignedHeaders and Signature")
+		field = strings.Trim(field, " ")
+		name, value, _ := strings.Cut(field, "=")
+		if value == "" {
+			return f, headerMalformed("the authorization component " + quoted(field) + " is malformed.")
 		}
-		*into[i] = value
+		if i := slices.Index(names[:], name); i >= 0 {
+			*into[i] = value
+		}
+		parts++
 	}
-	if f.credential == "" || f.signedHeaders == "" || f.signature == "" {
-		return f, headerMalformed("the Authorization header lacks Credential, SignedHeaders or Signature")
+	if parts != len(names) {
+		return f, headerMalformed("the authorization header requires three components: Credential, SignedHeaders, and Signature.")
+	}
+	for i, value := range into { // one that is repeated leaves another missing
+		if *value == "" {
+			return f, headerMalformed("missing " + names[i] + ".")
+		}
 	}
 	return f, nil
 }
@@ -177,50 +186,58 @@ func checkAlgorithm(a string) error {
 	case "AWS":
 		return fault.Coded(fault.Unsupported, "InvalidRequest", "The authorization mechanism you have provided is not supported (Signature Version 2). Please use AWS4-HMAC-SHA256.")
 	default:
-		return fault.Coded(fault.Invalid, "InvalidArgument", "Unsupported Authorization Type. Please use AWS4-HMAC-SHA256.")
+		return fault.Coded(fault.Invalid, "InvalidArgument", "Unsupported Authorization Type").With("ArgumentName", "Authorization").With("ArgumentValue", a).WithMend("use AWS4-HMAC-SHA256")
 	}
 }
 
 // scope reads AccessKeyID/YYYYMMDD/region/service/aws4_request.
-func (p *Presented) scope(credential string, malformed func(string) error) error {
+func (p *Presented) scope(credential string) error {
 	f := strings.Split(credential, "/")
-	if len(f) != 5 || f[4] != "aws4_request" {
-		return malformed("the Credential is mal-formed; expecting \"<AccessKeyID>/YYYYMMDD/REGION/SERVICE/aws4_request\"")
+	if len(f) != 5 {
+		return p.badScope("the Credential is mal-formed; expecting \"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request\".")
+	}
+	if f[4] != "aws4_request" {
+		return p.badScope("incorrect terminal " + quoted(f[4]) + ". This endpoint uses \"aws4_request\".")
+	}
+	if _, err := time.Parse("20060102", f[1]); err != nil {
+		return p.badScope("incorrect date format " + quoted(f[1]) + ". This date in the credential must be in the format \"yyyyMMdd\".")
 	}
 	p.AccessKeyID, p.Date, p.Region, p.Service = f[0], f[1], f[2], f[3]
 	if !printable(p.AccessKeyID, 128) || !printable(p.Region, 64) || !printable(p.Service, 64) {
-		return malformed("the Credential has an empty, overlong or unprintable field")
+		return p.badScope("the Credential has an empty, overlong or unprintable field")
 	}
 	return nil
 }
 
 // signedHeaders holds the list strictly increasing, which refuses repeated
 // names too, and demands host.
-func (p *Presented) signedHeaders(list string, malformed func(string) error) error {
+func (p *Presented) signedHeaders(list string) error {
 	p.SignedHeaders = strings.Split(list, ";")
 	host := false
 	for i, name := range p.SignedHeaders {
 		if !headerName(name) {
-			return malformed("SignedHeaders has a name that is empty, not in lower case, or not a header name")
+			return p.malformed("SignedHeaders has a name that is empty, not in lower case, or not a header name")
 		}
 		if i > 0 && p.SignedHeaders[i-1] >= name {
-			return malformed("SignedHeaders is not sorted or repeats a name")
+			return p.malformed("SignedHeaders is not sorted or repeats a name")
 		}
 		host = host || name == "host"
 	}
 	if !host {
-		return malformed("SignedHeaders must contain host")
+		return p.malformed("SignedHeaders must contain host")
 	}
 	return nil
 }
 
-func (p *Presented) date(amzDate string, malformed func(string) error) error {
+func (p *Presented) date(amzDate string) error {
 	t, err := time.Parse(TimeFormat, amzDate)
-	if err != nil || len(amzDate) != len(TimeFormat) {
-		return malformed("the date must be in ISO 8601 basic form, such as 20060102T150405Z")
-	}
-	if p.Date != amzDate[:8] {
-		return malformed("Invalid credential date: the scope's day is not the day of X-Amz-Date")
+	switch {
+	case (err != nil || len(amzDate) != len(TimeFormat)) && p.Place == Header:
+		return fault.Coded(fault.Denied, "AccessDenied", "AWS authentication requires a valid Date or x-amz-date header.").WithMend("x-amz-date has the form 20060102T150405Z")
+	case err != nil, len(amzDate) != len(TimeFormat):
+		return p.malformed("X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\"")
+	case p.Date != amzDate[:8]:
+		return p.malformed("Invalid credential date " + quoted(p.Date) + ". This date is not the same as X-Amz-Date: " + quoted(amzDate[:8]) + ".")
 	}
 	p.Time, p.amzDate = t, amzDate
 	return nil

@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
+	"strconv"
+	"strings"
 	"time"
 
 	"carnet.dev/carnet/internal/core/fault"
@@ -82,7 +84,7 @@ func mismatch() error {
 }
 
 func notSigned(name string) error {
-	return fault.Coded(fault.Denied, "AccessDenied", "There were headers present in the request which were not signed: "+clip(name))
+	return fault.Coded(fault.Denied, "AccessDenied", "There were headers present in the request which were not signed: "+clip(name)).With("HeadersNotSigned", strings.ToLower(name))
 }
 
 // stringToSign is algorithm, time, scope and the hash of what is signed.
@@ -116,12 +118,20 @@ func (p *Presented) malformed(why string) error {
 	return [...]func(string) error{Header: headerMalformed, Query: queryMalformed, Form: formMalformed}[p.Place](why)
 }
 
+// badScope refuses the credential's scope.
+func (p *Presented) badScope(why string) error {
+	if p.Place == Query {
+		why = "Error parsing the X-Amz-Credential parameter; " + why
+	}
+	return p.malformed(why)
+}
+
 func (p *Presented) checkScope(s Scope) error {
 	if p.Service != s.Service {
-		return p.malformed("incorrect service " + clip(p.Service) + ". This endpoint belongs to \"" + s.Service + "\"")
+		return p.badScope("incorrect service " + quoted(p.Service) + ". This endpoint belongs to \"" + s.Service + "\".")
 	}
 	if p.Region != s.Region {
-		return p.malformed("the region '" + clip(p.Region) + "' is wrong; expecting '" + s.Region + "'")
+		return p.badScope("the region " + quoted(p.Region) + " is wrong; expecting \"" + s.Region + "\"")
 	}
 	return nil
 }
@@ -135,10 +145,11 @@ func (p *Presented) checkTime(now time.Time) error {
 		return nil
 	}
 	if p.Time.After(now.Add(maxSkew)) {
-		return fault.Coded(fault.Denied, "AccessDenied", "Request is not valid yet")
+		return fault.Coded(fault.Denied, "AccessDenied", "Request is not valid yet.")
 	}
 	if now.After(p.Time.Add(p.Expires)) {
-		return fault.Coded(fault.Expired, "AccessDenied", "Request has expired")
+		return fault.Coded(fault.Expired, "AccessDenied", "Request has expired.").With("X-Amz-Expires", strconv.Itoa(int(p.Expires.Seconds()))).
+			With("Expires", p.Time.Add(p.Expires).Format(time.RFC3339)).With("ServerTime", now.UTC().Format(time.RFC3339))
 	}
 	return nil
 }
@@ -147,16 +158,17 @@ func (p *Presented) checkTime(now time.Time) error {
 func (p *Presented) canonicalPayload(s Scope, given string) (string, error) {
 	if s.Service != "s3" {
 		if p.PayloadHash != "" && p.PayloadHash != given {
-			return "", hashMismatch()
+			return "", hashMismatch(p.PayloadHash, given)
 		}
 		return given, nil
 	}
 	if given != "" && given != p.PayloadHash {
-		return "", hashMismatch()
+		return "", hashMismatch(p.PayloadHash, given)
 	}
 	switch {
 	case p.PayloadHash != "":
-		return p.PayloadHash, nil
+		_, err := p.Mode() // before the signature, as on S3
+		return p.PayloadHash, err
 	case p.Place == Query:
 		return Unsigned, nil
 	default:
@@ -164,6 +176,7 @@ func (p *Presented) canonicalPayload(s Scope, given string) (string, error) {
 	}
 }
 
-func hashMismatch() error {
-	return fault.Coded(fault.Invalid, "XAmzContentSHA256Mismatch", "The provided 'x-amz-content-sha256' header does not match what was computed.")
+func hashMismatch(claimed, computed string) error {
+	return fault.Coded(fault.Invalid, "XAmzContentSHA256Mismatch", "The provided 'x-amz-content-sha256' header does not match what was computed.").
+		With("ClientComputedContentSHA256", claimed).With("S3ComputedContentSHA256", computed)
 }

@@ -1,29 +1,30 @@
-package sigv4
+package gateway
 
 import (
 	"crypto/sha256"
 	"sync"
 
 	"carnet.dev/carnet/internal/core/secret"
+	"carnet.dev/carnet/internal/protocol/sigv4"
 )
 
-// KeyCache remembers derived signing keys. It is keyed by a digest of the
+// keyCache remembers derived signing keys. It is keyed by a digest of the
 // secret key and scope, so a changed secret is another entry and nothing has
-// to be invalidated; it holds at most twice Size entries.
-type KeyCache struct {
+// to be invalidated; it holds at most twice size entries.
+type keyCache struct {
 	size int
 
 	mu         sync.Mutex
-	young, old map[[32]byte]Key
+	young, old map[[32]byte]sigv4.Key
 }
 
-// NewKeyCache makes a cache of about size keys.
-func NewKeyCache(size int) *KeyCache {
-	return &KeyCache{size: size, young: make(map[[32]byte]Key)}
+// newKeyCache makes a cache of about size keys.
+func newKeyCache(size int) *keyCache {
+	return &keyCache{size: size, young: make(map[[32]byte]sigv4.Key)}
 }
 
-// Derive is DeriveKey with memory.
-func (c *KeyCache) Derive(secretKey secret.Text, date, region, service string) Key {
+// derive is sigv4.DeriveKey with memory.
+func (c *keyCache) derive(secretKey secret.Text, date, region, service string) sigv4.Key {
 	id := cacheID(secretKey, date, region, service)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -32,16 +33,16 @@ func (c *KeyCache) Derive(secretKey secret.Text, date, region, service string) K
 		return k
 	}
 	if k, ok = c.old[id]; !ok {
-		k = DeriveKey(secretKey, date, region, service)
+		k = sigv4.DeriveKey(secretKey, date, region, service)
 	}
 	c.put(id, k)
 	return k
 }
 
 // put forgets the older half when the younger is full: no list, no clock.
-func (c *KeyCache) put(id [32]byte, k Key) {
+func (c *keyCache) put(id [32]byte, k sigv4.Key) {
 	if len(c.young) >= c.size {
-		c.old, c.young = c.young, make(map[[32]byte]Key, c.size)
+		c.old, c.young = c.young, make(map[[32]byte]sigv4.Key, c.size)
 	}
 	c.young[id] = k
 }
