@@ -101,7 +101,7 @@ func (r *run) block(ctx context.Context, s *signedIn, roles []client.Role, f con
 			leftOut = append(leftOut, x)
 			continue
 		}
-		k, err := r.fetch(ctx, s, x.ARN)
+		k, err := r.fetch(ctx, s, x.ARN, "")
 		if err != nil {
 			return b, nil, err
 		}

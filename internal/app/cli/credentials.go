@@ -13,6 +13,7 @@ import (
 
 	"carnet.dev/carnet/internal/core/arn"
 	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/edge/api/client"
 )
 
@@ -33,7 +34,7 @@ func (r *run) credentials() *cobra.Command {
 				Version         int
 				AccessKeyId     string //nolint:revive // AWS's name
 				SecretAccessKey string
-				SessionToken    string
+				SessionToken    string `json:",omitempty"` // a gateway key has none
 				Expiration      string
 				AccountId       string //nolint:revive // AWS's name
 			}{1, k.AccessKeyID, k.SecretAccessKey.Reveal(), k.SessionToken.Reveal(), stamp(k.Expiration), k.account})
@@ -46,14 +47,16 @@ func (r *run) credentials() *cobra.Command {
 // asked says whose keys are wanted: a role's, or carnet-admin's of an account,
 // of the person who is signed in; or a role's of a workload.
 type asked struct {
-	role, administrator string
+	role, administrator, bucket string
 	workload
 }
 
 func (r *run) roleFlag(c *cobra.Command, which *asked) {
 	c.Flags().StringVar(&which.role, "role", "", "ARN, name or ACCOUNT/NAME of the role (default: the current one)")
 	c.Flags().StringVar(&which.administrator, "administrator", "", "a local account: keys of its carnet-admin, for administrators of Carnet")
+	c.Flags().StringVar(&which.bucket, "bucket", "", "the bucket that the keys are for, where its rule says how keys reach you")
 	c.MarkFlagsMutuallyExclusive("role", "administrator")
+	c.MarkFlagsMutuallyExclusive("bucket", "administrator")
 	r.workloadFlags(c, &which.workload)
 }
 
@@ -90,11 +93,11 @@ func (r *run) keys(ctx context.Context, which asked) (keys, error) {
 			}
 		}
 	}
-	return r.fetch(ctx, s, role)
+	return r.fetch(ctx, s, role, which.bucket)
 }
 
-func (r *run) fetch(ctx context.Context, s *signedIn, role string) (keys, error) {
-	c, err := s.api.Credentials(ctx, role)
+func (r *run) fetch(ctx context.Context, s *signedIn, role, bucket string) (keys, error) {
+	c, err := s.api.CredentialsFor(ctx, role, bucket)
 	if c.Warning != "" {
 		r.note("warning: %s: %s", roleName(c.Role), c.Warning)
 	}
@@ -144,8 +147,10 @@ func check(c client.Credentials, asked string) error {
 	switch {
 	case !keyIDForm.MatchString(c.AccessKeyID):
 		return fmt.Errorf("the access key id is malformed")
-	case !secretForm.MatchString(c.SecretAccessKey.Reveal()), !secretForm.MatchString(c.SessionToken.Reveal()):
+	case !secretForm.MatchString(c.SecretAccessKey.Reveal()), !byGateway(c) && !secretForm.MatchString(c.SessionToken.Reveal()):
 		return fmt.Errorf("the keys are malformed")
+	case byGateway(c) && (c.Endpoints.S3 == "" || !c.SessionToken.IsZero()):
+		return fmt.Errorf("a gateway key is for the gateway alone, and has no session token")
 	case !regionForm.MatchString(c.Region):
 		return fmt.Errorf("the region is malformed")
 	}
@@ -155,6 +160,11 @@ func check(c client.Credentials, asked string) error {
 		}
 	}
 	return nil
+}
+
+// byGateway: the keys are a gateway key, not the role's own.
+func byGateway(c client.Credentials) bool {
+	return strings.HasPrefix(c.AccessKeyID, identity.GatewayKeyPrefix)
 }
 
 // stamp writes a time as every SDK reads it: RFC 3339, UTC, whole seconds.

@@ -87,10 +87,12 @@ func variables(k keys) []variable {
 	out := []variable{
 		{"AWS_ACCESS_KEY_ID", k.AccessKeyID},
 		{"AWS_SECRET_ACCESS_KEY", k.SecretAccessKey.Reveal()},
-		{"AWS_SESSION_TOKEN", k.SessionToken.Reveal()},
 		{"AWS_CREDENTIAL_EXPIRATION", stamp(k.Expiration)},
 		{"AWS_REGION", k.Region},
 		{"AWS_DEFAULT_REGION", k.Region},
+	}
+	if !k.SessionToken.IsZero() {
+		out = append(out, variable{"AWS_SESSION_TOKEN", k.SessionToken.Reveal()})
 	}
 	if k.Endpoints.S3 != "" {
 		out = append(out, variable{"AWS_ENDPOINT_URL_S3", k.Endpoints.S3})
@@ -112,7 +114,7 @@ func variables(k keys) []variable {
 func inTheWay(set []variable) []string {
 	var out []string
 	for _, name := range []string{
-		"AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SECURITY_TOKEN",
+		"AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN",
 		"AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE",
 		"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 		"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL_IAM",

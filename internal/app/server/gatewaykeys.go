@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 
+	"carnet.dev/carnet/internal/app/config"
 	sqlgatewaykeys "carnet.dev/carnet/internal/edge/sql/gatewaykeys"
 	"carnet.dev/carnet/internal/service/broker"
 	"carnet.dev/carnet/internal/service/gatewaykeys"
@@ -38,4 +39,14 @@ func (s *state) hostGatewayKeys(ctx context.Context) (*gatewaykeys.Service, *log
 	}
 	keys, err := s.openGatewayKeys(ctx, l, b)
 	return keys, l, err
+}
+
+// byGateway says which keys people are given as gateway keys: those of accounts, or
+// buckets, at AWS that are delivered so. Keys of local accounts are good at the
+// gateway alone as they are.
+func byGateway(c *config.Config) func(account, bucket string) bool {
+	return func(account, bucket string) bool {
+		a, ok := c.Account(account)
+		return ok && a.Kind == config.AccountAWS && c.DeliverFor(account, bucket) == config.DeliverGateway
+	}
 }

@@ -154,6 +154,7 @@ func (srv *Server) wireSite(o Options) error {
 		Login: srv.login, Providers: srv.federation, Metadata: srv.federation, Installation: srv.federation, Keys: srv.spkeys, SAMLURL: c.SAMLURL(),
 		Cookies: httpd.NewCookies(base), Web: c.BaseURL, Home: home, Elsewhere: elsewhere, LocalAccounts: localNumbers(c),
 		Administration: srv.newAdministrator(), Issuers: srv.issuers, IDTokens: srv.oauth, Delegations: srv.workload, Denials: srv.denials,
+		GatewayKeys: srv.gatewayKeys, GatewayClusters: srv.gatewayKeys, PrefixGrants: srv.gatewayKeys, Delivery: srv.gatewayKeys, ByGateway: byGateway(c),
 	}), srv.issuerRoutes(base, pages.ErrorPage))
 	return err
 }
@@ -162,7 +163,7 @@ func webAccounts(c *config.Config) []web.Account {
 	var all []web.Account
 	for _, a := range c.Accounts {
 		w := web.Account{ID: a.ID, Name: a.Name, Region: a.Region}
-		if a.Kind == config.AccountLocal {
+		if a.Kind == config.AccountLocal || a.Deliver == config.DeliverGateway {
 			w.S3, w.Region = c.Listen.AWS.URL, c.Region
 		}
 		all = append(all, w)

@@ -71,6 +71,14 @@ type Config struct {
 	Delegations Delegations
 	// Denials tells why requests were denied.
 	Denials Denials
+	// What keys without a session token ask: one service, in parts.
+	GatewayKeys     GatewayKeys
+	GatewayClusters GatewayClusters
+	PrefixGrants    PrefixGrants
+	Delivery        Delivery
+	// ByGateway reports whether keys of an account, for a bucket of it where one
+	// is named, are delivered as gateway keys; nil: none are.
+	ByGateway func(account, bucket string) bool
 }
 
 //go:embed openapi.json
@@ -96,7 +104,7 @@ func Routes(c Config) []httpd.Route {
 	}
 	redeem := row(http.MethodPost, "cli/tokens", httpd.Public, maxSmall, a.redeemCode)
 	redeem.Rate = httpd.RateSecret
-	return slices.Concat(a.administratorRoutes(row), a.ssoRoutes(row), a.issuerRoutes(row), a.idTokenRoutes(row), a.delegationRoutes(row), a.denialRoutes(row), []httpd.Route{
+	return slices.Concat(a.administratorRoutes(row), a.ssoRoutes(row), a.issuerRoutes(row), a.idTokenRoutes(row), a.delegationRoutes(row), a.denialRoutes(row), a.gatewayKeyRoutes(row), []httpd.Route{
 		row(http.MethodGet, "openapi.json", httpd.Open, 0, a.document),
 		redeem,
 		row(http.MethodGet, "session", httpd.Person, 0, a.session),
@@ -155,6 +163,12 @@ func (a api) credentials(w http.ResponseWriter, r *http.Request) error {
 	if in.Role == "" {
 		return fault.Coded(fault.Invalid, "role.missing", "The request names no role").
 			WithMend("give the ARN or the name of one of your roles in \"role\"")
+	}
+	if out, ok, err := a.byGateway(r, in); ok {
+		if err != nil {
+			return err
+		}
+		return answer(w, http.StatusOK, out)
 	}
 	session := httpd.CallerOf(r).Session
 	rs, err := a.Login.Credentials(r.Context(), session, in.Role)

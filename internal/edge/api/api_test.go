@@ -25,6 +25,7 @@ import (
 	"carnet.dev/carnet/internal/service/administrator"
 	"carnet.dev/carnet/internal/service/denial"
 	"carnet.dev/carnet/internal/service/federation"
+	"carnet.dev/carnet/internal/service/gatewaykeys"
 	"carnet.dev/carnet/internal/service/login"
 	"carnet.dev/carnet/internal/service/spkeys"
 )
@@ -48,6 +49,7 @@ type world struct {
 	sso       *federation.Service
 	keys      *spkeys.Service
 	denials   *denial.Keeper
+	gateway   *gatewaykeys.Service
 }
 
 func (w *world) person(admin bool) login.LoginSession {
@@ -137,6 +139,7 @@ func serve(t *testing.T) (*world, string, []httpd.Route) {
 		IDTokens:       idTokens{base.String()},
 		Delegations:    &delegations{},
 		Denials:        w.denials,
+		GatewayKeys:    w.gateway, GatewayClusters: w.gateway, PrefixGrants: w.gateway, Delivery: w.gateway,
 		Issuers: func() []api.Issuer {
 			i, err := w.sso.Installation()
 			if err != nil {

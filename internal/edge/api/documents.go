@@ -81,6 +81,9 @@ type RoleWarning struct {
 // CredentialsRequest names a role by ARN, or by a name unique among one's own.
 type CredentialsRequest struct {
 	Role string `json:"role"`
+	// Bucket is what the keys are for, where its rule says how keys reach clients;
+	// empty: what is said of the account.
+	Bucket string `json:"bucket"`
 }
 
 // Credentials are the keys of one role, in clear: this is the one answer that
@@ -96,6 +99,9 @@ type Credentials struct {
 	// Warning says what the person has to know before these keys end; empty:
 	// nothing.
 	Warning string `json:"warning"`
+	// Deliver is direct for the role's own keys; gateway for a gateway key, which
+	// has no session token and is good for S3 at the gateway alone.
+	Deliver string `json:"deliver"`
 }
 
 // PlaceEndpoints are where keys are used; empty means AWS's own.
@@ -159,7 +165,7 @@ func credentialsDocument(rs credential.RoleSession, at Place) Credentials {
 		Role: rs.Role.String(), AccessKeyID: rs.Credentials.AccessKeyID,
 		SecretAccessKey: rs.Credentials.SecretAccessKey.Reveal(), SessionToken: rs.Credentials.SessionToken.Reveal(),
 		Expiration: seconds(rs.Credentials.Expiration), Region: at.Region,
-		Endpoints: PlaceEndpoints{S3: at.S3, STS: at.STS, IAM: at.IAM},
+		Endpoints: PlaceEndpoints{S3: at.S3, STS: at.STS, IAM: at.IAM}, Deliver: deliverDirect,
 	}
 }
 

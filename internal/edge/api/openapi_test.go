@@ -123,6 +123,8 @@ func TestDocumentHasExactlyTheFields(t *testing.T) {
 		api.Issuers{}, api.Issuer{}, api.AccountPlace{}, client.Issuer{}, api.IDTokenRequest{}, api.IDToken{},
 		api.DenialList{}, denial.Denial{}, denial.Check{}, denial.Statement{},
 		api.DelegationList{}, api.Delegation{}, api.NewDelegation{}, client.Delegation{}, client.NewDelegation{},
+		api.GatewayKeyList{}, api.GatewayKey{}, api.NewGatewayKey{}, api.MadeGatewayKey{}, api.GatewayKeyRoll{}, api.GatewayClusterList{}, api.GatewayCluster{},
+		api.TrinoMappingRequest{}, api.TrinoMapping{}, api.TrinoRule{}, api.PrefixGrantList{}, api.PrefixGrant{}, api.NewPrefixGrant{},
 		client.Session{}, client.Person{}, client.LoginSession{}, client.Endpoints{}, client.Role{}, client.RoleError{}, client.RoleWarning{},
 	} {
 		ty := reflect.TypeOf(v)
@@ -176,6 +178,8 @@ func schemaKind(s *schema) string {
 	switch {
 	case s.Ref != "":
 		return s.Ref[strings.LastIndexByte(s.Ref, '/')+1:]
+	case fmt.Sprint(s.Type) == "[integer null]":
+		return "integer or null"
 	case len(s.AnyOf) == 2:
 		return schemaKind(s.AnyOf[0]) + " or " + schemaKind(s.AnyOf[1])
 	case s.Format == "date-time" && s.Type == "string":
@@ -225,11 +229,17 @@ func TestAnswersFollowTheDocument(t *testing.T) {
 		"POST /api/v1/saml-keys":                       `{"purpose":"signing"}`,
 		"POST /api/v1/saml-keys/promote":               `{"purpose":"signing"}`,
 		"PATCH /api/v1/single-sign-on":                 `{"unified_login":false}`,
+
+		"POST /api/v1/gateway-keys":     `{"login_session":"lgn_bob","networks":["10.0.0.0/8"]}`,
+		"POST /api/v1/gateway-clusters": `{"name":"trino","networks":["10.0.0.0/8"]}`,
+		"POST /api/v1/prefix-grants":    `{"place":"s3://sales","role":"` + analyst.String() + `"}`,
 	}
 	want := map[string]int{"POST /api/v1/id-tokens": 200, "GET /api/v1/issuers": 200, "GET /api/v1/accounts/{account}/place": 200, "GET /api/v1/identity-providers": 200, "GET /api/v1/identity-providers/{id}": 200, "PATCH /api/v1/identity-providers/{id}": 200,
 		"DELETE /api/v1/identity-providers/{id}": 204, "POST /api/v1/identity-providers/{id}/refresh": 404, "POST /api/v1/identity-providers/{id}/accept": 404,
 		"GET /api/v1/saml-keys": 200, "POST /api/v1/saml-keys": 201, "POST /api/v1/saml-keys/promote": 200, "DELETE /api/v1/saml-keys/{id}": 404,
-		"GET /api/v1/single-sign-on": 200, "PATCH /api/v1/single-sign-on": 200}
+		"GET /api/v1/single-sign-on": 200, "PATCH /api/v1/single-sign-on": 200,
+		"GET /api/v1/gateway-keys": 200, "POST /api/v1/gateway-keys": 201, "GET /api/v1/gateway-clusters": 200, "POST /api/v1/gateway-clusters": 200,
+		"GET /api/v1/prefix-grants": 200, "POST /api/v1/prefix-grants": 201}
 	for _, r := range rows {
 		key := r.Method + " " + r.Pattern
 		op := d.Paths[r.Pattern][strings.ToLower(r.Method)]

@@ -55,6 +55,7 @@ func (w *world) open(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.openGatewayKeys(t, db, ring)
 }
 
 // enter stores one identity provider.

@@ -150,3 +150,27 @@ func javaLiteral(text string) string {
 	}
 	return b.String()
 }
+
+// TrinoMapping is the document that Trino reads
+// (io.trino.filesystem.s3.S3SecurityMappings). Its secrets are in clear.
+type TrinoMapping struct {
+	Mappings []TrinoMappingRule `json:"mappings"`
+}
+
+// TrinoMappingRule is one rule of it.
+type TrinoMappingRule struct {
+	User      string `json:"user"`
+	AccessKey string `json:"accessKey"`
+	SecretKey string `json:"secretKey"`
+	Endpoint  string `json:"endpoint"`
+	Region    string `json:"region"`
+}
+
+// Document writes the rules for a gateway at an address.
+func (t TrinoRules) Document(endpoint, region string) TrinoMapping {
+	m := TrinoMapping{Mappings: []TrinoMappingRule{}}
+	for _, r := range t.Rules {
+		m.Mappings = append(m.Mappings, TrinoMappingRule{User: r.UserPattern, AccessKey: r.AccessKeyID, SecretKey: r.Secret.Reveal(), Endpoint: endpoint, Region: region})
+	}
+	return m
+}

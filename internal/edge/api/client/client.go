@@ -100,9 +100,16 @@ func (c *Client) Roles(ctx context.Context) ([]Role, error) {
 // Credentials gives the temporary credentials of one role, named by ARN or by a
 // name that only one of the person's roles has.
 func (c *Client) Credentials(ctx context.Context, role string) (Credentials, error) {
+	return c.CredentialsFor(ctx, role, "")
+}
+
+// CredentialsFor is Credentials for a bucket, where its rule says how keys reach
+// clients.
+func (c *Client) CredentialsFor(ctx context.Context, role, bucket string) (Credentials, error) {
 	in := struct {
-		Role string `json:"role"`
-	}{role}
+		Role   string `json:"role"`
+		Bucket string `json:"bucket,omitempty"` // servers before this release know none
+	}{role, bucket}
 	var out credentialsWire
 	if err := c.call(ctx, http.MethodPost, "/api/v1/roles/credentials", in, &out); err != nil {
 		return Credentials{}, err

@@ -93,6 +93,8 @@ type Credentials struct {
 	// Warning says what the person has to know before these keys end; empty:
 	// nothing.
 	Warning string
+	// Deliver is gateway for a gateway key, which has no session token.
+	Deliver string
 }
 
 // CredentialEndpoints are the endpoints that these keys are for; empty means
@@ -120,13 +122,14 @@ type credentialsWire struct {
 	Region          string              `json:"region"`
 	Endpoints       CredentialEndpoints `json:"endpoints"`
 	Warning         string              `json:"warning"`
+	Deliver         string              `json:"deliver"`
 }
 
 func (w credentialsWire) value() Credentials {
 	return Credentials{
 		Role: w.Role, AccessKeyID: w.AccessKeyID,
 		SecretAccessKey: secret.New(w.SecretAccessKey), SessionToken: secret.New(w.SessionToken),
-		Expiration: w.Expiration, Region: w.Region, Endpoints: w.Endpoints, Warning: w.Warning,
+		Expiration: w.Expiration, Region: w.Region, Endpoints: w.Endpoints, Warning: w.Warning, Deliver: w.Deliver,
 	}
 }
 
