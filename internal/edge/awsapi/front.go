@@ -43,6 +43,12 @@ type Front struct {
 	unproven strangers // such requests at this moment
 }
 
+// presentedServer takes a request together with its credential as it was parsed
+// here, so that it is parsed once.
+type presentedServer interface {
+	ServePresented(http.ResponseWriter, *http.Request, *sigv4.Presented)
+}
+
 const defaultPatience = 20 * time.Second
 
 // hurry bounds the time for which a stranger can hold a connection and the
@@ -99,6 +105,10 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case service == "s3" && f.S3 != nil:
+		if front, ok := f.S3.(presentedServer); ok && presented != nil {
+			front.ServePresented(w, r, presented)
+			return
+		}
 		f.S3.ServeHTTP(w, r)
 	case service == "sts" && f.STS != nil:
 		f.STS.ServeHTTP(w, r)

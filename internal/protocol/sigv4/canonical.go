@@ -100,6 +100,9 @@ func appendHeaderValue(b []byte, r *Request, name string) ([]byte, bool) {
 
 func appendTrimmed(b []byte, v string) []byte {
 	v = strings.Trim(v, " \t")
+	if !strings.Contains(v, "  ") {
+		return append(b, v...)
+	}
 	space := false
 	for i := range len(v) {
 		if v[i] == ' ' && space {

@@ -71,6 +71,7 @@ func (a *Access) Decide(_ context.Context, c Caller, checks []s3.Check, env Envi
 		return denied
 	}
 	q := a.question(c, p, env)
+	q.alone = len(checks) == 1
 	var decided []string
 	for i := range checks {
 		if why := a.withheld(checks[i].Bucket); why != "" {
@@ -151,6 +152,7 @@ func refusal(c Caller, check *s3.Check, why string) string {
 type question struct {
 	principal policy.Principal
 	context   policy.Context
+	alone     bool // one check: what it adds may stand in the context itself
 }
 
 func (q *question) request(check *s3.Check, owner string) policy.Request {
@@ -161,10 +163,12 @@ func (q *question) request(check *s3.Check, owner string) policy.Request {
 		r.Resource = "arn:aws:s3:::*"
 	}
 	if owner != "" || len(check.Context) > 0 {
-		r.Context = q.context.Clone()
+		if !q.alone {
+			r.Context = q.context.Clone()
+		}
 		if owner != "" {
-			r.Context.Set("s3:ResourceAccount", owner)
-			r.Context.Set("aws:ResourceAccount", owner)
+			r.Context.Set("s3:resourceaccount", owner)
+			r.Context.Set("aws:resourceaccount", owner)
 		}
 		for _, v := range check.Context {
 			r.Context.Set(v.Key, v.Values...)
@@ -174,17 +178,18 @@ func (q *question) request(check *s3.Check, owner string) policy.Request {
 }
 
 // question fills in the keys of S3 (Service Authorization Reference, "Condition
-// keys for Amazon S3").
+// keys for Amazon S3"). Their letter case does not count; in lower case they need
+// not be made so for each request.
 func (a *Access) question(c Caller, p *standing, env Environment) question {
 	q := question{principal: c.proven.principal, context: c.proven.context.Clone()}
 	k := &q.context
 	p.common(k, c, &env)
 	k.Set("s3:signatureversion", "AWS4-HMAC-SHA256")
-	setGiven(k, "s3:authType", env.AuthType)
-	setGiven(k, "s3:TlsVersion", env.TLSVersion)
+	setGiven(k, "s3:authtype", env.AuthType)
+	setGiven(k, "s3:tlsversion", env.TLSVersion)
 	setGiven(k, "s3:x-amz-content-sha256", env.PayloadHash)
 	if env.SignatureAge > 0 || env.AuthType == "REST-QUERY-STRING" {
-		k.Set("s3:signatureAge", strconv.FormatInt(env.SignatureAge.Milliseconds(), 10))
+		k.Set("s3:signatureage", strconv.FormatInt(env.SignatureAge.Milliseconds(), 10))
 	}
 	return q
 }
@@ -199,14 +204,14 @@ func (p *standing) common(k *policy.Context, c Caller, env *Environment) {
 			k.Set(key, value)
 		}
 	}
-	k.Set("aws:SecureTransport", strconv.FormatBool(env.Secure))
-	k.Set("aws:CurrentTime", env.Now.UTC().Format(time.RFC3339))
-	k.Set("aws:EpochTime", strconv.FormatInt(env.Now.Unix(), 10))
+	k.Set("aws:securetransport", strconv.FormatBool(env.Secure))
+	k.Set("aws:currenttime", env.Now.UTC().Format(time.RFC3339))
+	k.Set("aws:epochtime", strconv.FormatInt(env.Now.Unix(), 10))
 	if env.SourceIP.IsValid() {
-		k.Set("aws:SourceIp", env.SourceIP.Unmap().WithZone("").String())
+		k.Set("aws:sourceip", env.SourceIP.Unmap().WithZone("").String())
 	}
-	setGiven(k, "aws:UserAgent", env.UserAgent)
-	setGiven(k, "aws:Referer", env.Referer)
+	setGiven(k, "aws:useragent", env.UserAgent)
+	setGiven(k, "aws:referer", env.Referer)
 }
 
 // setGiven leaves an empty value out: the key is absent then.

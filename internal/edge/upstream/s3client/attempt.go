@@ -52,13 +52,13 @@ func (a *attempt) send(ctx context.Context) (*http.Response, error) {
 		<-c.slots
 		return nil, &Busy{"the store does not answer at " + a.at.endpoint.String(), wait}
 	}
-	ctx, watch := newWatch(ctx, a.patience())
+	ctx, watch := a.newWatch(ctx)
 	req := c.request(ctx, a)
 	if a.content != nil {
 		a.content.watch(watch, c.config.Patience, req)
 	}
 	c.signer.sign(req, a.keys, a.at.region, req.Header["X-Amz-Content-Sha256"][0], c.config.Now())
-	res, err := c.transport.RoundTrip(req)
+	res, err := a.carry(req)
 	switch {
 	case err == nil:
 		watch.rest()

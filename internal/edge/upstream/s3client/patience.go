@@ -34,7 +34,8 @@ func (p *Patience) complete() {
 var errSilent = errors.New("the store was silent for too long")
 
 // watch cancels a request while the store is silent for too long. It rests while
-// we wait for somebody else, the client.
+// we wait for somebody else, the client. A nil watch does nothing: package wire
+// has patience of its own.
 type watch struct {
 	cancel context.CancelCauseFunc
 	timer  *time.Timer
@@ -45,13 +46,23 @@ func newWatch(ctx context.Context, within time.Duration) (context.Context, *watc
 	return ctx, &watch{cancel: cancel, timer: time.AfterFunc(within, func() { cancel(errSilent) })}
 }
 
-func (w *watch) within(d time.Duration) { w.timer.Reset(d) }
+func (w *watch) within(d time.Duration) {
+	if w != nil {
+		w.timer.Reset(d)
+	}
+}
 
-func (w *watch) rest() { w.timer.Stop() }
+func (w *watch) rest() {
+	if w != nil {
+		w.timer.Stop()
+	}
+}
 
 func (w *watch) end() {
-	w.timer.Stop()
-	w.cancel(nil)
+	if w != nil {
+		w.timer.Stop()
+		w.cancel(nil)
+	}
 }
 
 // answer is the content that a store sends, watched while it is waited for.

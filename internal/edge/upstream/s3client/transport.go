@@ -1,7 +1,9 @@
 package s3client
 
 import (
+	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net/http"
 	"time"
@@ -35,6 +37,31 @@ func newTransport(c Config) transport {
 	}
 }
 
+// newWatch watches over a request, where the transport can't do so itself.
+func (a *attempt) newWatch(ctx context.Context) (context.Context, *watch) {
+	if _, ok := a.client.transport.(*wire.Transport); ok {
+		return ctx, nil
+	}
+	return newWatch(ctx, a.patience())
+}
+
+// carry sends the request.
+func (a *attempt) carry(req *http.Request) (*http.Response, error) {
+	w, ok := a.client.transport.(*wire.Transport)
+	if !ok {
+		return a.client.transport.RoundTrip(req)
+	}
+	p := a.client.config.Patience
+	if a.content == nil {
+		p.Answer = a.patience()
+	}
+	res, err := w.Do(req, wire.Patience{Answer: p.Answer, Piece: p.Silence})
+	if errors.Is(err, wire.ErrSilent) {
+		err = errSilent
+	}
+	return res, err
+}
+
 // bare gives the content where the kernel can move it.
 func (a *answer) bare() *wire.Body {
 	b, ok := a.ReadCloser.(*wire.Body)
@@ -53,11 +80,5 @@ func (a *answer) Buffered() []byte { return a.bare().Buffered() }
 // Take drops n bytes that Buffered gave.
 func (a *answer) Take(n int) error { return a.bare().Take(n) }
 
-// Pass moves content on. Who of the two does not move can't be told here: a
-// client is given up first, by the one who set a deadline for its writes.
-func (a *answer) Pass(to io.ReaderFrom, most int64) (int64, error) {
-	a.watch.within(a.silence + a.silence/2)
-	n, err := a.bare().Pass(to, most)
-	a.watch.rest()
-	return n, err
-}
+// Pass moves content on.
+func (a *answer) Pass(to io.ReaderFrom, most int64) (int64, error) { return a.bare().Pass(to, most) }

@@ -1,9 +1,11 @@
 package wire
 
 import (
+	"errors"
 	"io"
 	"net"
 	"net/http"
+	"os"
 )
 
 // Body is an answer's content of known length.
@@ -45,6 +47,9 @@ func (b *Body) Read(out []byte) (int, error) {
 	if len(out) == 0 {
 		return 0, nil
 	}
+	if b.x.c.r.Buffered() == 0 {
+		b.x.within(b.x.patience.Piece)
+	}
 	n, err := b.x.c.r.Read(out[:min(int64(len(out)), b.left)])
 	return n, b.moved(int64(n), err)
 }
@@ -60,14 +65,18 @@ func (b *Body) moved(n int64, err error) error {
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
-	return b.why(err)
+	return why(b.x, err)
 }
 
-// why tells the end of the context apart from a broken connection.
-func (b *Body) why(err error) error {
+// why tells the end of the context, and of patience, apart from a broken
+// connection.
+func why(x *exchange, err error) error {
 	if err != nil {
-		if ended := b.x.req.Context().Err(); ended != nil {
+		if ended := x.req.Context().Err(); ended != nil {
 			return ended
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return ErrSilent
 		}
 	}
 	return err
@@ -102,11 +111,13 @@ func (b *Body) Plain() bool { return b.x.c.Conn == b.x.c.raw }
 
 // Pass has at most most bytes moved to a connection by its own ReadFrom, which
 // for sockets is splice(2). Buffered must have been taken. io.EOF comes with
-// the last bytes.
+// the last bytes. Which of the two does not move can't be told here: a client is
+// to be given up first, by whoever set a deadline for its writes.
 func (b *Body) Pass(to io.ReaderFrom, most int64) (int64, error) {
 	if b.left == 0 || b.over {
 		return 0, b.ended()
 	}
+	b.x.within(b.x.patience.Piece * 3 / 2)
 	n, err := to.ReadFrom(&io.LimitedReader{R: b.x.c.raw, N: min(most, b.left)})
 	if err == nil && n == 0 {
 		err = io.ErrUnexpectedEOF
@@ -135,12 +146,14 @@ func (u *unbounded) Read(out []byte) (int, error) {
 	if u.over {
 		return 0, io.EOF
 	}
+	u.x.within(u.x.patience.Piece)
 	n, err := u.ReadCloser.Read(out)
 	if err == io.EOF {
 		u.over = true
 		u.x.end(u.keep)
+		return n, err
 	}
-	return n, err
+	return n, why(u.x, err)
 }
 
 func (u *unbounded) Close() error {

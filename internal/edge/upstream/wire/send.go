@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"strconv"
 	"sync"
@@ -24,10 +25,6 @@ var (
 	large = sync.Pool{New: func() any { b := make([]byte, largeBlock); return &b }}
 )
 
-// watched is the length of a body above which somebody looks whether the store
-// answers before it has it all. Shorter ones fit into the sockets' buffers.
-const watched = 256 << 10
-
 // send writes the request. An error that is not of the connection is the
 // body's own.
 func (x *exchange) send() error {
@@ -45,27 +42,36 @@ func (x *exchange) send() error {
 	if len(head) > smallBlock/2 {
 		return errLongRequest
 	}
-	if x.req.ContentLength <= watched {
+	if !x.watched() {
 		return x.stream(*first, len(head))
 	}
-	x.watched = true
-	answered := make(chan struct{})
+	x.timed = true
+	over := make(chan struct{})
 	go func() {
-		defer close(answered)
+		defer close(over)
 		// Nothing may come before the end, so whatever does ends the sending:
 		// an answer, or the loss of the connection.
 		x.c.left = maxHead
 		_, _ = x.c.r.Peek(1)
+		x.answered.Store(true)
 		_ = x.c.raw.SetWriteDeadline(past)
 	}()
 	err = x.stream(*first, len(head))
-	if err != nil && x.req.Context().Err() == nil {
+	if err != nil {
 		// An answer that explains the failure has a moment to come.
-		_ = x.c.raw.SetReadDeadline(time.Now().Add(lastWords))
+		x.within(lastWords)
+	} else {
+		x.within(x.patience.Answer)
 	}
-	<-answered
+	<-over
 	return err
 }
+
+// watched says that somebody looks whether the store answers before it has all.
+// Shorter bodies fit into the sockets' buffers.
+func (x *exchange) watched() bool { return x.req.Body != nil && x.req.ContentLength > watchOver }
+
+const watchOver = 256 << 10
 
 // lastWords is how long a store that stopped reading may take to say why.
 const lastWords = 2 * time.Second
@@ -88,7 +94,7 @@ func (x *exchange) stream(block []byte, filled int) error {
 		if err != nil && left > 0 {
 			return errBody{err}
 		}
-		if _, err := x.c.Write(block[:filled+n]); err != nil {
+		if err := x.write(block[:filled+n]); err != nil {
 			return err
 		}
 		if left == 0 {
@@ -100,6 +106,19 @@ func (x *exchange) stream(block []byte, filled int) error {
 			block = *more
 		}
 	}
+}
+
+// write sends a piece, within patience, for as long as nothing was answered.
+func (x *exchange) write(piece []byte) error {
+	if x.patience.Piece > 0 {
+		x.timed = true
+		_ = x.c.raw.SetWriteDeadline(time.Now().Add(x.patience.Piece))
+		if x.answered.Load() || x.req.Context().Err() != nil {
+			return os.ErrDeadlineExceeded
+		}
+	}
+	_, err := x.c.Write(piece)
+	return err
 }
 
 var (
@@ -114,8 +133,10 @@ func appendHead(b []byte, req *http.Request) ([]byte, error) {
 	if req.Body != nil && req.ContentLength < 0 {
 		return b, errNoLength
 	}
-	target := req.URL.RequestURI()
-	b = append(append(append(b, req.Method...), ' '), target...)
+	b = append(append(b, req.Method...), ' ')
+	from := len(b)
+	b = appendTarget(b, req.URL)
+	target := b[from:]
 	b = append(append(append(b, " HTTP/1.1\r\nHost: "...), req.Host...), "\r\n"...)
 	bad := unclean(req.Method, true) || unclean(target, true) || unclean(req.Host, true)
 	for name, values := range req.Header {
@@ -141,14 +162,27 @@ func appendHead(b []byte, req *http.Request) ([]byte, error) {
 	return append(b, "\r\n"...), nil
 }
 
+// appendTarget writes the path as it is escaped already, since it was signed
+// that way, and the query.
+func appendTarget(b []byte, u *url.URL) []byte {
+	if u.RawPath == "" {
+		return append(b, u.RequestURI()...)
+	}
+	b = append(b, u.RawPath...)
+	if u.RawQuery != "" {
+		b = append(append(b, '?'), u.RawQuery...)
+	}
+	return b
+}
+
 // unclean reports control characters, and spaces and nothing at all in words.
-func unclean(s string, word bool) bool {
+func unclean[T string | []byte](s T, word bool) bool {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' && c != '\t' || c == 0x7f || word && c <= ' ' {
 			return true
 		}
 	}
-	return word && s == ""
+	return word && len(s) == 0
 }
 
 // ofConnection reports failures of the connection itself, after which the

@@ -19,7 +19,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -43,6 +45,15 @@ type Transport struct {
 	idle  map[place][]*conn // the one used last is last
 	sweep *time.Timer
 }
+
+// Patience says how long a store may be silent. A zero field: for ever.
+type Patience struct {
+	Answer time.Duration // until the head of the answer, once all was sent
+	Piece  time.Duration // to take a piece of the request, or to give one of the answer
+}
+
+// ErrSilent says that the store was silent for too long.
+var ErrSilent = errors.New("the store was silent for too long")
 
 // place is where a connection leads.
 type place struct{ scheme, host string }
@@ -82,10 +93,15 @@ func (c *conn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// RoundTrip sends one request and gives the answer once its head is there. The
-// caller closes the answer's body. A mere question is asked again, once, where a
-// kept connection turns out to be closed.
+// RoundTrip is Do with patience without end.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	return t.Do(req, Patience{})
+}
+
+// Do sends one request and gives the answer once its head is there. The caller
+// closes the answer's body. A mere question is asked again, once, where a
+// kept connection turns out to be closed.
+func (t *Transport) Do(req *http.Request, p Patience) (*http.Response, error) {
 	ctx := req.Context()
 	for first := true; ; first = false {
 		if err := ctx.Err(); err != nil {
@@ -95,7 +111,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		if err != nil {
 			return nil, err
 		}
-		x := &exchange{t: t, c: c, req: req}
+		x := &exchange{t: t, c: c, req: req, patience: p}
 		x.unwatch = context.AfterFunc(ctx, x.cut)
 		res, err := x.do()
 		if err == nil {
@@ -105,6 +121,9 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		x.drop()
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return nil, ErrSilent
 		}
 		var own errBody
 		if errors.As(err, &own) {
@@ -271,12 +290,14 @@ func (t *Transport) closeIdle(before time.Time) {
 
 // exchange is one request on one connection.
 type exchange struct {
-	t       *Transport
-	c       *conn
-	req     *http.Request
-	unwatch func() bool
-	silent  bool // the store has said nothing
-	watched bool // somebody set deadlines on the connection
+	t        *Transport
+	c        *conn
+	req      *http.Request
+	patience Patience
+	unwatch  func() bool
+	silent   bool        // the store has said nothing
+	timed    bool        // somebody set deadlines on the connection
+	answered atomic.Bool // before it had the whole request
 }
 
 // past wakes whoever reads or writes.
@@ -297,7 +318,7 @@ func (x *exchange) done() {
 		_ = x.c.Close()
 		return
 	}
-	if x.watched {
+	if x.timed {
 		_ = x.c.raw.SetDeadline(time.Time{})
 	}
 	x.t.keep(x.c)
@@ -309,8 +330,11 @@ func (x *exchange) do() (*http.Response, error) {
 	if sent != nil && !ofConnection(sent) {
 		return nil, sent // the request's own body failed, or it can't be sent
 	}
-	if sent != nil && x.req.Context().Err() == nil {
-		_ = x.c.raw.SetReadDeadline(time.Now().Add(lastWords))
+	switch {
+	case sent != nil:
+		x.within(lastWords)
+	case !x.watched():
+		x.within(x.patience.Answer)
 	}
 	res, err := x.head()
 	switch {
@@ -324,6 +348,18 @@ func (x *exchange) do() (*http.Response, error) {
 	}
 	res.Body = x.body(res, sent == nil)
 	return res, nil
+}
+
+// within bounds the next wait for the store. A context that ends meanwhile wins.
+func (x *exchange) within(d time.Duration) {
+	if d == 0 {
+		return
+	}
+	x.timed = true
+	_ = x.c.raw.SetReadDeadline(time.Now().Add(d))
+	if x.req.Context().Err() != nil {
+		x.cut()
+	}
 }
 
 // head reads the head of the answer that counts.

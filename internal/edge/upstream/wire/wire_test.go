@@ -526,3 +526,62 @@ func TestManyAtOnce(t *testing.T) {
 	}
 	wait.Wait()
 }
+
+// TestSilentStore: patience ends wherever the store does not move, and never
+// while the client is waited for.
+func TestSilentStore(t *testing.T) {
+	t.Parallel()
+	const little = 100 * time.Millisecond
+	for name, tc := range map[string]struct {
+		answer string
+		length int64
+		reads  bool
+	}{
+		"no answer":         {"", 0, true},
+		"no answer to some": {"", 1 << 10, true},
+		"no answer to much": {"", 1 << 20, true},
+		"takes nothing":     {"", 64 << 20, false},
+		"half an answer":    {"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", 0, true},
+		"half a chunk":      {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhalf", 0, true},
+	} {
+		url := raw(t, func(_ int, c net.Conn, r *bufio.Reader) {
+			if tc.reads {
+				req, err := http.ReadRequest(r)
+				if err != nil {
+					return
+				}
+				_, _ = io.Copy(io.Discard, req.Body)
+			}
+			_, _ = io.WriteString(c, tc.answer)
+			<-t.Context().Done()
+		})
+		w, _ := transport(t)
+		var body io.Reader
+		if tc.length > 0 {
+			body = io.LimitReader(&counting{}, tc.length)
+		}
+		res, err := w.Do(request(t, "PUT", url, body, tc.length), wire.Patience{Answer: little, Piece: little})
+		if err == nil {
+			_, err = io.ReadAll(res.Body)
+			_ = res.Body.Close()
+		}
+		if !errors.Is(err, wire.ErrSilent) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	s := httptest.NewServer(http.HandlerFunc(echo))
+	defer s.Close()
+	w, _ := transport(t)
+	for _, length := range []int64{3, 1 << 20} {
+		body := io.MultiReader(strings.NewReader("x"), late(3*little), io.LimitReader(&counting{}, length-1))
+		res, err := w.Do(request(t, "PUT", s.URL, body, length), wire.Patience{Answer: time.Minute, Piece: little})
+		if got := read(t, res, err); !strings.HasPrefix(got, "200 PUT / ") {
+			t.Errorf("a slow client's upload: %s", got)
+		}
+	}
+}
+
+// late gives nothing, after a while.
+type late time.Duration
+
+func (l late) Read([]byte) (int, error) { time.Sleep(time.Duration(l)); return 0, io.EOF }
