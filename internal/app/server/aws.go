@@ -29,7 +29,7 @@ func (srv *Server) wireAWS(ctx context.Context, o Options) error {
 	domains := []string{domain.Hostname()}
 	settings := gateway.Config{
 		Region: c.Region, Domains: domains, Keys: may, GatewayKeys: srv.gatewayKeys, Decider: may, Places: may,
-		Stores: srv.stores.byName, Logger: srv.log, Now: o.Now,
+		Stores: srv.stores.byName, Settings: srv.iam, Logger: srv.log, Now: o.Now,
 	}
 	if err := srv.observe(ctx, o, &settings); err != nil {
 		return err

@@ -53,13 +53,19 @@ func (x *exchange) act(body *sigv4.Body) error {
 		if x.as == nil {
 			return x.bucketLocation()
 		}
+	case s3.DeleteBucket:
+		return x.deleteBucket()
+	case s3.CreateBucket:
+		if err := x.clearName(); err != nil {
+			return err
+		}
 	case s3.CompleteMultipartUpload:
 		if small, err = s3.ReadComplete(small); err != nil {
 			return err
 		}
 	}
 	if x.op.Kept() {
-		return x.beside()
+		return x.beside(small)
 	}
 	if x.as == nil && x.op.AnsweredHere(x.store.Encryption) {
 		return x.answerHere()

@@ -61,7 +61,7 @@ func (x *exchange) proveForm(form *s3.Form) error {
 	request := x.signed()
 	missing, anonymous := form.Missing()
 	if anonymous {
-		return unsigned(x.r.Method)
+		return unsigned()
 	}
 	p, err := sigv4.ParseForm(request, form.Get)
 	if err != nil && (missing == "" || fault.Of(err).Kind == fault.Unsupported) {

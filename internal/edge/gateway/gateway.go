@@ -71,7 +71,9 @@ type Config struct {
 	Region string
 	// Domains are the hosts under which BUCKET.domain names a bucket.
 	Domains []string
-	Keys    Keys
+	// Settings keeps bucket policies and CORS rules; nil: there are none.
+	Settings Settings
+	Keys     Keys
 	// GatewayKeys finds gateway keys; nil: there are none.
 	GatewayKeys GatewayKeys
 	Decider     Decider
@@ -206,6 +208,10 @@ func (e *panicError) Error() string { return "panic" }
 
 // serve is the walk of every request: who, what, may they, do it.
 func (x *exchange) serve() error {
+	rules := x.allowOrigin()
+	if x.r.Method == http.MethodOptions {
+		return x.preflight(rules)
+	}
 	if x.isForm() {
 		return x.serveForm()
 	}
@@ -246,7 +252,7 @@ func (x *exchange) authenticate() error {
 		return err
 	}
 	if p == nil {
-		return unsigned(x.r.Method)
+		return unsigned()
 	}
 	return x.prove(p, request, "")
 }
@@ -312,11 +318,8 @@ func (l lasting) Read(b []byte) (int, error) {
 }
 
 // unsigned refuses a request without a credential: anonymous access does not
-// exist, and no bucket has CORS rules that a preflight could be answered from.
-func unsigned(method string) error {
-	if method == http.MethodOptions {
-		return fault.Coded(fault.Denied, "AccessForbidden", "CORSResponse: CORS is not enabled for this bucket.")
-	}
+// exist.
+func unsigned() error {
 	return fault.Coded(fault.Denied, "AccessDenied", "Access Denied: the request carries no signature").
 		WithMend("sign it with the temporary keys of a role; anonymous access doesn't exist here")
 }

@@ -47,6 +47,9 @@ func TestCredentialsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	refused(t, preflight, 400, "BadRequest")
+	preflight.Header.Set("Origin", "https://app.example")
+	preflight.Header.Set("Access-Control-Request-Method", "GET")
 	refused(t, preflight, 403, "AccessForbidden")
 
 	unsigned := with(alice, "alice-secret", "alice-token")

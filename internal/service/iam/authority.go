@@ -13,6 +13,7 @@ import (
 
 	"carnet.dev/carnet/internal/core/arn"
 	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/protocol/s3"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -146,10 +147,11 @@ func (b BoundaryFile) MarshalYAML() (any, error) {
 	return b.Policy, nil
 }
 
-// BucketFile is one bucket policy.
+// BucketFile is what is kept of one bucket: its policy, CORS rules, or both.
 type BucketFile struct {
-	Name   string   `yaml:"name"`
-	Policy Document `yaml:"policy"`
+	Name   string        `yaml:"name"`
+	Policy Document      `yaml:"policy,omitempty"`
+	CORS   []s3.CORSRule `yaml:"cors,omitempty"`
 }
 
 // Document is a policy as JSON text. In the file it is a mapping, or a string
@@ -308,8 +310,8 @@ func (f *AccountFile) complete(read func(string) ([]byte, error)) error {
 		f.InstanceProfiles[i].Path = orSlash(f.InstanceProfiles[i].Path)
 	}
 	for _, b := range f.Buckets {
-		if b.Policy == "" {
-			return fmt.Errorf("bucket %q has no policy", b.Name)
+		if b.Policy == "" && len(b.CORS) == 0 {
+			return fmt.Errorf("bucket %q has neither policy nor cors", b.Name)
 		}
 	}
 	return nil

@@ -30,7 +30,7 @@ func TestAuthorityFileIsStrict(t *testing.T) {
 		"no metadata":         {`accounts: {"111122223333": {saml_providers: [{name: a}]}}`, "exactly one of metadata"},
 		"both metadata":       {`accounts: {"111122223333": {saml_providers: [{name: a, metadata: x, metadata_file: y}]}}`, "exactly one of metadata"},
 		"missing file":        {`accounts: {"111122223333": {saml_providers: [{name: a, metadata_file: y}]}}`, "not exist"},
-		"bucket without":      {`accounts: {"111122223333": {buckets: [{name: a}]}}`, "no policy"},
+		"bucket without":      {`accounts: {"111122223333": {buckets: [{name: a}]}}`, "neither policy nor cors"},
 		"alias in a policy":   {"accounts:\n  \"111122223333\":\n    buckets:\n      - {name: a, policy: {Statement: &x {Effect: Deny}, Id: *x}}", "aliases"},
 		"list as a key":       {`accounts: {"111122223333": {buckets: [{name: a, policy: {[x]: y}}]}}`, "plain text"},
 		"not YAML":            {"accounts: {", "malformed"},

@@ -46,7 +46,7 @@ func compile(v *View, sealer Sealer, before *Snapshot) *Snapshot {
 		providers: map[arn.SAMLProvider]*Provider{}, oidc: map[Ref]*OIDCProvider{},
 		roles: map[arn.Role]*Role{}, roleIDs: map[identity.RoleID]*Role{},
 		users: map[string]*User{}, userIDs: map[identity.UserID]*User{}, keys: map[string]*AccessKey{},
-		managed: map[string]*ManagedPolicy{}, guardrails: map[string]*Guardrails{}, buckets: map[string]*Bucket{},
+		managed: map[string]*ManagedPolicy{}, guardrails: map[string]*Guardrails{}, buckets: map[string]*Bucket{}, cors: map[string]*BucketCORS{},
 		units: map[Ref]unit{}, broken: map[Ref]error{},
 	}}
 	c.awsPolicies()
@@ -62,6 +62,7 @@ func compile(v *View, sealer Sealer, before *Snapshot) *Snapshot {
 	all(c, KindAlias, c.alias)
 	all(c, KindGuardrails, c.guardrail)
 	all(c, KindBucket, c.bucket)
+	all(c, KindBucketCORS, c.bucketCORS)
 	return c.Snapshot
 }
 
@@ -129,6 +130,8 @@ func describe(r Record) (kind, name string) {
 	case *AccessKeyRecord:
 		return kind, r.ID
 	case *BucketRecord:
+		return kind, r.Name
+	case *BucketCORSRecord:
 		return kind, r.Name
 	}
 	return kind, r.Ref().Account
@@ -335,38 +338,6 @@ func compilePolicy(kind policy.Kind, p Policy) (*policy.Document, error) {
 	}
 	if kind == policy.Trust || kind == policy.Resource {
 		d = d.Pin(p.Pins)
-	}
-	return d, nil
-}
-
-func (c *compiler) bucket(r *BucketRecord) error {
-	b, ok := reuse[Bucket](c, r, nil)
-	if !ok {
-		b = &Bucket{Account: r.Account}
-		var err error
-		if b.Policy, err = c.bucketPolicy(r); err != nil {
-			// A lost policy may have held a deny.
-			c.buckets[r.Name] = &Bucket{Account: r.Account}
-			return err
-		}
-		c.keep(r, nil, b)
-	}
-	c.buckets[r.Name] = b
-	return nil
-}
-
-func (c *compiler) bucketPolicy(r *BucketRecord) (*policy.Document, error) {
-	if _, err := c.partition(r.Account); err != nil {
-		return nil, err
-	}
-	d, err := compilePolicy(policy.Resource, r.Policy)
-	if err != nil {
-		return nil, err
-	}
-	if !d.Within(r.Name) {
-		return nil, fault.Coded(fault.Invalid, "MalformedPolicy",
-			fmt.Sprintf("the policy of bucket %s names a resource outside it", r.Name)).
-			WithMend("name arn:aws:s3:::" + r.Name + " and arn:aws:s3:::" + r.Name + "/* only")
 	}
 	return d, nil
 }

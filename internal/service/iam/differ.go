@@ -2,6 +2,7 @@ package iam
 
 import (
 	"maps"
+	"reflect"
 	"slices"
 	"sort"
 )
@@ -61,6 +62,9 @@ func differences(old, want Record) []string {
 	case *BucketRecord:
 		old := old.(*BucketRecord)
 		same["policy"] = old.Account == want.Account && old.Policy.equal(want.Policy)
+	case *BucketCORSRecord:
+		old := old.(*BucketCORSRecord)
+		same["rules"] = old.Account == want.Account && reflect.DeepEqual(old.Rules, want.Rules)
 	}
 	var out []string
 	for what, is := range same {

@@ -64,10 +64,24 @@ func (v *View) file(account string) *AccountFile {
 	if g, ok := v.Guardrails(account); ok {
 		f.Guardrails = &GuardrailsFile{ServiceControl: levelFiles(g.ServiceControl), ResourceControl: levelFiles(g.ResourceControl)}
 	}
-	for _, r := range v.Buckets(account) {
-		f.Buckets = append(f.Buckets, BucketFile{Name: r.Name, Policy: Document(v.Shown(r.Policy))})
-	}
+	f.Buckets = v.bucketFiles(account)
 	return f
+}
+
+// bucketFiles writes what is kept of buckets, by name.
+func (v *View) bucketFiles(account string) (out []BucketFile) {
+	for _, r := range v.Buckets(account) {
+		out = append(out, BucketFile{Name: r.Name, Policy: Document(v.Shown(r.Policy))})
+	}
+	for _, r := range v.BucketsCORS(account) {
+		i := slices.IndexFunc(out, func(b BucketFile) bool { return b.Name == r.Name })
+		if i < 0 {
+			i, out = len(out), append(out, BucketFile{Name: r.Name})
+		}
+		out[i].CORS = r.Rules
+	}
+	slices.SortFunc(out, func(a, b BucketFile) int { return strings.Compare(a.Name, b.Name) })
+	return out
 }
 
 // people writes groups, users and instance profiles.

@@ -127,6 +127,7 @@ type Snapshot struct {
 	managed    map[string]*ManagedPolicy
 	guardrails map[string]*Guardrails
 	buckets    map[string]*Bucket
+	cors       map[string]*BucketCORS
 	units      map[Ref]unit
 	broken     map[Ref]error
 }

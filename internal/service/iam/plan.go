@@ -176,6 +176,10 @@ func (p *planner) pinAll() {
 				old = &BucketRecord{}
 			}
 			r.Policy, err = p.repin(policy.Resource, r.Policy, old.Policy)
+		case *BucketCORSRecord:
+			if owner, ok := p.service.BucketAccount(r.Name); !ok || owner != r.Account {
+				err = invalid("no buckets rule of the configuration gives it to account %s", r.Account)
+			}
 		}
 		if err != nil {
 			p.refuse(r, err)

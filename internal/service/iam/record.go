@@ -26,6 +26,7 @@ const (
 	KindAlias           Kind = "alias"
 	KindGuardrails      Kind = "guardrails"
 	KindBucket          Kind = "bucket"
+	KindBucketCORS      Kind = "bucket-cors"
 )
 
 // kinds gives every kind in the order in which plans name them: what others
@@ -33,7 +34,7 @@ const (
 func kinds() []Kind {
 	return []Kind{
 		KindManagedPolicy, KindSAMLProvider, KindOIDCProvider, KindRole, KindGroup, KindUser, KindAccessKey,
-		KindInstanceProfile, KindAlias, KindGuardrails, KindBucket,
+		KindInstanceProfile, KindAlias, KindGuardrails, KindBucket, KindBucketCORS,
 	}
 }
 
@@ -80,6 +81,8 @@ func NewRecord(k Kind) Record {
 		return &GuardrailsRecord{}
 	case KindBucket:
 		return &BucketRecord{}
+	case KindBucketCORS:
+		return &BucketCORSRecord{}
 	}
 	return nil
 }
@@ -406,21 +409,6 @@ func (r GuardrailsRecord) Ref() Ref { return Ref{KindGuardrails, r.Account, "gua
 func (r GuardrailsRecord) UniqueID() string { return "" }
 
 func (r GuardrailsRecord) clone() GuardrailsRecord { return r }
-
-// BucketRecord is one bucket policy.
-type BucketRecord struct {
-	Name    string
-	Account string
-	Policy  Policy
-}
-
-// Ref names the record by the bucket, which is unique everywhere.
-func (r BucketRecord) Ref() Ref { return Ref{KindBucket, "", r.Name} }
-
-// UniqueID is empty.
-func (r BucketRecord) UniqueID() string { return "" }
-
-func (r BucketRecord) clone() BucketRecord { return r }
 
 func entityARN(partition, account, kind, name string) string {
 	return "arn:" + partition + ":iam::" + account + ":" + kind + name

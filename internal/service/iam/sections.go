@@ -195,14 +195,25 @@ func levels(file [][]PolicyFile) (out [][]Policy) {
 
 func (p *planner) buckets(account string, f *AccountFile) {
 	var wanted []BucketRecord
+	var rules []BucketCORSRecord
 	for _, b := range f.Buckets {
 		if other, ok := p.Bucket(b.Name); ok && other.Account != account && p.over[other.Ref()] != nil {
 			p.refuse(&other, invalid("it stands twice"))
 			continue
 		}
-		wanted = append(wanted, BucketRecord{Account: account, Name: b.Name, Policy: Policy{Name: "bucket-policy", Document: string(b.Policy)}})
+		if other, ok := p.BucketCORS(b.Name); ok && other.Account != account && p.over[other.Ref()] != nil {
+			p.refuse(&other, invalid("it stands twice"))
+			continue
+		}
+		if b.Policy != "" {
+			wanted = append(wanted, BucketRecord{Account: account, Name: b.Name, Policy: Policy{Name: bucketPolicyName, Document: string(b.Policy)}})
+		}
+		if len(b.CORS) > 0 {
+			rules = append(rules, BucketCORSRecord{Account: account, Name: b.Name, Rules: b.CORS, Created: p.Now()})
+		}
 	}
 	section(p, p.Buckets(account), wanted, func(_, _ *BucketRecord) {})
+	section(p, p.BucketsCORS(account), rules, func(want, old *BucketCORSRecord) { want.Created = old.Created })
 }
 
 // policies gives the file's policies in the order of their names.

@@ -16,6 +16,7 @@ type State struct {
 	Aliases          []AliasRecord
 	Guardrails       []GuardrailsRecord
 	Buckets          []BucketRecord
+	BucketCORS       []BucketCORSRecord
 }
 
 // Add puts a record into its list.
@@ -43,6 +44,8 @@ func (s *State) Add(r Record) {
 		s.Guardrails = append(s.Guardrails, *r)
 	case *BucketRecord:
 		s.Buckets = append(s.Buckets, *r)
+	case *BucketCORSRecord:
+		s.BucketCORS = append(s.BucketCORS, *r)
 	}
 }
 
@@ -59,7 +62,8 @@ func (s *State) Records() []Record {
 	all = appendRecords(all, s.AccessKeys)
 	all = appendRecords(all, s.Aliases)
 	all = appendRecords(all, s.Guardrails)
-	return appendRecords(all, s.Buckets)
+	all = appendRecords(all, s.Buckets)
+	return appendRecords(all, s.BucketCORS)
 }
 
 func appendRecords[R any, P interface {

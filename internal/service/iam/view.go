@@ -252,6 +252,16 @@ func (v *View) Buckets(account string) []BucketRecord {
 	return slices.DeleteFunc(list[BucketRecord](v, KindBucket, ""), func(r BucketRecord) bool { return r.Account != account })
 }
 
+// BucketCORS finds the CORS rules of a bucket.
+func (v *View) BucketCORS(name string) (BucketCORSRecord, bool) {
+	return pick(v, BucketCORSRecord{Name: name}.Ref(), func(BucketCORSRecord) bool { return true })
+}
+
+// BucketsCORS lists the CORS rules of the buckets of an account.
+func (v *View) BucketsCORS(account string) []BucketCORSRecord {
+	return slices.DeleteFunc(list[BucketCORSRecord](v, KindBucketCORS, ""), func(r BucketCORSRecord) bool { return r.Account != account })
+}
+
 // byID finds a record of an account by unique id.
 func byID[R cloner[R]](v *View, kind Kind, account, id string) (R, bool) {
 	var found R

@@ -51,12 +51,13 @@ accounts:
     buckets:
       - name: sales
         policy: {Version: 2012-10-17, Statement: {Effect: Deny, Principal: {AWS: "arn:aws:iam::111122223333:user/ann"}, Action: "s3:*", Resource: "arn:aws:s3:::sales/*"}}
+        cors: [{allowed_methods: [GET, PUT], allowed_origins: ["https://app.example"], max_age: 600}, {id: all, allowed_methods: [GET], allowed_origins: ["*"], allowed_headers: ["*"], expose_headers: [ETag]}]
 `
 
 func TestTheWholeFileIsAppliedOnceAndExported(t *testing.T) {
 	sqltest.Each(t, func(t *testing.T, c sql.Config) {
 		w := open(t, c)
-		if got := w.apply(t, whole); len(got) != 12 {
+		if got := w.apply(t, whole); len(got) != 13 {
 			t.Errorf("plan %q", got)
 		}
 		s := current(t, w.Service)

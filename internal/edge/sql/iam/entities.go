@@ -27,6 +27,8 @@ func created(r iam.Record) *time.Time {
 		return &r.Created
 	case *iam.GuardrailsRecord:
 		return &r.Created
+	case *iam.BucketCORSRecord:
+		return &r.Created
 	}
 	return &time.Time{}
 }

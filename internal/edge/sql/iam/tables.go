@@ -182,6 +182,12 @@ func putRole(t *sql.Tx, record iam.Record) error {
 	return err
 }
 
+// bucketPolicy is a policy as its column holds it.
+type bucketPolicy struct {
+	iam.Policy
+	Leaving bool `json:"leaving,omitempty"`
+}
+
 func loadBuckets(t *sql.Tx, where string, args []any, add func(iam.Record)) error {
 	return t.Each(`SELECT name, account, policy FROM iam_bucket`+where+` ORDER BY name`, args,
 		func(scan func(...any) error) error {
@@ -190,9 +196,11 @@ func loadBuckets(t *sql.Tx, where string, args []any, add func(iam.Record)) erro
 			if err := scan(&r.Name, &r.Account, &policy); err != nil {
 				return err
 			}
-			if err := json.Unmarshal([]byte(policy), &r.Policy); err != nil {
+			var kept bucketPolicy
+			if err := json.Unmarshal([]byte(policy), &kept); err != nil {
 				return err
 			}
+			r.Policy, r.Leaving = kept.Policy, kept.Leaving
 			add(&r)
 			return nil
 		})
@@ -205,7 +213,7 @@ func removeBucket(t *sql.Tx, ref iam.Ref) error {
 
 func putBucket(t *sql.Tx, record iam.Record) error {
 	b := record.(*iam.BucketRecord)
-	policy, err := json.Marshal(b.Policy)
+	policy, err := json.Marshal(bucketPolicy{b.Policy, b.Leaving})
 	if err != nil {
 		return err
 	}
