@@ -15,7 +15,7 @@ import (
 // CreateBucket and CompleteMultipartUpload is read by its own function.
 func (o *Operation) ReadDocument(body []byte, now time.Time) ([]byte, error) {
 	if _, ok := settings[o.Name]; len(body) == 0 && (ok || o.Name == PutObjectLockConfiguration || o.Name == PutBucketVersioning) {
-		return nil, fault.Coded(fault.Invalid, "MissingRequestBodyError", "Request body is empty.")
+		return nil, fault.Coded(fault.Invalid, "MissingRequestBodyError", "Request Body is empty")
 	}
 	switch o.Name {
 	case PutObjectTagging:

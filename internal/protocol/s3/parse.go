@@ -212,6 +212,9 @@ func (o *Operation) readParams(headers) error {
 		if bounds, ok := numbers[q.Name]; ok {
 			n, err := strconv.ParseInt(q.Value, 10, 64)
 			if err != nil || n < bounds[0] || n > bounds[1] {
+				if q.Name == "partNumber" {
+					return invalid("Part number must be an integer between 1 and 10000, inclusive.")
+				}
 				return invalid("Argument " + q.Name + " must be an integer between " + strconv.FormatInt(bounds[0], 10) + " and " + strconv.FormatInt(bounds[1], 10) + ".")
 			}
 			continue

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/xml"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -18,6 +19,7 @@ const maxTags = 10
 
 // parseTagQuery reads the header form: k=v&k2=v2, URL encoded.
 func parseTagQuery(v string) ([]Tag, error) {
+	const form = "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates."
 	tags := []Tag{}
 	for part := range strings.SplitSeq(v, "&") {
 		if part == "" {
@@ -27,7 +29,10 @@ func parseTagQuery(v string) ([]Tag, error) {
 		key, ok := sigv4.Unescape(rawKey, true)
 		value, ok2 := sigv4.Unescape(rawValue, true)
 		if !ok || !ok2 || rawKey == "" {
-			return nil, invalid("The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates.")
+			return nil, invalid(form)
+		}
+		if slices.ContainsFunc(tags, func(t Tag) bool { return t.Key == key }) {
+			return nil, invalid(form)
 		}
 		tags = append(tags, Tag{key, value})
 	}
