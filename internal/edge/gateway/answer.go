@@ -8,7 +8,6 @@ import (
 
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/protocol/s3"
-	"carnet.dev/carnet/internal/protocol/sigv4"
 )
 
 // relay sends a request that has no streamed body and passes on the answer.
@@ -163,9 +162,6 @@ func (x *exchange) fail(err error) {
 	x.cause, x.record.Kind = f.Cause, f.Kind
 	x.retryAfter(err)
 	e := s3.ErrorOf(f)
-	if e.Code == "AuthorizationHeaderMalformed" {
-		e.Extra = append(e.Extra, sigv4.Param{Name: "Region", Value: x.g.config.Region})
-	}
 	if e.Status >= 500 && e.Status != http.StatusNotImplemented {
 		x.g.config.Logger.Error("S3 request failed", "request_id", x.id, "error", err)
 	}

@@ -22,10 +22,10 @@ func ParseCopySource(v string) (*Source, error) {
 		var ok bool
 		path = v[:i]
 		if version, ok = strings.CutPrefix(v[i:], "?versionId="); !ok {
-			return nil, badSource()
+			return nil, badSource("encoding", v)
 		}
 		if version, ok = sigv4.Unescape(version, false); !ok {
-			return nil, badSource()
+			return nil, badSource("encoding", v)
 		}
 		if err := checkID("InvalidArgument", version); err != nil {
 			return nil, err
@@ -33,14 +33,14 @@ func ParseCopySource(v string) (*Source, error) {
 	}
 	path, ok := sigv4.Unescape(path, false)
 	if !ok {
-		return nil, badSource()
+		return nil, badSource("encoding", v)
 	}
 	// Some clients encode the separator too, and some stores decode first and
 	// look for it then. A key of that text can't be copied, since it could be read
 	// as another one's version.
 	if path, inner, found := strings.Cut(path, "?versionId="); found {
 		if version != "" {
-			return nil, badSource()
+			return nil, badSource("encoding", v)
 		}
 		if err := checkID("InvalidArgument", inner); err != nil {
 			return nil, err
@@ -53,14 +53,14 @@ func ParseCopySource(v string) (*Source, error) {
 // source holds what was decoded to the rules of buckets and keys.
 func source(path, version string) (*Source, error) {
 	bucket, key, ok := strings.Cut(strings.TrimPrefix(path, "/"), "/")
-	if !ok || key == "" {
-		return nil, badSource()
-	}
 	if err := noBucket(bucket); err != nil {
 		return nil, err
 	}
-	if err := CheckBucketName(bucket); err != nil {
-		return nil, err
+	if CheckBucketName(bucket) != nil {
+		return nil, badSource("bucket name", path)
+	}
+	if !ok || key == "" {
+		return nil, badSource("object key", "")
 	}
 	if err := checkKey(key); err != nil {
 		return nil, err
@@ -68,8 +68,10 @@ func source(path, version string) (*Source, error) {
 	return &Source{Bucket: bucket, Key: key, VersionID: version}, nil
 }
 
-func badSource() error {
-	return fault.Coded(fault.Invalid, "InvalidArgument", "Invalid copy source encoding or form; want /bucket/key, URL encoded")
+// badSource names the part of x-amz-copy-source that can't be read: the
+// encoding, the bucket name or the object key.
+func badSource(part, value string) error {
+	return fault.Coded(fault.Invalid, "InvalidArgument", "Invalid copy source "+part).With("ArgumentName", "x-amz-copy-source").With("ArgumentValue", value)
 }
 
 // Header gives the value to send upstream: encoded anew from what was decided.

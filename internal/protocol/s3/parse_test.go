@@ -122,7 +122,7 @@ func TestRefusedRequests(t *testing.T) {
 		{"PUT /sales/k", "X-Amz-Copy-Source: arn:aws:s3:us-east-1:1:accesspoint/x", "NotImplemented"}, {"PUT /sales/k", "X-Amz-Copy-Source: ", "InvalidArgument"},
 		{"PUT /sales/k", "X-Amz-Copy-Source: /hr", "InvalidArgument"}, {"PUT /sales/k", "X-Amz-Copy-Source: /hr/x?acl", "InvalidArgument"},
 		{"PUT /sales/k", "X-Amz-Copy-Source: /hr/%2e%2e/x", "InvalidURI"}, {"PUT /sales/k", "X-Amz-Copy-Source: %2Fhr%2F..%2Fx", "InvalidURI"},
-		{"PUT /sales/k", "X-Amz-Copy-Source: //hr/x", "InvalidBucketName"},
+		{"PUT /sales/k", "X-Amz-Copy-Source: //hr/x", "InvalidArgument"},
 		{"PUT /sales/k", "X-Amz-Tagging: aws:x=1", "InvalidTag"}, {"PUT /sales/k", "X-Amz-Tagging: a=1&a=2", "InvalidArgument"}, {"PUT /sales/k", "X-Amz-Tagging: class=secret&Class=public", "InvalidTag"}, {"PUT /sales/k", "X-Amz-Tagging: k=1&%E2%84%AA=2", "InvalidTag"}, {"PUT /sales/k", "X-Amz-Tagging: a=%zz", "InvalidArgument"},
 		{"PUT /sales/k", "X-Amz-Tagging: a=1&b=1&c=1&d=1&e=1&f=1&g=1&h=1&i=1&j=1&k=1", "BadRequest"}, {"PUT /sales/k", "X-Amz-Tagging-Directive: MAYBE", "InvalidArgument"},
 		{"PUT /sales/k", "X-Amz-Decoded-Content-Length: -1", "MissingContentLength"}, {"PUT /sales/k", "X-Amz-Decoded-Content-Length: +1", "MissingContentLength"},

@@ -65,8 +65,8 @@ func parseQuery(r *Request, target Target) (*Presented, error) {
 			return nil, queryIncomplete()
 		}
 	}
-	if err := checkAlgorithm(get(paramAlgorithm)); err != nil {
-		return nil, fault.Of(err).WithCode("AuthorizationQueryParametersError")
+	if a := get(paramAlgorithm); a != Algorithm {
+		return nil, queryMalformed("X-Amz-Algorithm only supports \"" + Algorithm + "\"; Signature Version 4A (AWS4-ECDSA-P256-SHA256) is not supported")
 	}
 	if err := p.scope(get(paramCredential)); err != nil {
 		return nil, err

@@ -186,7 +186,7 @@ func checkAlgorithm(a string) error {
 	case "AWS":
 		return fault.Coded(fault.Unsupported, "InvalidRequest", "The authorization mechanism you have provided is not supported (Signature Version 2). Please use AWS4-HMAC-SHA256.")
 	default:
-		return fault.Coded(fault.Invalid, "InvalidArgument", "Unsupported Authorization Type").With("ArgumentName", "Authorization").With("ArgumentValue", a).WithMend("use AWS4-HMAC-SHA256")
+		return fault.Coded(fault.Invalid, "InvalidArgument", "Unsupported Authorization Type").With("ArgumentName", "Authorization").With("ArgumentValue", a)
 	}
 }
 
@@ -233,7 +233,7 @@ func (p *Presented) date(amzDate string) error {
 	t, err := time.Parse(TimeFormat, amzDate)
 	switch {
 	case (err != nil || len(amzDate) != len(TimeFormat)) && p.Place == Header:
-		return fault.Coded(fault.Denied, "AccessDenied", "AWS authentication requires a valid Date or x-amz-date header.").WithMend("x-amz-date has the form 20060102T150405Z")
+		return fault.Coded(fault.Denied, "AccessDenied", "AWS authentication requires a valid Date or x-amz-date header.")
 	case err != nil, len(amzDate) != len(TimeFormat):
 		return p.malformed("X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\"")
 	case p.Date != amzDate[:8]:

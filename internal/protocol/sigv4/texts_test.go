@@ -37,6 +37,7 @@ func TestTexts(t *testing.T) {
 		scope + "the region \"us-west-1\" is wrong; expecting \"us-east-1\"":                                                     {"presigned", "us-east-1", "us-west-1"},
 		"Invalid credential date \"20130525\". This date is not the same as X-Amz-Date: \"20130524\".":                           {"presigned", "20130524%2F", "20130525%2F"},
 		"X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\"":                                                 {"presigned", "20130524T000000Z", "20130524"},
+		"X-Amz-Algorithm only supports \"AWS4-HMAC-SHA256\"; Signature Version 4A (AWS4-ECDSA-P256-SHA256) is not supported":     {"presigned", "AWS4-HMAC", "AWS5-HMAC"},
 		"X-Amz-Expires should be a number":                                                                                       {"presigned", "86400", "x"},
 		"X-Amz-Expires must be non-negative":                                                                                     {"presigned", "86400", "-3"},
 		"X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than 604800 seconds": {"presigned", "86400", "604801"},
@@ -72,6 +73,11 @@ func TestDetails(t *testing.T) {
 		t.Errorf("expired: %v", late)
 	}
 	r := docRequests()["get object"]
+	r.Header["Authorization"][0] = strings.Replace(r.Header["Authorization"][0], "us-east-1", "eu-west-1", 1)
+	if got := details(verify(t, r, docNow)); got["Region"] != "us-east-1" {
+		t.Errorf("another region: %v", got)
+	}
+	r = docRequests()["get object"]
 	r.Header["X-Amz-Acl"] = []string{"private"}
 	if got := details(verify(t, r, docNow)); got["HeadersNotSigned"] != "x-amz-acl" {
 		t.Errorf("not signed: %v", got)

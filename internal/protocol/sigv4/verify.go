@@ -131,7 +131,7 @@ func (p *Presented) checkScope(s Scope) error {
 		return p.badScope("incorrect service " + quoted(p.Service) + ". This endpoint belongs to \"" + s.Service + "\".")
 	}
 	if p.Region != s.Region {
-		return p.badScope("the region " + quoted(p.Region) + " is wrong; expecting \"" + s.Region + "\"")
+		return fault.Of(p.badScope("the region "+quoted(p.Region)+" is wrong; expecting \""+s.Region+"\"")).With("Region", s.Region)
 	}
 	return nil
 }
