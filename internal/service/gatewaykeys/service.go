@@ -47,8 +47,12 @@ type Service struct {
 	Config
 	loading sync.Mutex // orders loads, so that an older one can't win
 	known   atomic.Pointer[book]
-	looked  atomic.Int64 // when an unknown key was last looked for, Unix nanoseconds
 	flights sync.WaitGroup
+	looks   struct { // for keys that are not in memory
+		mu   sync.Mutex
+		next chan struct{} // closed when the reading that comes next is done; nil: none is wanted
+		last time.Time
+	}
 }
 
 // Open loads keys, clusters and grants and follows their changes until ctx ends.

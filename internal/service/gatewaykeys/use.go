@@ -14,9 +14,9 @@ import (
 	"carnet.dev/carnet/internal/service/revocation"
 )
 
-// lookEvery bounds how often an id that is not in memory is looked for in the
-// database: another server may have made it a moment ago, and strangers may guess.
-const lookEvery = 250 * time.Millisecond
+// lookEvery bounds how often keys are read anew for an id that is not in memory:
+// another server may have made it a moment ago, and strangers may guess.
+const lookEvery = 100 * time.Millisecond
 
 // Find gives the key behind an access key id, and the secret that a request must
 // be signed with. Nothing is proven until the signature held. Faults have the
@@ -40,20 +40,39 @@ func (s *Service) Find(ctx context.Context, accessKeyID string) (*Holder, secret
 	return h, e.secret, nil
 }
 
-// look reads the keys anew for one that another server may have just made.
+// look reads the keys anew for one that another server may have just made. All
+// who ask meanwhile share the next reading.
 func (s *Service) look(ctx context.Context, accessKeyID string) *entry {
 	if len(accessKeyID) != 20 {
 		return nil
 	}
-	now, last := s.Now().UnixNano(), s.looked.Load()
-	if now-last < int64(lookEvery) || !s.looked.CompareAndSwap(last, now) {
-		return nil
+	s.looks.mu.Lock()
+	next := s.looks.next
+	if next == nil {
+		next = make(chan struct{})
+		s.looks.next = next
+		wait := s.looks.last.Add(lookEvery).Sub(s.Now())
+		s.flights.Go(func() { s.lookOnce(next, wait) })
 	}
-	if err := s.load(ctx); err != nil {
-		s.Logger.Warn("gateway keys can't be read anew", "error", err)
-		return nil
+	s.looks.mu.Unlock()
+	select {
+	case <-next:
+	case <-ctx.Done():
 	}
 	return s.known.Load().byAccessKey[accessKeyID]
+}
+
+func (s *Service) lookOnce(done chan struct{}, wait time.Duration) {
+	defer close(done)
+	time.Sleep(min(wait, lookEvery))
+	s.looks.mu.Lock()
+	s.looks.next, s.looks.last = nil, s.Now()
+	s.looks.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := s.load(ctx); err != nil {
+		s.Logger.Warn("gateway keys can't be read anew", "error", err)
+	}
 }
 
 // Holds is nil while nothing that the key rests on was taken back. A key that has
