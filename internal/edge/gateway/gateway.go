@@ -150,6 +150,7 @@ type exchange struct {
 	madeIn        string // the region for a bucket at AWS that is to be made
 	sourceAccount string // whose bucket a copy reads
 	op            *s3.Operation
+	tags          storedTags
 	store         Store
 	place         access.Place
 
@@ -330,8 +331,9 @@ func (x *exchange) environment() access.Environment {
 		SourceIP: x.g.config.Source(x.r), Secure: x.r.TLS != nil,
 		UserAgent: x.r.UserAgent(), Referer: x.r.Referer(),
 		Now: x.began, RequestID: x.id,
-		AuthType: x.presented.Place.String(), PayloadHash: x.presented.PayloadHash,
+		AuthType: x.presented.Place.String(), PayloadHash: x.presented.PayloadHash, Stored: &x.tags,
 	}
+	x.tags.x = x
 	if x.r.TLS != nil {
 		env.TLSVersion = tlsVersion(x.r.TLS.Version)
 	}

@@ -39,6 +39,68 @@ func (s *statement) mayConcern(service string) bool {
 	return false
 }
 
+// Asks is a set of tags that a policy on S3 asks for and that no request brings
+// along: they lie with what is stored.
+type Asks uint8
+
+// The tags.
+const (
+	AsksObjectTags Asks = 1 << iota // s3:ExistingObjectTag/KEY
+	AsksBucketTags                  // s3:BucketTag/KEY, aws:ResourceTag/KEY
+)
+
+// Asks says which stored tags the document needs to be evaluated.
+func (d *Document) Asks() Asks {
+	if d == nil {
+		return 0
+	}
+	return d.asks
+}
+
+// Asks says which stored tags the set needs to be evaluated.
+func (s *Set) Asks() Asks {
+	asks := s.Resource.Asks() | s.Boundary.Asks()
+	for _, list := range [...][]*Document{s.Identity, s.Session} {
+		for _, d := range list {
+			asks |= d.Asks()
+		}
+	}
+	for _, level := range s.Guardrails {
+		for _, d := range level {
+			asks |= d.Asks()
+		}
+	}
+	return asks
+}
+
+const existingTag = "s3:existingobjecttag/"
+
+func (d *Document) asksFor() (asks Asks) {
+	for _, key := range d.ContextKeysOf("s3") {
+		switch {
+		case strings.HasPrefix(key, existingTag):
+			asks |= AsksObjectTags
+		case strings.HasPrefix(key, "s3:buckettag/"), strings.HasPrefix(key, "aws:resourcetag/"):
+			asks |= AsksBucketTags
+		}
+	}
+	return asks
+}
+
+// AsksInVain gives the label of a statement that asks for tags of stored objects
+// and is about none of the given actions, the only ones that come with them; empty
+// for none.
+func (d *Document) AsksInVain(actions []string) string {
+	for i := range d.statements {
+		s := &d.statements[i]
+		asks := slices.ContainsFunc(d.contextKeys(func(o *statement) bool { return o == s }), func(key string) bool { return strings.HasPrefix(key, existingTag) })
+		if asks && !slices.ContainsFunc(actions, s.matchesAction) {
+			return s.label
+		}
+	}
+	return ""
+}
+
 func (d *Document) contextKeys(of func(*statement) bool) []string {
 	seen := map[string]bool{}
 	take := func(patterns ...pattern) {

@@ -11,6 +11,7 @@ func (d *Document) buildIndex() {
 		}
 		x.add(int32(i), s)
 	}
+	d.asks = d.asksFor()
 }
 
 func (x *index) add(i int32, s *statement) {

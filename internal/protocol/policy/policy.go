@@ -58,6 +58,7 @@ type Document struct {
 	places     [][2]Position // where each statement begins and ends
 	allows     index
 	denies     index
+	asks       Asks
 }
 
 type statement struct {

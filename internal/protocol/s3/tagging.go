@@ -200,6 +200,23 @@ func malformedXML() error {
 	return fault.Coded(fault.Invalid, "MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema.")
 }
 
+// ReadTags reads an upstream's answer to GetObjectTagging or GetBucketTagging.
+// A key that stands twice is an error: nobody could say which value counts.
+func ReadTags(body []byte) (map[string]string, error) {
+	var t tagging
+	if err := decodeXML(body, &t); err != nil {
+		return nil, err
+	}
+	tags := make(map[string]string, len(t.TagSet.Tags))
+	for _, tag := range t.TagSet.Tags {
+		if _, twice := tags[tag.Key]; twice {
+			return nil, malformedXML()
+		}
+		tags[tag.Key] = tag.Value
+	}
+	return tags, nil
+}
+
 // HasTags reads an upstream's answer to GetObjectTagging.
 func HasTags(body []byte) (bool, error) {
 	var t tagging

@@ -78,15 +78,19 @@ func (a *Access) Decide(_ context.Context, c Caller, checks []s3.Check, env Envi
 		if why := a.withheld(checks[i].Bucket); why != "" {
 			return Decision{Explicit: true, Reason: refusal(c, &checks[i], why), Refused: i}
 		}
-		verdict, ok := a.one(p, c, &q, &checks[i])
-		if !ok {
-			return Decision{Explicit: true, Reason: refusal(c, &checks[i], "because the policy of the bucket can't be evaluated"), Refused: i}
+		set, r, why := a.ask(p, c, &q, &checks[i])
+		if why == "" && supply(&set, &r, env.Stored, &checks[i]) != nil {
+			why = "because its tags, which a policy asks for, can't be read"
 		}
+		if why != "" {
+			return Decision{Explicit: true, Reason: refusal(c, &checks[i], why), Refused: i}
+		}
+		verdict := set.Decide(&r)
 		if cite := verdict.Cites(); cite != "" {
 			decided = append(decided, cite)
 		}
 		if !verdict.Allow {
-			return Decision{Explicit: verdict.Explicit, Reason: refusal(c, &checks[i], verdict.Reason(checks[i].Action)), Statements: decided, Refused: i, Explain: a.explain(p, c, q, checks[i])}
+			return Decision{Explicit: verdict.Explicit, Reason: refusal(c, &checks[i], verdict.Reason(checks[i].Action)), Statements: decided, Refused: i, Explain: explain(set, r)}
 		}
 	}
 	return Decision{Allow: true, Statements: decided}
@@ -99,30 +103,15 @@ func (a *Access) withheld(bucket string) string {
 	return a.Withheld(bucket)
 }
 
-// one asks the policy engine one check. It is not ok where the bucket has a
-// policy that could not be read: it may have held a deny.
-func (a *Access) one(p *standing, c Caller, q *question, check *s3.Check) (policy.Verdict, bool) {
-	set, r, ok := a.ask(p, c, q, check)
-	if !ok {
-		return policy.Verdict{}, false
-	}
-	return set.Decide(&r), true
-}
-
-// explain gives what finds out, when somebody wants to know, why a check was
+// explain gives what finds out, when somebody wants to know, why a request was
 // refused.
-func (a *Access) explain(p *standing, c Caller, q question, check s3.Check) func() policy.Explanation {
-	return func() policy.Explanation {
-		set, r, ok := a.ask(p, c, &q, &check)
-		if !ok {
-			return policy.Explanation{}
-		}
-		return set.Explain(&r)
-	}
+func explain(set policy.Set, r policy.Request) func() policy.Explanation {
+	return func() policy.Explanation { return set.Explain(&r) }
 }
 
-// ask puts a check to the policies that take part in it.
-func (a *Access) ask(p *standing, c Caller, q *question, check *s3.Check) (policy.Set, policy.Request, bool) {
+// ask puts a check to the policies that take part in it. It says why it can't
+// where the bucket has a policy that could not be read: that may have held a deny.
+func (a *Access) ask(p *standing, c Caller, q *question, check *s3.Check) (set policy.Set, r policy.Request, why string) {
 	owner := c.Account
 	var resource *policy.Document
 	if check.Bucket != "" {
@@ -136,12 +125,12 @@ func (a *Access) ask(p *standing, c Caller, q *question, check *s3.Check) (polic
 			// A policy kept for another owner than the configuration's is a
 			// contradiction that nobody may profit from.
 			if b.Policy == nil || b.Account != owner {
-				return policy.Set{}, policy.Request{}, false
+				return set, r, "because the policy of the bucket can't be evaluated"
 			}
 			resource = b.Policy
 		}
 	}
-	return p.onto(owner, resource), q.request(check, owner), true
+	return p.onto(owner, resource), q.request(check, owner), ""
 }
 
 // mends reports the administrator's role of a bucket's account at the bucket's

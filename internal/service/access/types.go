@@ -82,6 +82,7 @@ type Environment struct {
 	AuthType     string        // S3 only: REST-HEADER, REST-QUERY-STRING or POST
 	SignatureAge time.Duration // presigned requests only: time since signing
 	PayloadHash  string        // x-amz-content-sha256 as sent; empty when absent
+	Stored       StoredTags    // S3 only; nil denies where a policy asks for them
 }
 
 // Question is one action on one resource, asked for anything but S3.

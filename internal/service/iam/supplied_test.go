@@ -9,33 +9,32 @@ import (
 	"carnet.dev/carnet/internal/service/iam"
 )
 
-// A Deny on a key that nobody supplies would silently do nothing.
-func TestKeysThatTheGatewayDoesNotSupplyAreRefusedWhenWritten(t *testing.T) {
-	const shape = `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":%q,"Resource":%q,"Condition":{%q:{%q:%q}}}]}`
+// A Deny on a key that never comes with its actions would silently do nothing.
+func TestTagsThatNeverComeWithAnActionAreRefusedWhenWritten(t *testing.T) {
+	const shape = `{"Version":"2012-10-17","Statement":[{"Effect":"Deny",%q:%s,"Resource":%q,"Condition":{%q:{%q:%q}}}]}`
 	for _, c := range []struct {
 		resource, operator, key, value string
 		supplied                       bool
-		action                         string
+		element, actions               string
 	}{
-		{"*", "StringEquals", "aws:ResourceTag/x", "y", true, "iam:DeleteRole"},
-		{"*", "StringEquals", "aws:ResourceTag/x", "y", true, "sts:*"},
-		{"*", "StringEquals", "aws:ResourceTag/x", "y", false, "*"},
-		{"arn:aws:s3:::b/*", "StringEquals", "s3:ExistingObjectTag/class", "secret", false, ""},
-		{"arn:aws:s3:::b/*", "StringEqualsIfExists", "S3:BucketTag/x", "y", false, ""},
-		{"arn:aws:s3:::b/*", "StringNotEquals", "aws:ResourceTag/x", "y", false, ""},
-		{"arn:aws:s3:::b/${s3:ExistingObjectTag/team}/*", "StringEquals", "aws:PrincipalTag/x", "y", false, ""},
-		{"arn:aws:s3:::b/*", "StringLike", "aws:PrincipalTag/x", "${aws:ResourceTag/x}", false, ""},
-		{"arn:aws:s3:::b/*", "ArnLike", "aws:PrincipalArn", "arn:aws:iam::111122223333:role/${aws:ResourceTag/x}", false, ""},
-		{"arn:aws:s3:::b/${aws:PrincipalTag/team}/*", "StringEquals", "s3:prefix", "y", true, ""},
+		{"*", "StringEquals", "aws:ResourceTag/x", "y", true, "Action", `"iam:DeleteRole"`},
+		{"*", "StringEquals", "aws:ResourceTag/x", "y", true, "Action", `"s3:DeleteObject"`},
+		{"arn:aws:s3:::b/*", "StringEquals", "s3:BucketTag/x", "y", true, "Action", `"s3:PutObject"`},
+		{"arn:aws:s3:::b/*", "StringEquals", "s3:ExistingObjectTag/class", "secret", true, "Action", `"s3:GetObject"`},
+		{"arn:aws:s3:::b/*", "StringEquals", "s3:ExistingObjectTag/class", "secret", true, "Action", `["s3:PutObject","s3:PutObjectTagging"]`},
+		{"arn:aws:s3:::b/*", "StringEquals", "s3:ExistingObjectTag/class", "secret", true, "Action", `"s3:*"`},
+		{"arn:aws:s3:::b/*", "StringEquals", "s3:ExistingObjectTag/class", "secret", true, "NotAction", `"s3:DeleteObject"`},
+		{"arn:aws:s3:::b/*", "StringEquals", "s3:ExistingObjectTag/class", "secret", false, "Action", `"s3:DeleteObject"`},
+		{"arn:aws:s3:::b/*", "StringEqualsIfExists", "S3:existingobjecttag/class", "secret", false, "Action", `["s3:PutObject","s3:Delete*Version"]`},
+		{"arn:aws:s3:::b", "StringEquals", "s3:ExistingObjectTag/class", "secret", false, "Action", `"s3:ListBucket"`},
+		{"arn:aws:s3:::b/${s3:ExistingObjectTag/team}/*", "StringEquals", "aws:PrincipalTag/x", "y", false, "Action", `"s3:PutObject"`},
+		{"arn:aws:s3:::b/${s3:ExistingObjectTag/team}/*", "StringEquals", "aws:PrincipalTag/x", "y", true, "Action", `"s3:GetObject"`},
 	} {
-		if c.action == "" {
-			c.action = "s3:GetObject"
-		}
-		d, err := policy.Parse(policy.Identity, "p", fmt.Appendf(nil, shape, c.action, c.resource, c.operator, c.key, c.value))
+		d, err := policy.Parse(policy.Identity, "p", fmt.Appendf(nil, shape, c.element, c.actions, c.resource, c.operator, c.key, c.value))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := iam.CheckSupplied(d); (err == nil) != c.supplied || err != nil && !strings.Contains(err.Error(), "does not supply") {
+		if err := iam.CheckSupplied(d); (err == nil) != c.supplied || err != nil && !strings.Contains(err.Error(), "p#1 asks for s3:ExistingObjectTag") {
 			t.Errorf("%+v: got %v", c, err)
 		}
 	}
