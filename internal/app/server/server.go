@@ -118,6 +118,7 @@ func New(starting context.Context, o Options) (_ *Server, err error) {
 	if err := srv.wireAWS(ctx, o); err != nil {
 		return nil, err
 	}
+	srv.stores.run(ctx, &srv.tasks)
 	if risk := bridgeRisk(srv.config); risk != "" {
 		srv.log.Warn(risk)
 	}
@@ -153,7 +154,7 @@ func (srv *Server) wireSite(o Options) error {
 	}, pages.Routes(), api.Routes(api.Config{
 		Login: srv.login, Providers: srv.federation, Metadata: srv.federation, Installation: srv.federation, Keys: srv.spkeys, SAMLURL: c.SAMLURL(),
 		Cookies: httpd.NewCookies(base), Web: c.BaseURL, Home: home, Elsewhere: elsewhere, LocalAccounts: localNumbers(c),
-		Administration: srv.newAdministrator(), Issuers: srv.issuers, IDTokens: srv.oauth, Delegations: srv.workload, Denials: srv.denials,
+		Administration: srv.newAdministrator(), Issuers: srv.issuers, IDTokens: srv.oauth, Delegations: srv.workload, Denials: srv.denials, Stores: srv.upstreams,
 		GatewayKeys: srv.gatewayKeys, GatewayClusters: srv.gatewayKeys, PrefixGrants: srv.gatewayKeys, Delivery: srv.gatewayKeys, ByGateway: byGateway(c),
 	}), srv.issuerRoutes(base, pages.ErrorPage))
 	return err

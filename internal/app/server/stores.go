@@ -20,12 +20,14 @@ import (
 type stores struct {
 	byName   map[string]gateway.Store
 	children []*storeproc.Store
+	clients  map[string]*s3client.Client
+	waiting  map[string]*waiting // those that were away at the start
 }
 
 // openStores starts the embedded stores, connects to the others, and holds
 // each to how it treats keys.
 func openStores(ctx context.Context, s *state, o Options) (*stores, error) {
-	all := &stores{byName: map[string]gateway.Store{}}
+	all := &stores{byName: map[string]gateway.Store{}, clients: map[string]*s3client.Client{}, waiting: map[string]*waiting{}}
 	for _, u := range s.config.Upstreams {
 		store, err := all.open(ctx, s, o, u)
 		if err != nil {
@@ -45,24 +47,26 @@ func (all *stores) open(ctx context.Context, s *state, o Options, u config.Upstr
 	if err != nil {
 		return gateway.Store{}, err
 	}
+	all.clients[u.Name] = client
 	store := gateway.Store{Upstream: client, Keys: s3.Filesystem, StorageClasses: u.StorageClasses}
 	store.Encryption, _ = s3.ParseEncryption(u.Encryption) // held to its names by config
 	if u.Kind == config.UpstreamAWS {
 		store.Keys, store.AWS, store.Region = s3.Literal, true, u.Region
 		return store, nil
 	}
-	bucket, err := probeBucket(ctx, client, s.config, u.Name)
-	if err != nil {
+	proven, err := prove(ctx, client, s.config, u)
+	switch {
+	case away(err):
+		all.waiting[u.Name] = newWaiting(u, client, s, err)
+		store.Upstream = all.waiting[u.Name]
+	case err != nil:
 		return gateway.Store{}, err
-	}
-	if bucket == "" {
+	case !proven:
 		s.log.Warn("the store has no bucket yet in which its keys could be probed: until the next start it is served unproven, and keys with empty segments are refused", "upstream", u.Name)
 		return store, nil
 	}
-	if u.Keys == config.KeysLiteral {
-		store.Keys = s3.Literal
-	}
-	return store, keyprobe.Prove(ctx, client, bucket, store.Keys)
+	store.Keys = keyRule(u)
+	return store, nil
 }
 
 // embedded starts the child process and probes its disk in a bucket of the
@@ -79,6 +83,7 @@ func (all *stores) embedded(ctx context.Context, s *state, o Options, u config.U
 	if err != nil {
 		return gateway.Store{}, err
 	}
+	all.clients[u.Name] = client
 	const bucket = "carnet-probe"
 	if err := call(ctx, client, http.MethodPut, bucket); err != nil {
 		return gateway.Store{}, err
@@ -97,6 +102,9 @@ func probeBucket(ctx context.Context, client *s3client.Client, c *config.Config,
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 8<<20))
 	if err != nil {
 		return "", err
+	}
+	if resp.StatusCode >= 500 {
+		return "", fault.New(fault.Unavailable, fmt.Sprintf("the store answers %d when its buckets are listed", resp.StatusCode))
 	}
 	if resp.StatusCode != http.StatusOK {
 		return "", fault.New(fault.Misconfigured, fmt.Sprintf("the store answers %d when its buckets are listed", resp.StatusCode)).

@@ -2,12 +2,15 @@ package server_test
 
 import (
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+
+	"carnet.dev/carnet/internal/app/visitor"
 )
 
 // foldingStore is a foreign store on a disk that doesn't tell letter case
@@ -55,4 +58,33 @@ func TestForeignStoreThatFoldsKeys(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestServerStartsWhileAStoreIsAway: one store of several is away. The server
+// starts and is ready, answers for that store at once, says so, and opens it when
+// it is back and keeps to what is said of it.
+func TestServerStartsWhileAStoreIsAway(t *testing.T) {
+	t.Parallel()
+	address := freeAddress(t)
+	in := install(t, replace("  - {name: disk, kind: embedded}", "  - {name: disk, kind: embedded}\n  - {name: far, kind: s3, endpoint: \"http://"+address+"\", access_key_file: id, secret_key_file: key, keys: filesystem}"),
+		replace("buckets:\n", "buckets:\n  - {match: far-*, account: \"111122223333\", upstream: far}\n"))
+	in.write(t, "id", "AKSTORE")
+	in.write(t, "key", "secret")
+	in.must(t, "state", "new-key", filepath.Join(in.folder, "kek"))
+	in.serve(t)
+	ready := func() string { page := open(t, visitor.New(nil), in.base+"/readyz"); return page.Body }
+	if got := ready(); !strings.HasPrefix(got, "ready\n") || !strings.Contains(got, "upstream disk: up\n") || !strings.Contains(got, "upstream far: waiting\n") {
+		t.Errorf("/readyz says %q", got)
+	}
+	l, err := net.Listen("tcp", address)
+	must(t, err)
+	store := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			_, _ = io.WriteString(w, "<ListAllMyBucketsResult><Buckets></Buckets></ListAllMyBucketsResult>")
+		}
+	})}
+	served := make(chan error, 1)
+	go func() { served <- store.Serve(l) }()
+	t.Cleanup(func() { must(t, store.Close()); <-served })
+	soon(t, "the store to be open", func() bool { return strings.Contains(ready(), "upstream far: up\n") })
 }

@@ -122,6 +122,7 @@ func TestDocumentHasExactlyTheFields(t *testing.T) {
 		api.AdministratorRoles{}, api.AdministratorRole{}, api.AdministratorCredentialsRequest{}, client.AdministratorRole{},
 		api.Issuers{}, api.Issuer{}, api.AccountPlace{}, client.Issuer{}, api.IDTokenRequest{}, api.IDToken{},
 		api.DenialList{}, denial.Denial{}, denial.Check{}, denial.Statement{},
+		api.Upstreams{}, api.Upstream{}, api.UpstreamEndpoint{}, client.Upstream{}, client.UpstreamEndpoint{},
 		api.DelegationList{}, api.Delegation{}, api.NewDelegation{}, client.Delegation{}, client.NewDelegation{},
 		api.GatewayKeyList{}, api.GatewayKey{}, api.NewGatewayKey{}, api.MadeGatewayKey{}, api.GatewayKeyRoll{}, api.GatewayClusterList{}, api.GatewayCluster{},
 		api.TrinoMappingRequest{}, api.TrinoMapping{}, api.TrinoRule{}, api.PrefixGrantList{}, api.PrefixGrant{}, api.NewPrefixGrant{},

@@ -219,7 +219,10 @@ type Config struct {
 	Accounts     []Account
 	// Ready reports why this server should get no requests now; nil: it should.
 	Ready func(ctx context.Context) error
-	Now   func() time.Time
+	// Beside are lines that stand behind "ready": what is down without making the
+	// server useless. nil: none.
+	Beside func() []string
+	Now    func() time.Time
 }
 
 // Web serves the pages.
@@ -321,7 +324,13 @@ func (web *Web) readiness(w http.ResponseWriter, r *http.Request) error {
 	if err := web.Ready(r.Context()); err != nil {
 		return fault.Wrap(err, fault.Unavailable, "This server is not ready").WithCode("server.not-ready")
 	}
-	return plain(w, "ready\n")
+	text := "ready\n"
+	if web.Beside != nil {
+		for _, line := range web.Beside() {
+			text += line + "\n"
+		}
+	}
+	return plain(w, text)
 }
 
 func plain(w http.ResponseWriter, text string) error {

@@ -1,7 +1,9 @@
 package s3client
 
 import (
+	"context"
 	"math/rand/v2"
+	"net/http"
 	"sync"
 	"time"
 )
@@ -120,3 +122,43 @@ func (e *endpoint) health() Health {
 
 // InFlight is how many requests are under way.
 func (c *Client) InFlight() int { return len(c.slots) }
+
+// Look asks an endpoint that had no answer for a while whether it is there, with
+// no key and for nothing: whatever it says is an answer. It is the probe, too, of
+// an endpoint that is away.
+func (c *Client) Look(ctx context.Context, quiet time.Duration) {
+	for _, e := range c.endpoints() {
+		now := c.config.Now()
+		if now.Sub(e.health().Answered) < quiet {
+			continue
+		}
+		ok, probe, _ := e.breaker.admit(now)
+		if !ok {
+			continue
+		}
+		err := c.look(ctx, e)
+		switch {
+		case err == nil:
+			e.breaker.answer(c.config.Now())
+		case ctx.Err() != nil:
+			e.breaker.leave(probe)
+		default:
+			e.breaker.fail(c.config.Now(), probe, err)
+		}
+	}
+}
+
+func (c *Client) look(ctx context.Context, e *endpoint) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*c.config.Patience.Connect)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodHead, e.String()+"/", nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("User-Agent", "carnet")
+	res, err := c.transport.RoundTrip(req)
+	if err != nil {
+		return err
+	}
+	return res.Body.Close()
+}
