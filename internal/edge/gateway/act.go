@@ -20,7 +20,7 @@ func (x *exchange) act(body *sigv4.Body) error {
 	var small []byte
 	if x.op.Body != s3.StreamBody {
 		// Read before the decision: for some operations it says what to decide.
-		if small, err = io.ReadAll(body); err != nil {
+		if small, err = readWhole(body); err != nil {
 			return err
 		}
 	}
@@ -104,6 +104,19 @@ func (x *exchange) readDocument(body []byte) ([]byte, error) {
 		return nil, err
 	}
 	return document, x.op.CheckOffered(x.store.Encryption, x.store.StorageClasses)
+}
+
+// readWhole reads a small body. One without content is held to its hash all the
+// same.
+func readWhole(body *sigv4.Body) ([]byte, error) {
+	if body.Len() > 0 {
+		return io.ReadAll(body)
+	}
+	_, err := body.Read(nil)
+	if err == io.EOF {
+		err = nil
+	}
+	return nil, err
 }
 
 // locate finds the store of the bucket and holds the keys to what that store

@@ -88,10 +88,17 @@ const (
 
 // chosenEncryption reads the encryption headers that have a meaning here.
 func (o *Operation) chosenEncryption(h headers, use headerUse) error {
+	asked := false
 	for name := range h {
-		if (strings.HasPrefix(name, ssePrefix) || strings.HasPrefix(name, sseSourcePrefix)) && headerUses[name]&use == 0 {
+		if !strings.HasPrefix(name, ssePrefix) && !strings.HasPrefix(name, sseSourcePrefix) {
+			continue
+		}
+		if asked = true; headerUses[name]&use == 0 {
 			return invalid(strings.ToLower(name) + " header is not supported for this operation.")
 		}
+	}
+	if !asked {
+		return nil
 	}
 	method, chosen := h[ssePrefix]
 	switch {
