@@ -206,6 +206,57 @@ interop-oidc: build ## AWS's SDKs for Go, Python, JavaScript and Java assume a r
 	CARNET_BINARY=$(abspath $(BIN)) CARNET_VENV=$(abspath $(VENV)) CARNET_SDK_NODE=$(abspath $(SDK))/node CARNET_SDK_JAVA=$(abspath $(SDK))/java \
 	  go test -count=1 -tags interop -timeout 10m -v ./test/sdk -run 'TestSDK/$(SDK_ROWS)' $(SDK_FLAGS)
 
+CLIENTS := $(BUILD)/clients
+
+$(CLIENTS)/duckdb/.done $(CLIENTS)/pyarrow/.done $(CLIENTS)/polars/.done $(CLIENTS)/s3fs/.done: $(CLIENTS)/%/.done: test/clients/python/%.txt
+	python3 -m venv $(CLIENTS)/$*
+	$(CLIENTS)/$*/bin/pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+$(CLIENTS)/javascript/.done: test/clients/node/package.json test/clients/node/package-lock.json test/clients/node/drive.mjs
+	@.ci/need node
+	mkdir -p $(CLIENTS)/node $(@D) && cp $^ $(CLIENTS)/node/
+	cd $(CLIENTS)/node && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	touch $@
+
+$(CLIENTS)/java/.done $(CLIENTS)/hadoop/.done: $(CLIENTS)/%/.done: test/clients/%/pom.xml test/clients/%/Drive.java
+	@.ci/need maven && .ci/need jdk
+	rm -rf $(@D) && mkdir -p $(@D)/classes
+	mvn -q -B -f $< dependency:copy-dependencies -DoutputDirectory=$(abspath $(@D))/jars
+	javac -cp '$(@D)/jars/*' -d $(@D)/classes $(word 2,$^)
+	touch $@
+
+# The official build, from the package in which AWS ships it for Lambda.
+$(CLIENTS)/aws-v2/.done: test/clients/aws-v2/package.json test/clients/aws-v2/package-lock.json
+	@.ci/need node && .ci/need unzip
+	rm -rf $(@D) && mkdir -p $(@D) && cp $^ $(@D)/
+	cd $(@D) && npm ci --legacy-peer-deps --ignore-scripts --no-audit --no-fund --loglevel=error
+	cd $(@D) && unzip -q node_modules/@aws-cdk/asset-awscli-v2/lib/layer.zip && rm -rf node_modules && mkdir bin && ln -s ../awscli/aws bin/aws
+	touch $@
+
+$(CLIENTS)/boto3/.done $(CLIENTS)/aws-v1/.done: $(VENV)/.done
+	mkdir -p $(@D) && touch $@
+
+$(CLIENTS)/rclone/.done $(CLIENTS)/s3cmd/.done $(CLIENTS)/aws-debian/.done: $(CLIENTS)/%/.done:
+	.ci/need $*
+	mkdir -p $(@D) && touch $@
+
+.PHONY: $(CLIENTS)/go/.done $(CLIENTS)/minio-go/.done
+$(CLIENTS)/go/.done:
+	mkdir -p $(@D) && go build -o $(@D)/drive ./test/clients/go
+$(CLIENTS)/minio-go/.done:
+	mkdir -p $(@D) && go -C bench build -o $(abspath $(@D))/drive ./minioclient
+
+# CLIENT_ROWS, a regular expression for each level of client/scheme/keys, picks
+# rows; only what they need is installed. CLIENT_FLAGS=-update writes the table anew.
+.PHONY: interop-clients
+interop-clients: build ## S3 clients against the gateway: http and https, session and static keys (CLIENT_ROWS picks rows)
+	@.ci/need shell
+	@set -e; rows='$(CLIENT_ROWS)'; first=$${rows%%/*}; for client in boto3 aws-v1 aws-v2 aws-debian go javascript java minio-go rclone s3cmd duckdb pyarrow polars s3fs hadoop; do \
+	  if [[ -z "$$first" || "$$client" =~ $$first ]]; then $(MAKE) --no-print-directory $(CLIENTS)/$$client/.done; fi; done
+	CARNET_BINARY=$(abspath $(BIN)) CARNET_VENV=$(abspath $(VENV)) CARNET_CLIENTS=$(abspath $(CLIENTS)) \
+	  go test -count=1 -tags interop -timeout 30m -v ./test/clients -run 'TestClients/$(CLIENT_ROWS)' $(CLIENT_FLAGS)
+
 # IDP_ROWS, a regular expression, picks rows; only what they need is installed.
 .PHONY: interop-idp
 interop-idp: build ## people sign in through real identity providers (IDP_ROWS picks rows)
