@@ -101,6 +101,7 @@ var headerUses = map[string]headerUse{
 	"X-Amz-Decoded-Content-Length": useHere,
 	"X-Amz-Trailer":                useHere,
 	"X-Amz-User-Agent":             useHere,
+	"X-Amz-Api-Version":            useHere, // which the SDK for C++ sends with everything: S3 has one version
 	"X-Amz-Expected-Bucket-Owner":  useHere,
 	// The administrator's role can always change a bucket's policy, so that
 	// nobody has to confirm that they can't.

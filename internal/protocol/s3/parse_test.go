@@ -63,6 +63,7 @@ func TestOperationsAndTheirChecks(t *testing.T) {
 		{"POST /sales?delete", nil, "DeleteObjects: "},
 		{"GET /sales/a+b%20c%2Bd", nil, "GetObject: s3:GetObject sales/a+b c+d"},
 		{"GET /sales/k", []string{"X-Amz-Te: append-md5"}, "GetObject: s3:GetObject sales/k"},
+		{"GET /sales/k", []string{"X-Amz-Api-Version: 2006-03-01"}, "GetObject: s3:GetObject sales/k"},
 		{"GET /sales/k?versionId=v1", nil, "GetObject: s3:GetObjectVersion sales/k versionid=v1"},
 		{"GET /sales/k?partNumber=2&x-id=GetObject", []string{"If-Match: \"e\""}, "GetObject: s3:GetObject sales/k if-match=\"e\""},
 		{"HEAD /sales/k", nil, "HeadObject: s3:GetObject sales/k"},
