@@ -53,6 +53,9 @@ func (x *exchange) answer(res *http.Response) error {
 	case s3.PostObject:
 		return x.posted(res)
 	}
+	if x.op.WantsEncoding() {
+		return x.encodedListing(res)
+	}
 	x.record.sized(x.op, res.Header)
 	x.header(res.StatusCode)
 	if x.r.Method == http.MethodHead {
@@ -66,6 +69,15 @@ func (x *exchange) answer(res *http.Response) error {
 		panic(http.ErrAbortHandler)
 	}
 	return nil
+}
+
+// encodedListing answers a listing whose keys the client wants encoded.
+func (x *exchange) encodedListing(res *http.Response) error {
+	body, err := readSmall(res.Body)
+	if err != nil {
+		return err
+	}
+	return x.writeXML(s3.EncodeListing(body))
 }
 
 // completed answers CompleteMultipartUpload under our own name.
