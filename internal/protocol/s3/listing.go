@@ -47,8 +47,11 @@ func EncodeListing(body []byte) ([]byte, error) {
 		}
 		out, rest = append(out, rest[:end]...), rest[end:]
 		switch {
-		case tag == "EncodingType":
+		case tag == "EncodingType" && !bytes.HasPrefix(rest, []byte("</")):
 			return body, nil
+		case tag == "EncodingType", tag == "/EncodingType", tag == "EncodingType/": // empty, as versitygw writes it
+			out = out[:bytes.LastIndexByte(out, '<')]
+			continue
 		case strings.HasPrefix(tag, "/List"): // the root ends
 			out = append(out[:bytes.LastIndexByte(out, '<')], "<EncodingType>url</EncodingType><"...)
 			return append(append(append(out, tag...), '>'), rest...), nil

@@ -42,9 +42,15 @@ type listed struct {
 func TestKeysOfAListingAreEncoded(t *testing.T) {
 	t.Parallel()
 	keys := []string{"a b+c", "percent%41%2F", "amper&sand", `quotes'"`, "<angle>", "ünïcödé/日本語", "emoji🦊", "line\nbreak\ttab\rreturn", "~-._*()!"}
-	out, err := s3.EncodeListing([]byte(plainListing(t, keys...)))
+	plain := plainListing(t, keys...)
+	out, err := s3.EncodeListing([]byte(plain))
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, empty := range []string{"<EncodingType></EncodingType>", "<EncodingType/>"} {
+		if same, err := s3.EncodeListing([]byte(strings.Replace(plain, "<Delimiter>", empty+"<Delimiter>", 1))); err != nil || string(same) != string(out) {
+			t.Errorf("with %s: %v\n%s", empty, err, same)
+		}
 	}
 	var l listed
 	if err := xml.Unmarshal(out, &l); err != nil || l.EncodingType != "url" || l.Delimiter != "/" || l.Prefix != "" || len(l.Contents) != len(keys) {
