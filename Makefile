@@ -231,7 +231,7 @@ $(CLIENTS)/aws-v2/.done: test/clients/aws-v2/package.json test/clients/aws-v2/pa
 	@.ci/need node && .ci/need unzip
 	rm -rf $(@D) && mkdir -p $(@D) && cp $^ $(@D)/
 	cd $(@D) && npm ci --legacy-peer-deps --ignore-scripts --no-audit --no-fund --loglevel=error
-	cd $(@D) && unzip -q node_modules/@aws-cdk/asset-awscli-v2/lib/layer.zip && rm -rf node_modules && mkdir bin && ln -s ../awscli/aws bin/aws
+	cd $(@D) && unzip -q node_modules/@aws-cdk/asset-awscli-v2/lib/layer.zip && rm -rf node_modules && mkdir bin && ln -s ../$$(echo awscli/v2/[0-9]*)/dist/aws bin/aws
 	touch $@
 
 $(CLIENTS)/boto3/.done $(CLIENTS)/aws-v1/.done: $(VENV)/.done
@@ -255,7 +255,7 @@ interop-clients: build ## S3 clients against the gateway: http and https, sessio
 	@set -e; rows='$(CLIENT_ROWS)'; first=$${rows%%/*}; for client in boto3 aws-v1 aws-v2 aws-debian go javascript java minio-go rclone s3cmd duckdb pyarrow polars s3fs hadoop; do \
 	  if [[ -z "$$first" || "$$client" =~ $$first ]]; then $(MAKE) --no-print-directory $(CLIENTS)/$$client/.done; fi; done
 	CARNET_BINARY=$(abspath $(BIN)) CARNET_VENV=$(abspath $(VENV)) CARNET_CLIENTS=$(abspath $(CLIENTS)) \
-	  go test -count=1 -tags interop -timeout 30m -v ./test/clients -run 'TestClients/$(CLIENT_ROWS)' $(CLIENT_FLAGS)
+	  go test -count=1 -tags interop -timeout 60m -v ./test/clients -run 'TestClients/$(CLIENT_ROWS)|TestPages/$(firstword $(subst /, ,$(CLIENT_ROWS)))' $(CLIENT_FLAGS)
 
 # IDP_ROWS, a regular expression, picks rows; only what they need is installed.
 .PHONY: interop-idp

@@ -20,6 +20,12 @@ type limit struct {
 // limits are read before they are written: each is the client's, not ours.
 var limits = []limit{
 	{client: "go", op: "stream", scheme: "http", says: regexp.MustCompile("unseekable stream is not supported without TLS and trailing checksum")},
+	{client: "duckdb", op: "copy", says: regexp.MustCompile("Catalog Error: Scalar Function with name s3_copy does not exist!")},
+	{client: "duckdb", op: "presign", says: regexp.MustCompile("Catalog Error: Scalar Function with name s3_presign does not exist!")},
+	{client: "hadoop", op: "presign", says: regexp.MustCompile(`java\.lang\.NoSuchMethodException: org\.apache\.hadoop\.fs\.s3a\.S3AFileSystem\.presign\(org\.apache\.hadoop\.fs\.Path\)`)},
+	{client: "polars", op: "copy", says: regexp.MustCompile("module 'polars' has no attribute 'copy_file'")},
+	{client: "polars", op: "presign", says: regexp.MustCompile("module 'polars' has no attribute 'presign'")},
+	{client: "pyarrow", op: "presign", says: regexp.MustCompile("'pyarrow._s3fs.S3FileSystem' object has no attribute 'presign'")},
 	{client: "s3cmd", op: "presign", says: regexp.MustCompile(`\?AWSAccessKeyId=[^&]+&Expires=[^&]+&Signature=`), shown: "signurl gives a link of Signature Version 2: ?AWSAccessKeyId=…&Expires=…&Signature=…"},
 }
 

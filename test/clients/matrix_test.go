@@ -173,7 +173,7 @@ func (r *run) clock(t *testing.T, took time.Duration) {
 func (r *run) environment() []string {
 	k := r.world.keys[r.keys]
 	env := []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + r.out, "TMPDIR=" + r.out, "AWS_EC2_METADATA_DISABLED=true", "AWS_PAGER=",
+		"PATH=" + os.Getenv("PATH"), "HOME=" + r.out, "TMPDIR=" + r.out, "LC_ALL=C.UTF-8", "PYTHONDONTWRITEBYTECODE=1", "AWS_EC2_METADATA_DISABLED=true", "AWS_PAGER=",
 		"AWS_REGION=" + region, "AWS_DEFAULT_REGION=" + region, "AWS_ACCESS_KEY_ID=" + k.AccessKeyID, "AWS_SECRET_ACCESS_KEY=" + k.SecretAccessKey,
 		"CLIENT_BUCKET=" + bucket, "CLIENT_PREFIX=" + r.prefix(), "CLIENT_SOURCE=" + source, "CLIENT_MANY=" + many, "CLIENT_FILES=" + r.files, "CLIENT_OUT=" + r.out,
 	}

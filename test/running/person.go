@@ -20,8 +20,8 @@ import (
 // Person is somebody who signed in on a machine of their own, with `carnet
 // login`.
 type Person struct {
+	Home  string // their home folder, with what carnet login keeps
 	world *World
-	home  string
 }
 
 var pageAddress = regexp.MustCompile(`https?://\S+/cli/authorize\S*`)
@@ -29,7 +29,7 @@ var pageAddress = regexp.MustCompile(`https?://\S+/cli/authorize\S*`)
 // Login runs `carnet login`, with its page in the browser of that person.
 func (w *World) Login(t testing.TB, name string) *Person {
 	t.Helper()
-	p := &Person{world: w, home: t.TempDir()}
+	p := &Person{world: w, Home: t.TempDir()}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	cmd := p.command(ctx, "login", "--server", w.Web, "--no-browser")
@@ -87,7 +87,7 @@ func approve(ctx context.Context, t testing.TB, w *World, name, address string) 
 
 func (p *Person) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, p.world.Binary, args...)
-	cmd.Env = []string{"HOME=" + p.home, "XDG_RUNTIME_DIR=" + p.home, "PATH=" + os.Getenv("PATH")}
+	cmd.Env = []string{"HOME=" + p.Home, "XDG_RUNTIME_DIR=" + p.Home, "PATH=" + os.Getenv("PATH")}
 	return cmd
 }
 

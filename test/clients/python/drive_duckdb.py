@@ -39,7 +39,7 @@ def get(name):
 
 
 def write(name, source):
-    db.execute(f"COPY (FROM read_csv({text(source)})) TO {place(name)} (FORMAT csv, HEADER)")
+    db.execute(f"COPY (FROM read_csv({text(source)}, hive_partitioning = false)) TO {place(name)} (FORMAT csv, HEADER)")
 
 
 def put():

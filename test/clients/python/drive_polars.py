@@ -1,6 +1,9 @@
 """polars, whose cloud reader and writer are the Rust crate object_store."""
 
 import io
+import os
+
+os.environ["POLARS_UPLOAD_CHUNK_SIZE"] = str(5 << 20)
 
 import polars as pl
 
