@@ -312,7 +312,7 @@ full: ci ## every matrix and long run
 	$(MAKE) policy-diff
 	CARNET_TF_FULL=1 $(MAKE) interop-iam
 	CARNET_FULL=1 $(MAKE) interop-idp
-	$(MAKE) interop-oidc interop-rp
+	$(MAKE) interop-oidc interop-rp interop-clients
 	$(MAKE) bridge-long
 	$(MAKE) rotation bench bench-rivals bench-directory memory-gateway bench-gateway
 

@@ -10,7 +10,6 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"io/fs"
@@ -29,8 +28,6 @@ import (
 
 	"carnet.dev/carnet/test/running"
 )
-
-var update = flag.Bool("update", false, "keep what came of the runs, and write docs/compatibility/gateway.md")
 
 // program gives how a client's driver is started.
 func program(t *testing.T, w *world, id string) []string {

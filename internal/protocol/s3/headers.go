@@ -93,6 +93,7 @@ var headerUses = map[string]headerUse{
 	"X-Amz-Copy-Source-If-Modified-Since":   useCopy,
 	"X-Amz-Copy-Source-If-Unmodified-Since": useCopy,
 	"X-Amz-Copy-Source-Range":               useCopy,
+	"X-Amz-Object-Annotation-Directive":     useCopy, // newer command lines send it with each copy; annotations themselves are not served
 
 	"X-Amz-Copy-Source":            useHere,
 	"X-Amz-Date":                   useHere,

@@ -74,6 +74,7 @@ func TestOperationsAndTheirChecks(t *testing.T) {
 				"s3:PutObjectAcl sales/k ObjectCreationOperation=true RequestObjectTag/a=1 RequestObjectTag/b =c RequestObjectTagKeys=a|b  if-none-match=* x-amz-acl=bucket-owner-full-control x-amz-storage-class=STANDARD"},
 		{"PUT /sales/k", []string{"X-Amz-Copy-Source: /hr/a%20b", "X-Amz-Metadata-Directive: REPLACE"},
 			"CopyObject: s3:PutObject sales/k ObjectCreationOperation=true x-amz-copy-source=hr/a b x-amz-metadata-directive=REPLACE; s3:GetObject hr/a b"},
+		{"PUT /sales/k", []string{"X-Amz-Copy-Source: hr/x", "X-Amz-Object-Annotation-Directive: COPY"}, "CopyObject: s3:PutObject sales/k ObjectCreationOperation=true x-amz-copy-source=hr/x; s3:GetObject hr/x"},
 		{"PUT /sales/k", []string{"X-Amz-Copy-Source: hr/x?versionId=v2"}, "CopyObject: s3:PutObject sales/k ObjectCreationOperation=true x-amz-copy-source=hr/x; s3:GetObjectVersion hr/x versionid=v2"},
 		{"PUT /sales/k?partNumber=1&uploadId=u", []string{"X-Amz-Copy-Source: hr/x"}, "UploadPartCopy: s3:PutObject sales/k ObjectCreationOperation=false x-amz-copy-source=hr/x; s3:GetObject hr/x"},
 		{"PUT /sales/k?partNumber=1&uploadId=u", nil, "UploadPart: s3:PutObject sales/k ObjectCreationOperation=false"},
