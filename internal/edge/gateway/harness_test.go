@@ -53,6 +53,7 @@ type world struct {
 	gone bool     // all keys were taken back
 	seen []s3.Check
 	now  func() time.Time
+	ring keyRing // of gateway keys
 }
 
 type identityKey struct {
@@ -165,7 +166,7 @@ func worldOf(tb testing.TB, store *storeproc.Store) *world {
 	}
 	w.direct = direct
 	w.gateway, err = gateway.New(gateway.Config{
-		Region: region, Domains: []string{"s3.test"}, Keys: w, Decider: w, Places: w,
+		Region: region, Domains: []string{"s3.test"}, Keys: w, GatewayKeys: &w.ring, Decider: w, Places: w,
 		Stores: map[string]gateway.Store{"embedded": {Upstream: direct, Keys: s3.Filesystem}},
 		Logger: slog.New(slog.NewJSONHandler(w.log, nil)), Observers: []gateway.Observer{gateway.ToLog{Logger: slog.New(slog.NewJSONHandler(w.log, nil))}},
 		Now: func() time.Time { return w.now() },

@@ -41,10 +41,10 @@ func (x *exchange) lookUp(p *sigv4.Presented) (access.Caller, secret.Text, error
 	if x.g.config.GatewayKeys == nil {
 		return access.Caller{}, secret.Text{}, fault.Coded(fault.Unauthenticated, "InvalidAccessKeyId", "This installation has no gateway keys")
 	}
-	// A presigned URL hands the right on to whoever has the URL; a gateway key is
+	// A presigned URL or form hands the right on to whoever has it; a gateway key is
 	// bound to its owner.
 	if p.Place != sigv4.Header {
-		return access.Caller{}, secret.Text{}, fault.Coded(fault.Denied, "AccessDenied", "A gateway key makes no presigned URLs").
+		return access.Caller{}, secret.Text{}, fault.Coded(fault.Denied, "AccessDenied", "A gateway key signs requests in their Authorization header alone: it makes no presigned URLs and no forms").
 			WithMend("presign with the temporary keys of a role: carnet credentials")
 	}
 	if !p.SessionToken.IsZero() {
