@@ -105,6 +105,9 @@ func entitledAccounts(c *config.Config) entitlement.Accounts {
 		if a.Kind == config.AccountLocal {
 			e.Deliver, e.Local = "gateway", true // the keys of a local account work nowhere else
 		}
+		if !e.Local && slices.ContainsFunc(c.Buckets, func(b config.Bucket) bool { return b.Account == a.ID && b.Deliver == config.DeliverDirect }) {
+			e.Deliver = string(config.DeliverDirect) // some of its keys leave the server
+		}
 		out[a.ID] = e
 	}
 	return out

@@ -164,7 +164,8 @@ func webAccounts(c *config.Config) []web.Account {
 	var all []web.Account
 	for _, a := range c.Accounts {
 		w := web.Account{ID: a.ID, Name: a.Name, Region: a.Region}
-		if a.Kind == config.AccountLocal || a.Deliver == config.DeliverGateway {
+		w.Gateway = a.Kind == config.AccountAWS && a.Deliver == config.DeliverGateway
+		if a.Kind == config.AccountLocal || w.Gateway {
 			w.S3, w.Region = c.Listen.AWS.URL, c.Region
 		}
 		all = append(all, w)

@@ -48,6 +48,7 @@ type role struct {
 	Name, ARN, Account, AccountName, SessionName string
 	State                                        login.RoleState
 	Served                                       string // how it is served, in a sentence
+	Gateway                                      string // where its gateway keys are used; empty: its own keys are handed out
 	Needed                                       needed
 	StateText                                    string
 	Ends                                         clock
@@ -92,6 +93,9 @@ func (web *Web) role(st login.RoleStatus, name string, now time.Time) role {
 		SessionName: st.SessionName, State: st.State, Error: st.Error, Warning: st.Warning,
 	}
 	v.Served, v.Needed = servedBy(st, now)
+	if i := slices.IndexFunc(web.Accounts, func(a Account) bool { return a.ID == st.Account && a.Gateway }); i >= 0 {
+		v.Gateway = web.Accounts[i].S3
+	}
 	switch st.State {
 	case login.RoleAvailable:
 		v.StateText = "Ready when used"

@@ -185,6 +185,9 @@ type Account struct {
 	// S3 is the endpoint where the account's keys are used; empty: AWS's own.
 	S3     string
 	Region string
+	// Gateway: the roles' own keys stay in the server, and people are given
+	// gateway keys.
+	Gateway bool
 }
 
 // Config is what the pages are made of.

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"carnet.dev/carnet/internal/core/arn"
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/service/broker"
 )
@@ -45,4 +46,28 @@ func TestAttackTwoWordsOfOneSecond(t *testing.T) {
 	o := w.analyst()
 	w.signIn("lgn_2", w.assertion(pair(ours, "reader")))
 	w.refuses(o, "bridge.word")
+}
+
+// TestAttackTokenOfADeliveredAccount: where a role's own keys stay in the server,
+// nobody gets the token that buys them; the server itself goes on renewing.
+func TestAttackTokenOfADeliveredAccount(t *testing.T) {
+	t.Parallel()
+	w := newBridge(t)
+	w.config(ours, func(a *account) { a.Deliver, a.Local = "gateway", false })
+	o := w.analyst()
+	_, err := w.IDToken(t.Context(), "lgn_1", o.Role)
+	wantFault(t, err, "bridge.gateway")
+	w.renews(o)
+	w.config(ours, func(a *account) { a.Local = true }) // its keys are good at the gateway alone
+	if _, err := w.IDToken(t.Context(), "lgn_1", o.Role); err != nil {
+		t.Error(err)
+	}
+	held, err := w.Heard(t.Context(), "psn_ann", "idp_a", []arn.Role{o.Role, bridged(t, ours, "nobody")})
+	if err != nil || len(held) != 1 || held[0] != o.Role {
+		t.Errorf("held are %v, %v", held, err)
+	}
+	w.signIn("lgn_2", w.assertion(pair(ours, "reader")))
+	if held, err := w.Heard(t.Context(), "psn_ann", "idp_a", []arn.Role{o.Role}); err != nil || len(held) != 0 {
+		t.Errorf("after a sign-in without the role held are %v, %v", held, err)
+	}
 }

@@ -248,6 +248,11 @@ func (b *Broker) IDToken(ctx context.Context, id identity.LoginSessionID, role a
 	if b.Tokens == nil {
 		return issuer.Minted{}, closed("this server makes no ID tokens")
 	}
+	if a := b.Accounts[role.Account]; a.Deliver == "gateway" && !a.Local {
+		// Whoever had the token would have the keys, which are to stay here.
+		return issuer.Minted{}, fault.Coded(fault.Denied, "bridge.gateway", "the keys of account "+role.Account+" stay in the server: it is delivered by the gateway").
+			WithMend("fetch a gateway key: carnet credentials")
+	}
 	o, _, err := b.reread(ctx, id, role)
 	if err != nil {
 		return issuer.Minted{}, err
