@@ -47,7 +47,7 @@ func (v *validator) embedded(path string, u Upstream) {
 	if len(u.Encryption) > 0 || len(u.StorageClasses) > 0 {
 		v.bad(path+".encryption", "encryption and storage_classes are for kind: s3 and aws; the embedded store has neither")
 	}
-	if u.BucketEndpoints != nil {
+	if len(u.BucketEndpoints) > 0 {
 		v.bad(path+".bucket_endpoints", "is for kind: s3 and aws; the embedded store has none")
 	}
 	if u.Keys != KeysFilesystem {
