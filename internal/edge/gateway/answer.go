@@ -143,6 +143,10 @@ func (x *exchange) storeRefused(res *http.Response) error {
 	switch locked := strings.Contains(strings.ToLower(e.Message), "object lock"); {
 	case e.Code == "AccessDenied" && locked:
 		e.Message = "Access Denied because object protected by object lock."
+	case res.StatusCode == http.StatusNotImplemented:
+		// Not a failure: a store that has no versioning, say, refuses it by a code
+		// of its own.
+		return fault.Coded(fault.Unsupported, "NotImplemented", "A header or query you provided implies functionality that is not implemented: the store of this bucket does not offer "+string(x.op.Name))
 	case res.StatusCode >= 500 || e.Code == "AccessDenied":
 		// Said to the store's own operator: it may name its users, hosts and disks.
 		x.g.config.Logger.Error("the store refuses or fails", "request_id", x.id, "upstream", x.place.Upstream, "code", e.Code, "status", res.StatusCode, "message", e.Message)

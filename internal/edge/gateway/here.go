@@ -18,6 +18,16 @@ func (x *exchange) answerHere() error {
 	if err != nil || !found {
 		return err
 	}
+	if x.op.Name == s3.GetBucketPolicyStatus && x.g.config.Settings != nil {
+		// Whatever a policy says, nobody is anonymous: none of them is public.
+		kept, err := x.g.config.Settings.BucketSettings(x.place.Account, x.op.Bucket)
+		if err != nil {
+			return err
+		}
+		if kept.Policy == "" {
+			return noSuchPolicy()
+		}
+	}
 	document, err := x.op.Answer(x.place.Account)
 	if err != nil {
 		return err

@@ -58,7 +58,7 @@ func (x *exchange) showSettings() error {
 	case err != nil:
 		return err
 	case x.op.Name == s3.GetBucketPolicy && kept.Policy == "":
-		return fault.Coded(fault.NotFound, "NoSuchBucketPolicy", "The bucket policy does not exist")
+		return noSuchPolicy()
 	case x.op.Name == s3.GetBucketPolicy:
 		x.w.Header()["Content-Type"] = []string{"application/json"}
 		x.write(http.StatusOK, []byte(kept.Policy))
@@ -67,6 +67,10 @@ func (x *exchange) showSettings() error {
 		return fault.Coded(fault.NotFound, "NoSuchCORSConfiguration", "The CORS configuration does not exist")
 	}
 	return x.writeXML(s3.CORSXML(kept.CORS))
+}
+
+func noSuchPolicy() error {
+	return fault.Coded(fault.NotFound, "NoSuchBucketPolicy", "The bucket policy does not exist")
 }
 
 func (x *exchange) changeSettings(body []byte) error {
