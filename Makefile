@@ -157,7 +157,7 @@ interop-iam: build $(VENV)/.done $(IAMJS)/.done ## IAM and STS by the aws comman
 .PHONY: browser
 browser: build ## pages and the cross-site sign-in in a real headless Chromium
 	@.ci/need chromium
-	CARNET_BINARY=$(abspath $(BIN)) go test -count=1 -tags interop -timeout 10m -run 'Browser|Chromium' -v ./internal/edge/web/... ./test/browser/...
+	CARNET_BINARY=$(abspath $(BIN)) go test -count=1 -tags interop -timeout 10m -run 'Browser|Chromium' -v ./internal/edge/web/... ./internal/edge/gateway ./test/browser/...
 
 RP := $(BUILD)/rp
 

@@ -20,7 +20,7 @@ func TestCommandsOfTheDocs(t *testing.T) {
 	if err := os.WriteFile(report, []byte("import boto3, os\nprint(os.environ['AWS_SESSION_TOKEN'][:1])\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, page := range []string{"cli.md", "use/aws-cli.md", "use/python.md", "use/bridge.md"} {
+	for _, page := range []string{"cli.md", "use/aws-cli.md", "use/python.md", "use/bridge.md", "use/browser-uploads.md"} {
 		text, err := os.ReadFile(filepath.Join("..", "..", "docs", page))
 		if err != nil {
 			t.Fatal(err)

@@ -32,7 +32,8 @@ type uploadForm struct {
 	after       [2]string // a field behind the file
 }
 
-func (f uploadForm) write(t testing.TB) (contentType string, body []byte) {
+// signed gives all fields before the file.
+func (f uploadForm) signed(t testing.TB) [][2]string {
 	t.Helper()
 	if f.keyID == "" {
 		f.keyID = alice
@@ -62,10 +63,14 @@ func (f uploadForm) write(t testing.TB) (contentType string, body []byte) {
 		h.Write([]byte(step))
 		key = h.Sum(nil)
 	}
-	fields = append(append(fields, f.fields...), [2]string{"policy", policy}, [2]string{"x-amz-signature", hex.EncodeToString(key)})
+	return append(append(fields, f.fields...), [2]string{"policy", policy}, [2]string{"x-amz-signature", hex.EncodeToString(key)})
+}
+
+func (f uploadForm) write(t testing.TB) (contentType string, body []byte) {
+	t.Helper()
 	var b bytes.Buffer
 	w := multipart.NewWriter(&b)
-	for _, c := range fields {
+	for _, c := range f.signed(t) {
 		if err := w.WriteField(c[0], c[1]); err != nil {
 			t.Fatal(err)
 		}
