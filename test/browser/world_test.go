@@ -22,6 +22,7 @@ import (
 type world struct {
 	binary   string
 	Web      string `json:"web"`
+	AWS      string `json:"aws"`
 	IdP      string `json:"identity_provider"`
 	Password string `json:"password"`
 	Data     string `json:"data"`
