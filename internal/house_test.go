@@ -50,6 +50,7 @@ var siblings = map[string]string{
 	"edge/awsapi -> edge/httpd":                    "design section 6",
 	"edge/issuerapi -> edge/httpd":                 "design section 6",
 	"edge/gateway -> edge/httpd":                   "design section 6",
+	"edge/gateway -> edge/telemetry":               "design section 6",
 	"edge/gateway/accesslog -> edge/gateway":       "a package of its own parent",
 	"edge/gateway/trail -> edge/gateway":           "a package of its own parent",
 	"edge/upstream/s3client -> edge/egress":        "design section 6",
@@ -96,6 +97,8 @@ var homes = []struct {
 	{"github.com/spf13/", []string{"app"}, "flags are the business of programs"},
 	{"go.yaml.in/", []string{"app/config", "service/iam", "edge/api"}, "files that people write"},
 	{"database/sql", []string{"edge/sql"}, "SQL lives behind edge/sql"},
+	{"github.com/prometheus/", []string{"edge/telemetry"}, "one edge package knows how metrics are kept"},
+	{"go.opentelemetry.io/", []string{"edge/telemetry"}, "and how spans are exported"},
 }
 
 // impure lists what floors 1 and 2 never import: they turn bytes and time into

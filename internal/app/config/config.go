@@ -40,6 +40,7 @@ type Config struct {
 	LoginSession LoginSession `yaml:"login_session"`
 	Audit        Audit        `yaml:"audit"`
 	AccessLog    AccessLog    `yaml:"access_log"`
+	Telemetry    Telemetry    `yaml:"telemetry"`
 	Accounts     []Account    `yaml:"accounts"`
 	// StaticKeys is "allow" where IAM users may have long-lived access keys,
 	// else empty.

@@ -53,6 +53,7 @@ func (v *validator) config(c *Config) {
 	v.oidc(c)
 	v.audit(c.Audit)
 	v.accessLog(c.AccessLog)
+	v.telemetry(c)
 	v.accounts(c.Accounts)
 	v.upstreams(c.Upstreams)
 	v.buckets(c)

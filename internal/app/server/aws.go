@@ -38,6 +38,7 @@ func (srv *Server) wireAWS(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
+	srv.measure(objects)
 	authority, err := srv.newSTS(o, may)
 	if err != nil {
 		return err

@@ -20,6 +20,8 @@ type Listeners struct {
 	Web []net.Listener
 	AWS []net.Listener
 	IAM []net.Listener // none: IAM answers on the AWS listeners
+	// Metrics is for Prometheus; none: metrics are off.
+	Metrics []net.Listener
 }
 
 // Listen opens the listeners of a configuration.
@@ -42,12 +44,20 @@ func Listen(c *config.Config) (Listeners, error) {
 		}
 		all.IAM = []net.Listener{l}
 	}
+	if address := c.Telemetry.Metrics; address != "" {
+		l, err := listen("telemetry.metrics", address, config.TLS{}, "")
+		if err != nil {
+			all.Close()
+			return Listeners{}, err
+		}
+		all.Metrics = []net.Listener{l}
+	}
 	return all, nil
 }
 
 // Close closes what is open.
 func (l Listeners) Close() {
-	for _, s := range slices.Concat(l.Web, l.AWS, l.IAM) {
+	for _, s := range slices.Concat(l.Web, l.AWS, l.IAM, l.Metrics) {
 		_ = s.Close()
 	}
 }

@@ -24,6 +24,12 @@ func (srv *Server) observe(ctx context.Context, o Options, g *gateway.Config) er
 	if lines != nil {
 		g.Observers = append(g.Observers, lines)
 	}
+	if srv.metrics != nil {
+		g.Observers = append(g.Observers, gateway.ToMetrics{Metrics: srv.metrics})
+	}
+	if traces := srv.config.Telemetry.Traces; traces.Endpoint != "" {
+		g.Observers = append(g.Observers, gateway.ToTraces{Traces: srv.openTraces(ctx, traces)})
+	}
 	decisions := srv.auditDecisions(ctx)
 	g.Recorder, g.Observers = decisions, append(g.Observers, decisions)
 	return nil
@@ -75,6 +81,7 @@ func (srv *Server) accessLog(ctx context.Context, logs io.Writer) (gateway.Obser
 	if err != nil {
 		return nil, err
 	}
+	srv.lines = l
 	srv.tasks.Go(func() { l.Run(ctx) })
 	if settings.File != "" {
 		srv.tasks.Go(func() { reopenOnHangup(ctx, l) })

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -17,15 +19,16 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 
+	"carnet.dev/carnet/internal/app/visitor"
 	"carnet.dev/carnet/internal/edge/devidp/forge"
 	"carnet.dev/carnet/internal/edge/sql"
 	"carnet.dev/carnet/internal/edge/sql/sqltest"
 )
 
 // observed is an installation in a process of its own that writes everything down.
-func observed(t *testing.T) *bridged {
+func observed(t *testing.T, change ...func(string) string) *bridged {
 	t.Helper()
-	in := install(t, replace("buckets:", "access_log: {format: s3, file: access.log}\naudit: {reads: on, writes: on}\nbuckets:"))
+	in := install(t, append(change, replace("buckets:", "access_log: {format: s3, file: access.log}\naudit: {reads: on, writes: on}\nbuckets:"))...)
 	p := &bridged{post: &post{installation: in, idp: forge.New(t, time.Now())}}
 	p.must(t, "sso", "add", "--name", "Corp", "--metadata", p.write(t, "idp.xml", string(p.idp.Metadata())), "--accounts", "111122223333",
 		"--roles", "arn:aws:iam::1*:role/*", "--domains", "*")
@@ -188,4 +191,87 @@ func TestAccessLogFollowsItsFile(t *testing.T) {
 	soon(t, "a new file", func() bool { _, err := os.Stat(filepath.Join(p.folder, "access.log")); return err == nil })
 	must(t, p.reads(t, k))
 	soon(t, "a line in it", func() bool { return strings.Count(p.read(t, "access.log"), "\n") == 1 })
+}
+
+// TestTelemetry: Prometheus finds every documented metric on its own listener and
+// on no other; a collector gets spans; neither holds a secret, an object's key or a
+// person.
+func TestTelemetry(t *testing.T) {
+	t.Parallel()
+	spans := &lockedText{}
+	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		spans.add(string(b))
+	}))
+	t.Cleanup(collector.Close)
+	metrics := freeAddress(t)
+	p := observed(t, replace("buckets:", fmt.Sprintf("telemetry: {metrics: %q, traces: {endpoint: %q, sample: 1}}\nbuckets:", metrics, collector.URL)))
+	v, k := p.first(t)
+	id := p.denied(t, k, "sales", "salaries/2026.csv")
+	var text string
+	soon(t, "the denial to be recorded", func() bool {
+		text = open(t, visitor.New(nil), "http://"+metrics+"/metrics").Body
+		return strings.Contains(text, `{action="s3.GetObject",outcome="denied"} 1`)
+	})
+	for _, want := range []string{
+		`carnet_s3_requests_total{by="",cause="",operation="PutObject",status="2xx"} 1`,
+		`carnet_s3_requests_total{by="gateway",cause="denied",operation="GetObject",status="4xx"} 1`,
+		`carnet_s3_role_requests_total{account="111122223333",outcome="denied",role="analyst"} 1`,
+		`carnet_upstream_up{endpoint="http://store.inner",upstream="disk"} 1`, `carnet_audit_records_total{action="sign-in",outcome="done"} 1`,
+		`carnet_audit_records_total{action="exchange",outcome="done"} 1`, "carnet_audit_lost_total 0", "carnet_access_log_lost_total 0", "carnet_s3_in_flight 0",
+	} {
+		if !strings.Contains(text, "\n"+want+"\n") {
+			t.Errorf("metrics lack %s", want)
+		}
+	}
+	doc, err := os.ReadFile("../../../docs/operations/observe.md")
+	must(t, err)
+	names := regexp.MustCompile(`(?m)^# TYPE (carnet_\w+) `).FindAllStringSubmatch(text, -1)
+	for _, name := range names {
+		if !strings.Contains(string(doc), "`"+name[1]+"`") {
+			t.Errorf("docs/operations/observe.md lacks %s", name[1])
+		}
+	}
+	if len(names) < 14 {
+		t.Errorf("only %d metrics", len(names))
+	}
+	for _, public := range []string{in(p.web), in(p.aws)} {
+		if page := open(t, v, public+"/metrics"); page.Status == http.StatusOK || strings.Contains(page.Body, "carnet_build_info") {
+			t.Errorf("%s/metrics answers %d", public, page.Status)
+		}
+	}
+	p.stop()
+	for _, want := range []string{`"name":"S3.GetObject"`, `"name":"authenticate"`, `"name":"decide"`, `"name":"upstream"`, id, `"stringValue":"sales"`} {
+		if !strings.Contains(spans.text(), want) {
+			t.Errorf("the spans lack %s", want)
+		}
+	}
+	for what, text := range map[string]string{"metrics": text, "spans": spans.text()} {
+		for _, secret := range []string{k.SecretAccessKey, k.SessionToken, "salaries", "alice"} {
+			if strings.Contains(text, secret) {
+				t.Errorf("%s hold %.20s…", what, secret)
+			}
+		}
+	}
+	p.holdsNo(t, k.SecretAccessKey, k.SessionToken)
+}
+
+func in(address string) string { return "http://" + address }
+
+// lockedText collects what arrives.
+type lockedText struct {
+	mu  sync.Mutex
+	all []string
+}
+
+func (l *lockedText) add(s string) {
+	l.mu.Lock()
+	l.all = append(l.all, s)
+	l.mu.Unlock()
+}
+
+func (l *lockedText) text() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Join(l.all, "\n")
 }

@@ -20,6 +20,7 @@ import (
 	"carnet.dev/carnet/internal/app/config"
 	"carnet.dev/carnet/internal/core/secret"
 	"carnet.dev/carnet/internal/edge/api"
+	"carnet.dev/carnet/internal/edge/gateway/accesslog"
 	"carnet.dev/carnet/internal/edge/httpd"
 	"carnet.dev/carnet/internal/edge/web"
 	"carnet.dev/carnet/internal/service/audit"
@@ -65,8 +66,9 @@ type Server struct {
 	site        *httpd.Site
 	aws         http.Handler
 	denials     *denial.Keeper
-	queue       *audit.Queue // of S3 decisions
-	iamOwn      http.Handler // nil: IAM answers on the AWS listener
+	queue       *audit.Queue   // of S3 decisions
+	lines       *accesslog.Log // nil: lines go through the log, or nowhere
+	iamOwn      http.Handler   // nil: IAM answers on the AWS listener
 
 	inner    *inner
 	internal http.Handler
@@ -212,7 +214,7 @@ func (srv *Server) ready(ctx context.Context) error {
 func (srv *Server) Serve(ctx context.Context, l Listeners) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	failed := make(chan error, 4)
+	failed := make(chan error, 5)
 	// The internal listener is drained last: the broker may be in a call.
 	var outer sync.WaitGroup
 	innerCtx, stopInner := context.WithCancel(context.WithoutCancel(ctx))
@@ -224,12 +226,13 @@ func (srv *Server) Serve(ctx context.Context, l Listeners) error {
 	})
 	outer.Go(func() { failed <- ServeUntil(ctx, srv.awsServer(), l.AWS) })
 	outer.Go(func() { failed <- ServeUntil(ctx, srv.iamServer(), l.IAM) })
+	outer.Go(func() { failed <- ServeUntil(ctx, srv.metricsServer(), l.Metrics) })
 	err := <-failed // the first to end ends all
 	stop()
 	outer.Wait()
 	stopInner()
 	last.Wait()
-	return errors.Join(err, <-failed, <-failed, <-failed)
+	return errors.Join(err, <-failed, <-failed, <-failed, <-failed)
 }
 
 // drain is how long requests under way may take once the end was asked for.

@@ -25,6 +25,7 @@ import (
 	sqlonceonly "carnet.dev/carnet/internal/edge/sql/onceonly"
 	sqlrevocation "carnet.dev/carnet/internal/edge/sql/revocation"
 	sqlspkeys "carnet.dev/carnet/internal/edge/sql/spkeys"
+	"carnet.dev/carnet/internal/edge/telemetry"
 	"carnet.dev/carnet/internal/service/audit"
 	"carnet.dev/carnet/internal/service/directory"
 	"carnet.dev/carnet/internal/service/federation"
@@ -60,7 +61,8 @@ type state struct {
 	trail      *audit.Writer
 	iam        *iam.Service
 
-	checkpoints *auditfile.File // nil: none outside the database
+	metrics     *telemetry.Metrics // nil: nobody reads them
+	checkpoints *auditfile.File    // nil: none outside the database
 }
 
 // openState opens the database and its services. A new database gets its
@@ -77,6 +79,9 @@ func openState(ctx context.Context, o Options, id string) (*state, error) {
 		return nil, err
 	}
 	s := &state{config: c, log: o.Logger, now: o.Now, db: db}
+	if c.Telemetry.Metrics != "" && id != "" {
+		s.metrics = telemetry.New(buildVersion())
+	}
 	if err := s.open(ctx, o.Development, id); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
@@ -109,6 +114,9 @@ func (s *state) open(ctx context.Context, development bool, id string) error {
 		return err
 	}
 	trail := audit.Config{Store: sqlaudit.Store{DB: s.db}, Sealer: s.ring, Now: s.now, Logger: s.log}
+	if s.metrics != nil {
+		trail.Count = s.metrics.Recorded
+	}
 	if path := s.config.Audit.Checkpoints; path != "" {
 		if s.checkpoints, err = auditfile.Open(path); err != nil {
 			return err

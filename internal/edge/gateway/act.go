@@ -147,11 +147,15 @@ func (x *exchange) permit(checks []s3.Check) error {
 	if len(checks) == 0 {
 		return fault.New(fault.Internal, "The operation has nothing to check")
 	}
-	if err := x.fits(); err != nil || x.as != nil {
-		return err // with x.as, AWS decides
+	if err := x.fits(); err != nil {
+		return err
 	}
+	if x.as != nil {
+		return x.recordable(true) // AWS decides
+	}
+	asked := x.g.config.Now()
 	d := x.g.config.Decider.Decide(x.r.Context(), x.caller, checks, x.environment())
-	x.record.decided(checks, d)
+	x.decided(checks, d, asked)
 	if err := x.recordable(d.Allow); err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"carnet.dev/carnet/internal/core/credential"
@@ -96,6 +97,8 @@ type Gateway struct {
 	derived *keyCache
 	buffers sync.Pool
 	aws     bool // some store is at AWS
+
+	inFlight atomic.Int64
 }
 
 const (
@@ -165,6 +168,9 @@ type exchange struct {
 	record Record
 }
 
+// InFlight gives how many requests are being served.
+func (g *Gateway) InFlight() int64 { return g.inFlight.Load() }
+
 // ServeHTTP serves one request.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) { g.ServePresented(w, r, nil) }
 
@@ -172,6 +178,8 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) { g.ServePre
 // and from nothing else; nil: it is parsed here.
 func (g *Gateway) ServePresented(w http.ResponseWriter, r *http.Request, p *sigv4.Presented) {
 	x := &exchange{g: g, w: w, r: r, parsed: p, id: identity.NewRequestID(), began: g.config.Now(), record: Record{Size: -1}}
+	g.inFlight.Add(1)
+	defer g.inFlight.Add(-1)
 	h := w.Header()
 	h["X-Amz-Request-Id"] = []string{string(x.id)}
 	h["X-Content-Type-Options"] = []string{"nosniff"}
@@ -283,6 +291,7 @@ func (x *exchange) prove(p *sigv4.Presented, request *sigv4.Request, policy stri
 		return err
 	}
 	x.presented, x.key, x.caller, x.proven = p, key, caller, x.began
+	x.record.Proven = x.g.config.Now().Sub(x.began)
 	return x.admit()
 }
 

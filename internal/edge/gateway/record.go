@@ -26,6 +26,12 @@ type Record struct {
 	// done, both counted from Began. Upstream is the time that stores took until
 	// their headers came.
 	FirstByte, Total, Upstream time.Duration
+	// Proven is when the signature held, 0 where it did not. Asked is when the
+	// decider was asked first, Decided how long it took in all.
+	Proven, Asked, Decided time.Duration
+	// Calls are the first requests to stores.
+	Calls []Call
+	calls [2]Call // their room
 
 	Source     netip.Addr
 	Method     string
@@ -95,6 +101,13 @@ type Record struct {
 type Decided struct {
 	Checks   []s3.Check
 	Decision access.Decision
+}
+
+// Call is one request to a store: from Began, counted from that of the Record,
+// until its header came.
+type Call struct {
+	Began, Took time.Duration
+	Status      int // 0 where it did not answer
 }
 
 // Batched is one key of a batch: Status is what its own DELETE would have had.
@@ -167,7 +180,12 @@ func (x *exchange) observe() {
 }
 
 // decided notes one answer of the decider.
-func (r *Record) decided(checks []s3.Check, d access.Decision) {
+func (x *exchange) decided(checks []s3.Check, d access.Decision, asked time.Time) {
+	r := &x.record
+	if r.Asked == 0 {
+		r.Asked = asked.Sub(x.began)
+	}
+	r.Decided += x.g.config.Now().Sub(asked)
 	if !d.Allow {
 		r.Denials++
 	}
@@ -216,7 +234,15 @@ func (x *exchange) ask(store Store, out *s3.Outgoing) (*http.Response, error) {
 	began := x.g.config.Now()
 	res, err := store.Upstream.Do(x.r.Context(), out)
 	r := &x.record
-	r.Upstream += x.g.config.Now().Sub(began)
+	call := Call{Began: began.Sub(x.began), Took: x.g.config.Now().Sub(began)}
+	r.Upstream += call.Took
+	if err == nil {
+		call.Status = res.StatusCode
+	}
+	if n := len(r.Calls); n < len(r.calls) {
+		r.calls[n] = call
+		r.Calls = r.calls[:n+1]
+	}
 	if err == nil {
 		r.StoreStatus, r.StoreRequest, r.StoreHost = res.StatusCode, first(res.Header["X-Amz-Request-Id"]), first(res.Header["X-Amz-Id-2"])
 		x.traced(store)

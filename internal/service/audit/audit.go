@@ -94,8 +94,10 @@ type Config struct {
 	Store   Store
 	Sealer  Sealer
 	Outside Outside // nil: none
-	Now     func() time.Time
-	Logger  *slog.Logger
+	// Count is told of each record that is made; nil: nobody counts.
+	Count  func(action, outcome string)
+	Now    func() time.Time
+	Logger *slog.Logger
 }
 
 // Writer writes this process's chain. Safe for concurrent use.
@@ -203,6 +205,9 @@ func (w *Writer) prepare(ctx context.Context, e event.Event) (Record, error) {
 	body := encode(&e)
 	if len(body) > maxBody {
 		return Record{}, fault.New(fault.Internal, fmt.Sprintf("an audit record of %d bytes: want at most %d", len(body), maxBody))
+	}
+	if w.Count != nil {
+		w.Count(e.Action, string(e.Outcome))
 	}
 	return Record{Writer: w.id, At: now, Action: e.Action, Person: string(e.Person), Body: string(body)}, nil
 }

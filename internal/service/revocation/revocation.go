@@ -133,6 +133,13 @@ func (f *Feed) Current() error {
 	return f.current()
 }
 
+// Age gives how long ago this server last confirmed its view.
+func (f *Feed) Age() time.Duration {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.Now().Sub(f.confirmed)
+}
+
 // Epoch gives the epoch that a token issued now carries: every revocation that
 // this server hasn't seen yet refuses it.
 func (f *Feed) Epoch() (uint64, error) {
