@@ -25,8 +25,12 @@ func (x *exchange) body(res *http.Response, sent bool) io.ReadCloser {
 		x.end(keep)
 		return http.NoBody
 	case res.ContentLength > 0 && len(res.TransferEncoding) == 0:
+		if int64(x.c.r.Buffered()) < res.ContentLength {
+			x.watch()
+		}
 		return &Body{x: x, left: res.ContentLength, keep: keep}
 	}
+	x.watch()
 	return &unbounded{ReadCloser: res.Body, x: x, keep: keep && res.ContentLength < 0 && len(res.TransferEncoding) > 0}
 }
 

@@ -51,20 +51,29 @@ func (x *exchange) send() error {
 		defer close(over)
 		// Nothing may come before the end, so whatever does ends the sending:
 		// an answer, or the loss of the connection.
-		x.c.left = maxHead
-		_, _ = x.c.r.Peek(1)
+		if _, err := x.c.r.Peek(1); errors.Is(err, os.ErrDeadlineExceeded) {
+			return // woken: nothing came
+		}
 		x.answered.Store(true)
 		_ = x.c.raw.SetWriteDeadline(past)
 	}()
 	err = x.stream(*first, len(head))
-	if err != nil {
+	switch {
+	case err == nil:
+		x.within(x.patience.Answer)
+	case x.mute(err):
+		_ = x.c.raw.SetReadDeadline(past)
+	default:
 		// An answer that explains the failure has a moment to come.
 		x.within(lastWords)
-	} else {
-		x.within(x.patience.Answer)
 	}
 	<-over
 	return err
+}
+
+// mute reports that a store took no more within patience, and said nothing.
+func (x *exchange) mute(sent error) bool {
+	return errors.Is(sent, os.ErrDeadlineExceeded) && !x.answered.Load()
 }
 
 // watched says that somebody looks whether the store answers before it has all.

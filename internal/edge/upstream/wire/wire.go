@@ -13,6 +13,7 @@ package wire
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -112,7 +113,9 @@ func (t *Transport) Do(req *http.Request, p Patience) (*http.Response, error) {
 			return nil, err
 		}
 		x := &exchange{t: t, c: c, req: req, patience: p}
-		x.unwatch = context.AfterFunc(ctx, x.cut)
+		if req.Body != nil {
+			x.watch()
+		}
 		res, err := x.do()
 		if err == nil {
 			return res, nil
@@ -294,7 +297,7 @@ type exchange struct {
 	c        *conn
 	req      *http.Request
 	patience Patience
-	unwatch  func() bool
+	unwatch  func() bool // nil: nobody watches the context yet
 	silent   bool        // the store has said nothing
 	timed    bool        // somebody set deadlines on the connection
 	answered atomic.Bool // before it had the whole request
@@ -306,15 +309,26 @@ var past = time.Unix(1, 0)
 // cut ends the exchange when its context does.
 func (x *exchange) cut() { _ = x.c.raw.SetDeadline(past) }
 
+// watch has the exchange cut when its context ends. An answer that is there at
+// once is not worth it.
+func (x *exchange) watch() {
+	if x.unwatch == nil {
+		x.timed = true
+		x.unwatch = context.AfterFunc(x.req.Context(), x.cut)
+	}
+}
+
 // drop closes the connection: something is left on it that nobody reads.
 func (x *exchange) drop() {
-	x.unwatch()
+	if x.unwatch != nil {
+		x.unwatch()
+	}
 	_ = x.c.Close()
 }
 
 // done gives the connection back.
 func (x *exchange) done() {
-	if !x.unwatch() || x.c.r.Buffered() > 0 {
+	if x.unwatch != nil && !x.unwatch() || x.c.r.Buffered() > 0 {
 		_ = x.c.Close()
 		return
 	}
@@ -325,14 +339,18 @@ func (x *exchange) done() {
 }
 
 func (x *exchange) do() (*http.Response, error) {
-	x.silent = true
+	x.silent, x.c.left = true, maxHead
 	sent := x.send()
-	if sent != nil && !ofConnection(sent) {
-		return nil, sent // the request's own body failed, or it can't be sent
+	if sent != nil && (!ofConnection(sent) || x.mute(sent)) {
+		return nil, sent // nobody has more to say
 	}
 	switch {
 	case sent != nil:
 		x.within(lastWords)
+	case x.unwatch == nil:
+		if err := x.soon(); err != nil {
+			return nil, err
+		}
 	case !x.watched():
 		x.within(x.patience.Answer)
 	}
@@ -350,13 +368,44 @@ func (x *exchange) do() (*http.Response, error) {
 	return res, nil
 }
 
-// within bounds the next wait for the store. A context that ends meanwhile wins.
+// soon waits for an answer a little while; one that takes longer is waited for
+// in full.
+func (x *exchange) soon() error {
+	left := x.patience.Answer
+	if left > 0 && left <= atOnce {
+		x.within(left)
+		return nil
+	}
+	x.within(atOnce)
+	_, err := x.c.r.Peek(1)
+	if err == nil {
+		if there, _ := x.c.r.Peek(x.c.r.Buffered()); bytes.Contains(there, []byte("\r\n\r\n")) {
+			return nil
+		}
+	} else if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil // head meets it again
+	}
+	x.within(max(left-atOnce, 0))
+	x.watch()
+	return x.req.Context().Err()
+}
+
+// atOnce is how long an answer is waited for by somebody whose context nobody
+// watches.
+const atOnce = 250 * time.Millisecond
+
+// within bounds the next wait for the store; 0: it may last. A context that ends
+// meanwhile wins.
 func (x *exchange) within(d time.Duration) {
-	if d == 0 {
+	var end time.Time
+	switch {
+	case d > 0:
+		end = time.Now().Add(d)
+	case !x.timed:
 		return
 	}
 	x.timed = true
-	_ = x.c.raw.SetReadDeadline(time.Now().Add(d))
+	_ = x.c.raw.SetReadDeadline(end)
 	if x.req.Context().Err() != nil {
 		x.cut()
 	}
@@ -364,7 +413,6 @@ func (x *exchange) within(d time.Duration) {
 
 // head reads the head of the answer that counts.
 func (x *exchange) head() (*http.Response, error) {
-	x.c.left = maxHead
 	if _, err := x.c.r.Peek(1); err != nil {
 		if err == io.EOF {
 			err = io.ErrUnexpectedEOF
