@@ -57,7 +57,8 @@ func (x *exchange) preflight(rules *s3.CORS) error {
 	}
 	allowed := rules.Preflight(strings.Join(x.r.Header["Origin"], ","), method, headers)
 	if allowed == nil {
-		return fault.Coded(fault.Denied, "AccessForbidden", "CORSResponse: This CORS request is not allowed. This is usually because the evaluation of Origin, request method / Access-Control-Request-Method or Access-Control-Request-Headers are not whitelisted by the resource's CORS spec.")
+		// Spelt as S3 spells it.
+		return fault.Coded(fault.Denied, "AccessForbidden", "CORSResponse: This CORS request is not allowed. This is usually because the evalution of Origin, request method / Access-Control-Request-Method or Access-Control-Request-Headers are not whitelisted by the resource's CORS spec.")
 	}
 	h := x.w.Header()
 	for _, p := range allowed {

@@ -68,7 +68,7 @@ func (x *exchange) proveForm(form *s3.Form) error {
 		return err
 	}
 	if missing != "" {
-		return fault.Coded(fault.Invalid, "InvalidArgument", "Bucket POST must contain a field named '"+missing+"'. If it is specified, please check the order of the fields.")
+		return fault.Coded(fault.Invalid, "InvalidArgument", "Bucket POST must contain a field named '"+missing+"'.  If it is specified, please check the order of the fields.")
 	}
 	return x.prove(p, request, form.Get("policy"))
 }

@@ -70,7 +70,7 @@ func (x *exchange) showSettings() error {
 }
 
 func noSuchPolicy() error {
-	return fault.Coded(fault.NotFound, "NoSuchBucketPolicy", "The bucket policy does not exist")
+	return fault.Coded(fault.NotFound, "NoSuchBucketPolicy", "The bucket policy does not exist.")
 }
 
 func (x *exchange) changeSettings(body []byte) error {

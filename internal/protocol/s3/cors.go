@@ -202,7 +202,7 @@ func ReadPreflight(origin, method string, headers []string) ([]string, error) {
 			continue
 		}
 		if !token(name) {
-			return nil, fault.Coded(fault.Invalid, "BadRequest", "Invalid Access-Control-Request-Headers: "+clip(part))
+			return nil, fault.Coded(fault.Invalid, "BadRequest", `Access-Control-Request-Headers "`+clip(part)+`" contains invalid character.`)
 		}
 		out = append(out, name)
 	}

@@ -68,7 +68,7 @@ func credentialField(name string) bool {
 // what it asks for: an upload to the bucket of the request.
 func (f *Form) Operation(bucket string, now time.Time) (*Operation, *FormPolicy, error) {
 	if _, ok := f.fields["key"]; !ok {
-		return nil, nil, invalid("Bucket POST must contain a field named 'key'. If it is specified, please check the order of the fields.")
+		return nil, nil, invalid("Bucket POST must contain a field named 'key'.  If it is specified, please check the order of the fields.")
 	}
 	f.expand()
 	policy, err := ParseFormPolicy(f.fields["policy"])

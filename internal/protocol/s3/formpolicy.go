@@ -240,7 +240,7 @@ func (p *FormPolicy) CheckSize(n int64) error {
 	case n < p.least:
 		return fault.Coded(fault.Invalid, "EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size")
 	case n > p.most:
-		return fault.Coded(fault.TooLarge, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size")
+		return fault.Coded(fault.TooLarge, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed object size.")
 	}
 	return nil
 }
