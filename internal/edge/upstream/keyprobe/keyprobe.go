@@ -5,6 +5,7 @@
 // another's object (p//q for p/q, A for a) lets that decision be walked around,
 // so what an administrator states of a store is proven before it is served.
 // The probe writes only below its own random prefix and takes it away again.
+// It also breaks one upload off, of which nothing may be visible.
 // It must never call a store proven when a question went unanswered.
 package keyprobe
 
@@ -70,7 +71,7 @@ func Prove(ctx context.Context, up Upstream, bucket string, keys s3.Keys) (err e
 		}
 	}
 	if len(aliases) == 0 {
-		return nil
+		return p.halves(ctx)
 	}
 	f := fault.Coded(fault.Misconfigured, "upstream.alias", "this store takes different keys for one: "+strings.Join(aliases, ", "))
 	if keys == s3.Literal {
@@ -103,6 +104,34 @@ func (p probe) folds(ctx context.Context, place string, q pair) (folds bool, err
 	}
 	return status == http.StatusOK, err
 }
+
+// halves breaks an upload off and holds the store to show nothing of it.
+func (p probe) halves(ctx context.Context) error {
+	key := p.prefix + "/half"
+	out := &s3.Outgoing{Method: http.MethodPut, Bucket: p.bucket, Key: key, Body: io.MultiReader(strings.NewReader("half"), breaking{}), Length: 8}
+	if resp, err := p.up.Do(ctx, out); err == nil {
+		resp.Body.Close() // it answered before it had it all: what it did is asked next
+	}
+	status, err := p.do(ctx, http.MethodHead, key)
+	switch {
+	case err == nil && status == http.StatusNotFound:
+		return nil
+	case err != nil || status != http.StatusOK:
+		return unanswered(err, status)
+	}
+	gone, err := p.do(ctx, http.MethodDelete, key)
+	if err != nil || gone >= 400 {
+		return unanswered(err, gone)
+	}
+	return fault.Coded(fault.Misconfigured, "upstream.halves", "this store keeps an upload that broke off as if it were whole").
+		WithMend("use a newer release of the store: it has to hold content to its length and to the end of its chunks")
+}
+
+var errBroken = errors.New("the probe broke its upload off")
+
+type breaking struct{}
+
+func (breaking) Read([]byte) (int, error) { return 0, errBroken }
 
 func (p probe) do(ctx context.Context, method, key string) (int, error) {
 	out := &s3.Outgoing{Method: method, Bucket: p.bucket, Key: key}

@@ -3,6 +3,7 @@ package keyprobe_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -20,6 +21,8 @@ type shelf struct {
 	fold  func(string) string
 	kept  map[string]bool
 	fails bool
+	// halves says that it keeps uploads that broke off.
+	halves bool
 }
 
 func (s *shelf) Do(_ context.Context, out *s3.Outgoing) (*http.Response, error) {
@@ -30,6 +33,9 @@ func (s *shelf) Do(_ context.Context, out *s3.Outgoing) (*http.Response, error) 
 	key := s.fold(out.Key)
 	switch out.Method {
 	case http.MethodPut:
+		if _, err := io.Copy(io.Discard, out.Body); err != nil && !s.halves {
+			return nil, err
+		}
 		s.kept[key] = true
 	case http.MethodDelete:
 		delete(s.kept, key)
@@ -75,6 +81,18 @@ func TestProve(t *testing.T) {
 		if len(store.kept) != 0 {
 			t.Errorf("%s: the probe left %v", c.name, store.kept)
 		}
+	}
+}
+
+// TestHalvesAreNotKept: a store that takes an upload that broke off for a whole
+// one is not used.
+func TestHalvesAreNotKept(t *testing.T) {
+	store := &shelf{fold: func(k string) string { return k }, kept: map[string]bool{}, halves: true}
+	if err := keyprobe.Prove(context.Background(), store, "b", s3.Literal); fault.Of(err).Code != "upstream.halves" {
+		t.Errorf("got %v", err)
+	}
+	if len(store.kept) != 0 {
+		t.Errorf("the probe left %v", store.kept)
 	}
 }
 
