@@ -25,6 +25,7 @@ import (
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/secret"
 	"carnet.dev/carnet/internal/edge/gateway"
+	"carnet.dev/carnet/internal/edge/gateway/accesslog"
 	"carnet.dev/carnet/internal/edge/storeproc"
 	"carnet.dev/carnet/internal/edge/storeproc/storetest"
 	"carnet.dev/carnet/internal/edge/upstream/s3client"
@@ -47,6 +48,7 @@ type world struct {
 	gateway   *gateway.Gateway
 	http, tls *httptest.Server
 	log       *lockedBuffer
+	lines     *lockedBuffer // of the access log, in both formats
 
 	mu   sync.Mutex
 	deny []string // "action resource", both may end in *
@@ -156,7 +158,7 @@ func newWorld(tb testing.TB) *world {
 
 func worldOf(tb testing.TB, store *storeproc.Store) *world {
 	tb.Helper()
-	w := &world{store: store, log: &lockedBuffer{}, now: time.Now}
+	w := &world{store: store, log: &lockedBuffer{}, lines: &lockedBuffer{}, now: time.Now}
 	direct, err := s3client.New(s3client.Config{
 		Endpoint: "http://store", Region: w.store.Region(), AccessKeyID: w.store.AccessKeyID(),
 		SecretKey: w.store.SecretKey(), Dial: w.store.Dial,
@@ -168,7 +170,7 @@ func worldOf(tb testing.TB, store *storeproc.Store) *world {
 	w.gateway, err = gateway.New(gateway.Config{
 		Region: region, Domains: []string{"s3.test"}, Keys: w, GatewayKeys: &w.ring, Decider: w, Places: w,
 		Stores: map[string]gateway.Store{"embedded": {Upstream: direct, Keys: s3.Filesystem}},
-		Logger: slog.New(slog.NewJSONHandler(w.log, nil)), Observers: []gateway.Observer{gateway.ToLog{Logger: slog.New(slog.NewJSONHandler(w.log, nil))}},
+		Logger: slog.New(slog.NewJSONHandler(w.log, nil)), Observers: w.everyone(tb),
 		Now: func() time.Time { return w.now() },
 	})
 	if err != nil {
@@ -209,6 +211,38 @@ func (w *world) put(tb testing.TB, bucket, key, content string) {
 func (w *world) absent(tb testing.TB, bucket, key string) {
 	tb.Helper()
 	w.do(tb, &s3.Outgoing{Method: "HEAD", Bucket: bucket, Key: key}, 404)
+}
+
+// everyone is all that writes requests down, in every form. Whatever the tests of
+// this package send, no secret may be in what was written.
+func (w *world) everyone(tb testing.TB) []gateway.Observer {
+	tb.Helper()
+	all := []gateway.Observer{gateway.ToLog{Logger: slog.New(slog.NewJSONHandler(w.log, nil))}}
+	ctx, end := context.WithCancel(context.Background())
+	var writers sync.WaitGroup
+	for _, format := range []accesslog.Format{accesslog.JSON, accesslog.S3} {
+		l, err := accesslog.Open(accesslog.Config{Format: format, Out: w.lines})
+		if err != nil {
+			tb.Fatal(err)
+		}
+		writers.Go(func() { l.Run(ctx) })
+		all = append(all, l)
+	}
+	tb.Cleanup(func() {
+		end()
+		writers.Wait()
+		written := w.log.String() + w.lines.String()
+		secrets := []string{"X-Amz-Signature", "X-Amz-Security-Token", "X-Amz-Credential", "AWS4-HMAC-SHA256 Credential", "Customer-Key", "customer-key: "}
+		for _, k := range keys {
+			secrets = append(secrets, k.secret, k.token)
+		}
+		for _, s := range secrets {
+			if i := strings.Index(written, s); i >= 0 {
+				tb.Errorf("what was written down holds %q: %.300s", s, written[max(0, i-200):])
+			}
+		}
+	})
+	return all
 }
 
 // client is the AWS SDK as a person has it.
