@@ -194,7 +194,7 @@ func (h *host) listGatewayKeys() *cobra.Command {
 					for _, n := range d.Networks {
 						text.WriteString(", " + n)
 					}
-					fmt.Fprintf(&text, ", %d roles\n", len(d.Roles))
+					text.WriteString(": " + roleNames(k.Roles) + "\n")
 				}
 				if len(lines) == 0 {
 					text.WriteString("There is none.")
@@ -205,6 +205,20 @@ func (h *host) listGatewayKeys() *cobra.Command {
 	}
 	c.Flags().BoolVar(&all, "all", false, "also those that ended within the last week")
 	return c
+}
+
+// roleNames lists the names of some roles, and counts the rest.
+func roleNames(roles []arn.Role) string {
+	const most = 4
+	var names []string
+	for i, r := range roles {
+		if i == most {
+			names = append(names, fmt.Sprintf("and %d more", len(roles)-most))
+			break
+		}
+		names = append(names, r.Name)
+	}
+	return strings.Join(names, ", ")
 }
 
 func (h *host) rollGatewayKey() *cobra.Command {
