@@ -12,6 +12,7 @@ import (
 
 	"carnet.dev/carnet/internal/core/credential"
 	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/edge/upstream/wire"
 	"carnet.dev/carnet/internal/protocol/s3"
 )
 
@@ -110,16 +111,18 @@ func (a *attempt) patience() time.Duration {
 }
 
 // blames reports whether a failure is the endpoint's: not the client's, which
-// went away or sent content that did not hold.
+// went away, or sent headers that can't be sent on, or content that did not hold
+// or came so slowly that the store had enough. Of an upload that broke off nobody
+// can tell, so that one says nothing.
 func (a *attempt) blames(ctx context.Context, err error) bool {
 	var f *fault.Fault
 	switch {
 	case errors.Is(err, errSilent):
 		return true
-	case ctx.Err() != nil, errors.As(err, &f):
+	case ctx.Err() != nil, errors.As(err, &f), errors.Is(err, wire.ErrRequest):
 		return false
 	}
-	return a.content == nil || !a.content.broken.Load()
+	return a.content == nil || !a.content.begun()
 }
 
 // again reports whether a request that failed is sent once more, and waits a
@@ -211,6 +214,8 @@ func (a *attempt) explain(ctx context.Context, err error) error {
 		return fault.Wrap(err, fault.Misconfigured, "The store behind this gateway is at an address that may not be reached").WithMend("ask your administrator")
 	case errors.As(err, &f), ctx.Err() != nil:
 		return err
+	case errors.Is(err, wire.ErrRequest):
+		return fault.Wrap(err, fault.Invalid, "The headers of the request can't be sent to the store behind this gateway: they are too long")
 	case errors.Is(err, errSilent):
 		return fault.Wrap(err, fault.Unavailable, "The store behind this gateway does not answer in time").WithMend("try again")
 	}
@@ -222,7 +227,6 @@ func (a *attempt) explain(ctx context.Context, err error) error {
 type content struct {
 	r       io.Reader
 	current atomic.Pointer[reading]
-	broken  atomic.Bool // by its own fault
 }
 
 // reading is one attempt's hold on the content.
@@ -255,6 +259,12 @@ func (c *content) renew() bool {
 	return r == nil || r.state.CompareAndSwap(untouched, sealed)
 }
 
+// begun reports whether some of the content was read.
+func (c *content) begun() bool {
+	r := c.current.Load()
+	return r != nil && r.state.Load() == begun
+}
+
 // Read reads from the client: whoever is waited for meanwhile, it isn't the
 // store.
 func (r *reading) Read(p []byte) (int, error) {
@@ -268,8 +278,6 @@ func (r *reading) Read(p []byte) (int, error) {
 		r.watch.within(r.p.Silence)
 	case io.EOF:
 		r.watch.within(r.p.Answer)
-	default:
-		r.content.broken.Store(true)
 	}
 	return n, err
 }

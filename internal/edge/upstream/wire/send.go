@@ -2,6 +2,7 @@ package wire
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -130,10 +131,13 @@ func (x *exchange) write(piece []byte) error {
 	return err
 }
 
+// ErrRequest says that a request can't be sent as it is: the store was not asked.
+var ErrRequest = errors.New("wire: the request can't be sent")
+
 var (
-	errLongRequest = errors.New("wire: the head of the request is too long")
-	errBadHead     = errors.New("wire: a control character in the head of the request")
-	errNoLength    = errors.New("wire: a body of unknown length")
+	errLongRequest = fmt.Errorf("%w: its head is too long", ErrRequest)
+	errBadHead     = fmt.Errorf("%w: a control character in its head", ErrRequest)
+	errNoLength    = fmt.Errorf("%w: a body of unknown length", ErrRequest)
 )
 
 // appendHead writes request line and headers. Whatever could end a line early

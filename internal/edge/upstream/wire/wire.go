@@ -68,6 +68,7 @@ const (
 var (
 	errLongHead = errors.New("wire: the head of the answer is too long")
 	errNoisy    = errors.New("wire: too many informational answers")
+	errSwitched = errors.New("wire: the store switches to another protocol, which nobody asked for")
 )
 
 // conn is one connection. Whoever took it from the transport owns it.
@@ -151,11 +152,24 @@ func (t *Transport) take(ctx context.Context, at place) (*conn, error) {
 		if c == nil {
 			return t.open(ctx, at)
 		}
-		if time.Since(c.when) < t.idleTimeout() && c.r.Buffered() == 0 && quiet(c.raw) {
+		if time.Since(c.when) < t.idleTimeout() && c.r.Buffered() == 0 && quiet(c.raw) && c.drained() {
 			return c, nil
 		}
 		_ = c.Close()
 	}
+}
+
+// drained reports whether TLS holds nothing that was read from the socket already,
+// where quiet can't see it: what stood behind the last answer is none to the next
+// request.
+func (c *conn) drained() bool {
+	if c.Conn == c.raw {
+		return true
+	}
+	_ = c.raw.SetReadDeadline(past)
+	_, err := c.r.Peek(1)
+	_ = c.raw.SetReadDeadline(time.Time{})
+	return errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 func (t *Transport) kept(at place) *conn {
@@ -425,7 +439,10 @@ func (x *exchange) head() (*http.Response, error) {
 		if err != nil {
 			return nil, err
 		}
-		if res.StatusCode >= 200 || res.StatusCode == http.StatusSwitchingProtocols {
+		if res.StatusCode == http.StatusSwitchingProtocols {
+			return nil, errSwitched
+		}
+		if res.StatusCode >= 200 {
 			x.c.left = -1
 			return res, nil
 		}
