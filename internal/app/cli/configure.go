@@ -29,7 +29,7 @@ func (r *run) configure() *cobra.Command {
 		Long: "Writes one AWS profile for each of your roles into a marked block of the AWS configuration file\n" +
 			"(AWS_CONFIG_FILE, else ~/.aws/config). Run it again to bring the block up to date; nothing\n" +
 			"outside the block is changed. No key is written: the profiles run carnet credentials.",
-		Example: "  carnet configure\n  aws s3 ls --profile analytics-analyst",
+		Example: "  carnet configure\n  aws sts get-caller-identity --profile analytics-analyst",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return r.runConfigure(cmd.Context(), f)
@@ -111,7 +111,7 @@ func (r *run) block(ctx context.Context, s *signedIn, roles []client.Role, f con
 		}
 		taken[name] = x.ARN
 		b.Profiles = append(b.Profiles, awsconfig.Profile{
-			Name: name, Role: k.Role, Region: k.Region, Command: program, S3: k.Endpoints.S3, STS: k.Endpoints.STS, IAM: k.Endpoints.IAM,
+			Name: name, Role: k.Role, Region: k.Region, Command: program, S3: k.Endpoints.S3, STS: k.Endpoints.STS, IAM: k.Endpoints.IAM, S3Only: k.Deliver == "gateway",
 		})
 	}
 	if err := r.administration(ctx, s, &b, f, program); err != nil {
@@ -234,9 +234,12 @@ func (r *run) configured(path string, b awsconfig.Block, leftOut []client.Role) 
 		}
 		fmt.Fprintf(&text, "Left out %s: %s\n", x.ARN, reason)
 	}
-	try := "s3 ls"
-	if b.Profiles[0].Administrator != "" {
+	try := "sts get-caller-identity" // every role may do this
+	switch first := b.Profiles[0]; {
+	case first.Administrator != "":
 		try = "iam list-roles"
+	case first.S3Only:
+		try = "s3 ls"
 	}
 	fmt.Fprintf(&text, "next: aws %s --profile %s\n", try, b.Profiles[0].Name)
 	return r.say(struct {

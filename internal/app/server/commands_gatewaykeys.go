@@ -194,6 +194,9 @@ func (h *host) listGatewayKeys() *cobra.Command {
 					for _, n := range d.Networks {
 						text.WriteString(", " + n)
 					}
+					if len(d.Certificates) > 0 {
+						text.WriteString(", by client certificate")
+					}
 					text.WriteString(": " + roleNames(k.Roles) + "\n")
 				}
 				if len(lines) == 0 {

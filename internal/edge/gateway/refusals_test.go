@@ -69,7 +69,7 @@ func TestCredentialsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	v2.Header.Set("Authorization", "AWS AKID:c2ln")
-	if body := refused(t, v2, 400, "InvalidRequest"); !strings.Contains(body, "Signature Version 2") {
+	if body := refused(t, v2, 400, "InvalidRequest"); !strings.Contains(body, "Signature Version 2") || !strings.Contains(body, "s3v4") {
 		t.Errorf("SigV2 is not named: %s", body)
 	}
 	w.now = func() time.Time { return time.Now().Add(16 * time.Minute) }

@@ -184,7 +184,7 @@ func checkAlgorithm(a string) error {
 	case "AWS4-ECDSA-P256-SHA256":
 		return fault.Coded(fault.Unsupported, "InvalidRequest", "Signature Version 4A (AWS4-ECDSA-P256-SHA256) is not supported. Please use AWS4-HMAC-SHA256.")
 	case "AWS":
-		return fault.Coded(fault.Unsupported, "InvalidRequest", "The authorization mechanism you have provided is not supported (Signature Version 2). Please use AWS4-HMAC-SHA256.")
+		return fault.Coded(fault.Unsupported, "InvalidRequest", "The authorization mechanism you have provided is not supported (Signature Version 2). Please use AWS4-HMAC-SHA256.").WithMend("for links and forms set signature_version = s3v4, as the profiles of carnet configure do")
 	default:
 		return fault.Coded(fault.Invalid, "InvalidArgument", "Unsupported Authorization Type").With("ArgumentName", "Authorization").With("ArgumentValue", a)
 	}

@@ -190,6 +190,13 @@ func TestChoose(t *testing.T) {
 			t.Errorf("s3://%s/%s: %s, want %s", c.bucket, c.part, got, c.want)
 		}
 	}
+	for part, mend := range map[string]string{"xy": "carnet prefix-grant remove", "": "carnet prefix-grant add"} {
+		bucket := map[string]string{"xy": "sales"}[part]
+		_, err := w.Choose(t.Context(), h, gatewaykeys.Want{Bucket: bucket, Part: part})
+		if got := fault.Of(err).Mend; !strings.HasSuffix(got, mend) {
+			t.Errorf("what to do about s3://%s/%s: %q, want %s", bucket, part, got, mend)
+		}
+	}
 	n := w.ann()
 	n.Default = role("1/hr")
 	if got := w.chosen(w.holder(w.make(n)), "", ""); got != "1/hr" {

@@ -215,7 +215,8 @@ func pick(grants []Grant, held []arn.Role, fallback arn.Role, w Want) (arn.Role,
 		for _, g := range best {
 			roles = append(roles, g.Role)
 		}
-		return arn.Role{}, unclear(fmt.Sprintf("Two prefix grants for s3://%s/%s have equal claim", w.Bucket, best[0].Prefix), roles)
+		return arn.Role{}, unclear(fmt.Sprintf("Two prefix grants for s3://%s/%s have equal claim", w.Bucket, best[0].Prefix), roles).
+			WithMend("an administrator takes all but one of these grants out: carnet prefix-grant remove")
 	}
 	var owners []arn.Role
 	for _, r := range held {
@@ -234,7 +235,8 @@ func pick(grants []Grant, held []arn.Role, fallback arn.Role, w Want) (arn.Role,
 		return arn.Role{}, fault.Coded(fault.Denied, "AccessDenied", "The owner of this gateway key holds none of its roles any more").
 			WithMend("sign in again, or ask for the role at your identity provider")
 	}
-	return arn.Role{}, unclear("No prefix grant covers this request, and the gateway key has no default role", held)
+	return arn.Role{}, unclear("No prefix grant covers this request, and the gateway key has no default role", held).
+		WithMend("an administrator grants the place to one of them: carnet prefix-grant add")
 }
 
 func unclear(why string, roles []arn.Role) *fault.Fault {
@@ -246,6 +248,5 @@ func unclear(why string, roles []arn.Role) *fault.Fault {
 		}
 		names = append(names, r.String())
 	}
-	return fault.Coded(fault.Denied, "AccessDenied", why+": "+strings.Join(names, ", ")).
-		WithMend("an administrator grants the place to one of them: carnet prefix-grant add")
+	return fault.Coded(fault.Denied, "AccessDenied", why+": "+strings.Join(names, ", "))
 }

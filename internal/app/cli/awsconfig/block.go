@@ -32,6 +32,8 @@ type Profile struct {
 	// S3, STS and IAM are the endpoints of the role's keys; empty means AWS's
 	// own.
 	S3, STS, IAM string
+	// S3Only says that the keys are gateway keys, good for S3 and nothing else.
+	S3Only bool
 }
 
 func begin(owner string) string {

@@ -79,7 +79,7 @@ func (s Store) AddKey(ctx context.Context, k gatewaykeys.Stored, ends time.Time,
 		return err
 	})
 	if sql.IsDuplicate(err) {
-		return fault.Wrap(err, fault.Conflict, fmt.Sprintf("the gateway key %s was rolled already", k.Follows)).WithCode("gateway-key.rolled").
+		return fault.Coded(fault.Conflict, "gateway-key.rolled", fmt.Sprintf("the gateway key %s was rolled already", k.Follows)).
 			WithMend("roll the one that follows it: carnet gateway-key list")
 	}
 	return err

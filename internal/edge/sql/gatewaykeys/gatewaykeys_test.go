@@ -3,6 +3,7 @@ package gatewaykeys_test
 import (
 	"errors"
 	"net/netip"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -103,7 +104,11 @@ func TestKeys(t *testing.T) {
 		}
 		again := key("lgn_b", 300, 3000)
 		again.Follows = first.ID
-		conflict(t, s.AddKey(ctx, again, at(400), 2), "gateway-key.rolled")
+		err := s.AddKey(ctx, again, at(400), 2)
+		conflict(t, err, "gateway-key.rolled")
+		if strings.Contains(strings.ToLower(err.Error()), "constraint") {
+			t.Errorf("a refusal in the database's words: %v", err)
+		}
 		if got := keys(s.Keys(ctx, time.Time{})); !got[0].Expires.Equal(at(500)) || len(got) != 3 {
 			t.Error("a roll that was refused changed something")
 		}
