@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"carnet.dev/carnet/internal/core/arn"
+	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/service/login"
 )
 
@@ -25,6 +26,9 @@ func (s *Service) Deliver(ctx context.Context, l login.LoginSession, role arn.Ro
 	}
 	bound := Binding{Networks: s.Networks}
 	if len(bound.Networks) == 0 {
+		if !from.IsValid() {
+			return Made{}, fault.New(fault.Internal, "the address that the request comes from is not known, so a gateway key can't be bound to it")
+		}
 		bound.Networks = []netip.Prefix{only(from)}
 	}
 	if e := s.delivered(l, role, bound); e != nil {

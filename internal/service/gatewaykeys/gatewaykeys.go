@@ -38,6 +38,9 @@ const (
 	DefaultOverlap = time.Hour
 	// MostPerOwner bounds the keys of one owner that have not ended.
 	MostPerOwner = 200
+	// MostDelivered bounds them where a person asks for them: they are short, and
+	// there is one for each role and address.
+	MostDelivered = 2000
 	// MostRoles bounds the set of one key.
 	MostRoles = 100
 	// MostBindings bounds the networks, and the certificates, of one binding.

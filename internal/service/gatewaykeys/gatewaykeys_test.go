@@ -476,6 +476,9 @@ func TestDeliver(t *testing.T) {
 		if deliver("7/reader", "10.1.2.3").ID == first.ID {
 			t.Error("an old key is given")
 		}
+		if _, err := w.Deliver(t.Context(), w.session, role("7/reader"), netip.Addr{}); err == nil {
+			t.Error("a key is bound to an address that is not known")
+		}
 		w.set(func() { w.away = fault.Coded(fault.Denied, "AccessDenied", "the role can't be had") })
 		_, err := w.Deliver(t.Context(), w.session, role("7/reader"), netip.MustParseAddr("10.1.2.3"))
 		wantFault(t, "a role that can't be had", err, "AccessDenied")
@@ -542,4 +545,25 @@ func TestTrinoRules(t *testing.T) {
 		_, err = w.TrinoRules(context.Background(), "trino", 13*time.Hour, 0)
 		wantFault(t, "too seldom", err, "trino.roll")
 	})
+}
+
+// BenchmarkUse is what a request by a gateway key costs beside one by role keys, with
+// a hundred grants in memory.
+func BenchmarkUse(b *testing.B) {
+	w := newWorld(b)
+	for i := range 100 {
+		_, err := w.AddGrant(b.Context(), "s3://sales/"+strings.Repeat("p", i), role("1/hr"))
+		w.must(err)
+	}
+	m := w.make(w.ann())
+	b.ResetTimer()
+	for b.Loop() {
+		h, _, err := w.Find(b.Context(), m.AccessKeyID)
+		w.must(err)
+		w.must(w.Admit(b.Context(), h, from("10.1.2.3")))
+		c, err := w.Choose(b.Context(), h, gatewaykeys.Want{Bucket: "sales", Account: "111111111111", Part: "other/key"})
+		w.must(err)
+		_, err = w.Keys(b.Context(), h, c.Role)
+		w.must(err)
+	}
 }

@@ -91,8 +91,12 @@ func (s *Service) store(ctx context.Context, k Key, action string, ends time.Tim
 	if k.Follows != "" {
 		e.Detail["follows"], e.Detail["old_ends"] = string(k.Follows), ends.Format(time.RFC3339)
 	}
+	most := MostPerOwner
+	if k.Delivered {
+		most = MostDelivered
+	}
 	err = s.recorded(ctx, e, func(ctx context.Context) error {
-		return s.Store.AddKey(ctx, Stored{Key: k, Sealed: sealed}, ends, MostPerOwner)
+		return s.Store.AddKey(ctx, Stored{Key: k, Sealed: sealed}, ends, most)
 	})
 	if err != nil {
 		return Made{}, err
