@@ -51,9 +51,7 @@ func TestBehindAProxy(t *testing.T) {
 	go func() { served <- proxy.ListenAndServe() }()
 	t.Cleanup(func() { must(t, proxy.Close()); <-served })
 	firstObject(t, in, "http://"+front, ann)
-	if !strings.Contains(r.log.String(), "192.0.2.7") {
-		t.Errorf("the log does not name the client:\n%s", r.log)
-	}
+	soon(t, "the client in the log", func() bool { return strings.Contains(r.log.String(), "192.0.2.7") })
 	// Straight to the port nobody can pose as somebody else's client.
 	req, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+in.aws+"/sales/first.txt", nil)
 	must(t, err)

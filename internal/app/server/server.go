@@ -114,6 +114,9 @@ func New(starting context.Context, o Options) (_ *Server, err error) {
 	if srv.login, err = newLogin(ctx, srv.state, srv.broker); err != nil {
 		return nil, err
 	}
+	if risk := bridgeRisk(srv.config); risk != "" {
+		srv.log.Warn(risk)
+	}
 	if srv.gatewayKeys, err = srv.openGatewayKeys(ctx, srv.login, srv.broker); err != nil {
 		return nil, err
 	}
@@ -121,9 +124,6 @@ func New(starting context.Context, o Options) (_ *Server, err error) {
 		return nil, err
 	}
 	srv.stores.run(ctx, &srv.tasks)
-	if risk := bridgeRisk(srv.config); risk != "" {
-		srv.log.Warn(risk)
-	}
 	srv.tasks.Go(func() { srv.gatewayKeys.Run(ctx) })
 	srv.tasks.Go(func() { srv.broker.Run(ctx) })
 	srv.tasks.Go(func() { srv.login.Run(ctx) })
