@@ -26,12 +26,18 @@ type completion struct {
 	} `xml:"Part"`
 }
 
-const maxParts = 10000
+const (
+	maxParts   = 10000
+	tagsOfPart = 32 // a part with all of its elements has 26
+)
 
 // ReadComplete reads the body of CompleteMultipartUpload and writes it anew, so
 // that no document of a client's own making reaches a store.
 func ReadComplete(body []byte) ([]byte, error) {
 	var c completion
+	if err := atMostTags(body, maxParts*tagsOfPart); err != nil {
+		return nil, err
+	}
 	if err := decodeXML(body, &c); err != nil {
 		return nil, err
 	}

@@ -186,6 +186,10 @@ func (r *CORSRule) header(origin string, anyone bool) []sigv4.Param {
 // CORSVary is the Vary of every answer of a bucket with rules.
 const CORSVary = "Origin, Access-Control-Request-Headers, Access-Control-Request-Method"
 
+// mostAsked bounds the headers that a preflight names: each is held against each
+// pattern of each rule, for whoever asks.
+const mostAsked = 128
+
 // ReadPreflight reads what a page asks for: one of the methods of rules, and
 // header names, which come back in lower case. Errors are S3's.
 func ReadPreflight(origin, method string, headers []string) ([]string, error) {
@@ -204,7 +208,9 @@ func ReadPreflight(origin, method string, headers []string) ([]string, error) {
 		if !token(name) {
 			return nil, fault.Coded(fault.Invalid, "BadRequest", `Access-Control-Request-Headers "`+clip(part)+`" contains invalid character.`)
 		}
-		out = append(out, name)
+		if out = append(out, name); len(out) > mostAsked {
+			return nil, fault.Coded(fault.Invalid, "BadRequest", "Invalid Access-Control-Request-Headers: there are too many")
+		}
 	}
 	return out, nil
 }

@@ -36,11 +36,19 @@ type rawDeletes struct {
 	} `xml:"Object"`
 }
 
-const maxDeletes = 1000
+const (
+	maxDeletes = 1000
+	// tagsOfDeletion is more than twice as many as an object with all of its
+	// elements has.
+	tagsOfDeletion = 32
+)
 
 // ReadDeletes reads the body of DeleteObjects.
 func ReadDeletes(body []byte) (*Deletes, error) {
 	var raw rawDeletes
+	if err := atMostTags(body, maxDeletes*tagsOfDeletion); err != nil {
+		return nil, err
+	}
 	if err := decodeXML(body, &raw); err != nil {
 		return nil, err
 	}

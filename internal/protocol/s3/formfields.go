@@ -70,7 +70,9 @@ func (f *Form) Operation(bucket string, now time.Time) (*Operation, *FormPolicy,
 	if _, ok := f.fields["key"]; !ok {
 		return nil, nil, invalid("Bucket POST must contain a field named 'key'.  If it is specified, please check the order of the fields.")
 	}
-	f.expand()
+	if err := f.expand(); err != nil {
+		return nil, nil, err
+	}
 	policy, err := ParseFormPolicy(f.fields["policy"])
 	if err != nil {
 		return nil, nil, err
@@ -99,14 +101,23 @@ func (f *Form) Operation(bucket string, now time.Time) (*Operation, *FormPolicy,
 }
 
 // expand puts the file's name into the fields that ask for it: the part behind
-// the last slash or backslash, as it came.
-func (f *Form) expand() {
+// the last slash or backslash, as it came. With it they must not have more bytes
+// than a form may.
+func (f *Form) expand() error {
+	const asked = "${filename}"
 	name := f.fileName[strings.LastIndexAny(f.fileName, `/\`)+1:]
+	spent := 0
 	for _, field := range f.names {
-		if !credentialField(field) {
-			f.fields[field] = strings.ReplaceAll(f.fields[field], "${filename}", name)
+		if credentialField(field) {
+			continue
 		}
+		value := f.fields[field]
+		if spent += len(value) + strings.Count(value, asked)*len(name); spent > maxFormFields {
+			return tooManyFields()
+		}
+		f.fields[field] = strings.ReplaceAll(value, asked, name)
 	}
+	return nil
 }
 
 func (f *Form) upload(bucket string, now time.Time) (*Operation, error) {

@@ -153,6 +153,15 @@ func bucketTags(tags []Tag) ([]Value, error) {
 	return append(out, Value{"aws:TagKeys", keys}), nil
 }
 
+// atMostTags refuses a document with more tags than it has a use for, before
+// anything is built of them: a body of a few megabytes could be millions.
+func atMostTags(body []byte, most int) error {
+	if bytes.Count(body, []byte("<")) > most {
+		return malformedXML()
+	}
+	return nil
+}
+
 // decodeXML reads a small document: no DTD, no processing instruction but the
 // XML declaration, nothing after the root.
 func decodeXML(body []byte, into any) error {
