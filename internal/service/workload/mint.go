@@ -160,6 +160,11 @@ func (s *Service) holds(ctx context.Context, who Principal, role arn.Role) error
 		if bound := sp.MayAssertRole(role); bound != "" {
 			return fault.Coded(fault.Denied, CodeTarget, string(bound))
 		}
+		if a := s.Accounts[role.Account]; a.Deliver == "gateway" && !a.Local {
+			// Whoever had the token would have the keys, which are to stay here.
+			return fault.Coded(fault.Denied, CodeTarget, "the keys of account "+role.Account+" stay in the server: it is delivered by the gateway").
+				WithMend("use a gateway key: an administrator makes it, or carnet credentials")
+		}
 	}
 	held, err := s.Directory.EffectiveRoles(ctx, subject)
 	if err != nil {
