@@ -21,7 +21,7 @@ import (
 func (p *paper) firstByte(t *testing.T, a *targets) {
 	const turns = 40
 	p.say("\nfirst byte of GET, c=1\n")
-	for _, who := range []process{a.carnet.process, a.nginx, a.proxy} {
+	for _, who := range []process{a.direct, a.relay, a.nginx, a.proxy, a.carnet.process} {
 		keys := a.role
 		if strings.HasPrefix(who.name, "sigv4") {
 			keys = aws.Credentials{}
