@@ -85,14 +85,6 @@ type Bridge struct {
 	AuthnContexts []string `yaml:"authn_contexts"`
 }
 
-// IssuerBase is what the workspace issuer's URL begins with.
-func (c *Config) IssuerBase() string {
-	if c.OIDC.PublicURL != "" {
-		return c.OIDC.PublicURL
-	}
-	return c.BaseURL
-}
-
 func (o *OIDC) complete() {
 	o.PublicURL, o.AccountURL = plainOrigin(o.PublicURL), plainOrigin(o.AccountURL)
 	fill(&o.Signing, DefaultSigning)

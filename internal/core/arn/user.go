@@ -2,7 +2,6 @@ package arn
 
 import (
 	"fmt"
-	"strings"
 )
 
 // User is the name of an IAM user. Comparable; the zero value names nobody.
@@ -47,30 +46,6 @@ type OIDCProvider struct {
 	Partition string
 	Account   string
 	URL       string // host and path of the issuer, without the scheme, letter case as given
-}
-
-// ParseOIDCProvider reads arn:P:iam::ACCOUNT:oidc-provider/HOST/PATH.
-func ParseOIDCProvider(s string) (OIDCProvider, error) {
-	a, err := Parse(s)
-	if err != nil {
-		return OIDCProvider{}, err
-	}
-	if a.Service != "iam" || a.Region != "" || a.Account == "" {
-		return OIDCProvider{}, fmt.Errorf("%q: %w", clip(s), errNotIAM)
-	}
-	if !isPartition(a.Partition) {
-		return OIDCProvider{}, fmt.Errorf("%q: unknown partition %q", clip(s), clip(a.Partition))
-	}
-	url, ok := strings.CutPrefix(a.Resource, "oidc-provider/")
-	if !ok || url == "" || len(url) > 255 {
-		return OIDCProvider{}, fmt.Errorf("%q is not the ARN of an oidc-provider", clip(s))
-	}
-	for i := range len(url) {
-		if url[i] < 0x21 || url[i] > 0x7e {
-			return OIDCProvider{}, fmt.Errorf("%q is not the ARN of an oidc-provider: it holds a character that no URL has", clip(s))
-		}
-	}
-	return OIDCProvider{Partition: a.Partition, Account: a.Account, URL: url}, nil
 }
 
 // String gives the provider's ARN.

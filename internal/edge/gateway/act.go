@@ -46,6 +46,12 @@ func (x *exchange) act(body *sigv4.Body) error {
 	if err := x.placed(known); err != nil {
 		return err
 	}
+	return x.carryOut(body, small)
+}
+
+// carryOut does what was decided: here where the gateway itself answers, else at
+// the store. small is the content of what has no streamed body.
+func (x *exchange) carryOut(body *sigv4.Body, small []byte) (err error) {
 	switch x.op.Name {
 	case s3.ListBuckets:
 		return x.listBuckets()

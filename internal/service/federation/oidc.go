@@ -31,17 +31,6 @@ func (p Protocol) String() string {
 	return string(p)
 }
 
-// ParseProtocol reads the name; empty is SAML. Faults: Invalid.
-func ParseProtocol(name string) (Protocol, error) {
-	switch name {
-	case "", "saml":
-		return SAML, nil
-	case "oidc":
-		return OIDC, nil
-	}
-	return SAML, fault.New(fault.Invalid, quote(name)+" is no protocol").WithMend("want saml or oidc")
-}
-
 // How we prove ourselves at the token endpoint (OpenID Connect Core 1.0,
 // section 9).
 const (

@@ -135,9 +135,6 @@ type Snapshot struct {
 // View gives the records that the snapshot was compiled from.
 func (s *Snapshot) View() *View { return s.view }
 
-// HasAccount reports whether the account is one of the local authority's.
-func (s *Snapshot) HasAccount(id string) bool { return s.view.partitions[id] != "" }
-
 // Provider finds a SAML provider by its ARN.
 func (s *Snapshot) Provider(p arn.SAMLProvider) (*Provider, bool) {
 	found, ok := s.providers[p]
