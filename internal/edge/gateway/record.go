@@ -38,7 +38,7 @@ type Record struct {
 	Host       string // as the client named it
 	Target     string // path and query as sent, with the parameters that S3 names and no others
 	Protocol   string // "HTTP/1.1"
-	Referer    string
+	Referer    string // without its query, which may be that of a presigned URL
 	UserAgent  string
 	Trace      string // the client's traceparent: logged, never trusted
 	TLSVersion uint16 // 0 without TLS
@@ -156,7 +156,8 @@ func (x *exchange) observe() {
 	r.Request, r.Began, r.Total = x.id, x.began, x.g.config.Now().Sub(x.began)
 	r.Source, r.Method, r.Host, r.Protocol = x.g.config.Source(x.r), x.r.Method, x.r.Host, x.r.Proto
 	r.Target = loggable(x.r.RequestURI)
-	r.Referer, r.UserAgent = x.r.Referer(), x.r.UserAgent()
+	r.Referer, _, _ = strings.Cut(x.r.Referer(), "?")
+	r.UserAgent = x.r.UserAgent()
 	if v := x.r.Header["Traceparent"]; len(v) == 1 {
 		r.Trace = v[0]
 	}

@@ -156,3 +156,22 @@ func TestAttackCredentialConfusion(t *testing.T) {
 		t.Errorf("decisions were asked: %v", asked)
 	}
 }
+
+// TestAttackPresignedAddressInAReferer: who follows a link on a page that was opened
+// by a presigned address brings that address along; it is good for days to come, and
+// the access log is not the place for it (newWorld looks through what is written).
+func TestAttackPresignedAddressInAReferer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, from := range []string{"https://s3.test/sales/page?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Signature=0123456789", "https://s3.test/sales/page?x=1&x-amz-signature=0123456789",
+		"https://s3.test/sales/page?%58-Amz-Signature=0123456789", "https://pages.test/a?b=c"} {
+		send(t, w.request(t, "GET", "/sales/none", "", func(r *http.Request) { r.Header.Set("Referer", from) }))
+	}
+	if written := w.log.String(); strings.Contains(written, "0123456789") {
+		t.Error("a presigned address stands in the log")
+	}
+	time.Sleep(100 * time.Millisecond) // the access log is written beside
+	if written := w.lines.String(); strings.Contains(written, "0123456789") || !strings.Contains(written, "https://s3.test/sales/page\"") || !strings.Contains(written, "https://pages.test/a") {
+		t.Errorf("a presigned address stands in the access log, or no referer does: %s", written)
+	}
+}
