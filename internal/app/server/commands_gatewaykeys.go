@@ -187,7 +187,7 @@ func (h *host) listGatewayKeys() *cobra.Command {
 					}
 					d := api.GatewayKeyOf(k)
 					lines = append(lines, d)
-					fmt.Fprintf(&text, "%s  %-7s  %s  %s of %s until %s", k.ID, k.State, k.AccessKeyID, strings.ReplaceAll(d.Owner, "-", " "), d.Name, k.Expires.Local().Format("2006-01-02 15:04"))
+					fmt.Fprintf(&text, "%s  %-7s  %s  %s until %s", k.ID, k.State, k.AccessKeyID, ownerWords(d), k.Expires.Local().Format("2006-01-02 15:04"))
 					if d.Cluster != "" {
 						text.WriteString(", cluster " + d.Cluster)
 					}
@@ -208,6 +208,14 @@ func (h *host) listGatewayKeys() *cobra.Command {
 	}
 	c.Flags().BoolVar(&all, "all", false, "also those that ended within the last week")
 	return c
+}
+
+// ownerWords says what a key rests on, and whose it is.
+func ownerWords(k api.GatewayKey) string {
+	if k.Person == "" {
+		return "service principal " + k.Name
+	}
+	return strings.ReplaceAll(k.Owner, "-", " ") + " of " + k.Name
 }
 
 // roleNames lists the names of some roles, and counts the rest.

@@ -336,6 +336,9 @@ func keysOfMachines(t *testing.T, w *gatewayWorld) {
 	}
 	w.must(t, "people", "map", "nightly", analyst)
 	own := w.key(t, "--service-principal", "nightly", "--network", "127.0.0.1")
+	if list := w.must(t, "gateway-key", "list"); !strings.Contains(list, "service principal nightly until ") {
+		t.Errorf("the list: %s", list)
+	}
 	if err := gets(t, w.with(own), "y"); err != nil {
 		t.Error(err)
 	}

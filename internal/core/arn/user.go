@@ -1,8 +1,6 @@
 package arn
 
-import (
-	"fmt"
-)
+import "fmt"
 
 // User is the name of an IAM user. Comparable; the zero value names nobody.
 type User struct {
