@@ -230,8 +230,8 @@ func (x *exchange) permitTagCopy() error {
 	if err != nil {
 		return err
 	}
-	defer res.Body.Close()
 	body, err := readSmall(res.Body)
+	_ = res.Body.Close() // the decision may ask the store, too
 	if err != nil {
 		return err
 	}

@@ -116,6 +116,7 @@ func ourFault(code string) bool {
 // request id, nothing of the store's own names.
 func (x *exchange) storeRefused(res *http.Response) error {
 	body, err := readSmall(res.Body)
+	_ = res.Body.Close() // a decision that follows may ask the store
 	if err != nil {
 		return err
 	}

@@ -3,8 +3,10 @@ package gateway_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"carnet.dev/carnet/internal/core/fault"
@@ -103,5 +105,53 @@ func TestTagsThatAStoreDoesNotGive(t *testing.T) {
 				t.Errorf("%d %s, tags %q, asked %q", res.StatusCode, body, decider.tags, asked)
 			}
 		})
+	}
+}
+
+// closing counts the answers of a store that are still held.
+type closing struct {
+	io.Reader
+	held *atomic.Int32
+}
+
+func (c *closing) Close() error {
+	if c.held != nil {
+		c.held.Add(-1)
+		c.held = nil
+	}
+	return nil
+}
+
+// TestAttackPlacesHeldWhileWaiting: a store answers so many requests at a time. Who
+// held one answer while waiting for the next would, with as many others, close the
+// store to everybody.
+func TestAttackPlacesHeldWhileWaiting(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ method, target, source string }{
+		{"GET", "/sales/k", ""}, {"GET", "/sales/none", ""}, {"GET", "/sales/none?acl", ""}, {"PUT", "/sales/copy", "/sales/k"},
+	} {
+		held := new(atomic.Int32)
+		w := before(t, func(out *s3.Outgoing) (*http.Response, error) {
+			if held.Add(1) > 1 {
+				t.Errorf("%s %s: %s %s %v is asked while an answer is held", c.method, c.target, out.Method, out.Key, out.Query)
+			}
+			res := response(200, `<Tagging><TagSet><Tag><Key>class</Key><Value>a</Value></Tag></TagSet></Tagging>`, nil)
+			if out.Key == "none" {
+				res = response(404, "", nil)
+			}
+			if out.Method == "HEAD" {
+				res.Body = http.NoBody
+			}
+			res.Body = &closing{res.Body, held}
+			return res, nil
+		}, func(g *gateway.Config) { g.Decider = &asking{} })
+		send(t, w.request(t, c.method, c.target, "", func(r *http.Request) {
+			if c.source != "" {
+				r.Header.Set("X-Amz-Copy-Source", c.source)
+			}
+		}))
+		if held.Load() != 0 {
+			t.Errorf("%s %s: %d answers are still held", c.method, c.target, held.Load())
+		}
 	}
 }
