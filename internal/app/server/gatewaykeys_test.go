@@ -237,7 +237,7 @@ func attacksOnGatewayKeys(t *testing.T, w *gatewayWorld) {
 	}
 	elsewhere := w.key(t, "--person", "alice", "--network", "10.0.0.0/8", "--role", analyst)
 	wantRefusal(t, "from another network", gets(t, w.with(elsewhere), "y"), "AccessDenied", "not for requests from 127.0.0.1")
-	// It is told beside the request.
+	// The log is written beside the requests.
 	soon(t, "a line about the stray use", func() bool { return strings.Contains(w.log.String(), "a gateway key was used where it is not bound") })
 	wrong := elsewhere
 	wrong.SecretAccessKey = k.SecretAccessKey
