@@ -137,7 +137,7 @@ func span(s sdktrace.ReadOnlySpan) otlpSpan {
 func attributes(all []attribute.KeyValue) (out []otlpAttribute) {
 	for _, a := range all {
 		o := otlpAttribute{Key: string(a.Key)}
-		text := a.Value.Emit()
+		text := a.Value.String()
 		if a.Value.Type() == attribute.INT64 {
 			o.Value.Int = &text
 		} else {

@@ -459,7 +459,7 @@ func TestDeliver(t *testing.T) {
 			return m
 		}
 		first := deliver("7/reader", "10.1.2.3")
-		if !first.Delivered || !slices.Equal(first.Roles, roles("7/reader")) || first.Expires.Sub(time.Now()) > time.Hour || first.Binding.Networks[0].String() != "10.1.2.3/32" {
+		if !first.Delivered || !slices.Equal(first.Roles, roles("7/reader")) || time.Until(first.Expires) > time.Hour || first.Binding.Networks[0].String() != "10.1.2.3/32" {
 			t.Errorf("%+v", first.Key)
 		}
 		if again := deliver("7/reader", "::ffff:10.1.2.3"); again.AccessKeyID != first.AccessKeyID || again.Secret.Reveal() != first.Secret.Reveal() {
