@@ -43,7 +43,7 @@ vet: ## go vet, with every build tag
 	go vet ./...
 	go vet -tags 'interop vectors' ./...
 	go -C bench vet ./...
-	go -C test/s3conformance/client vet .
+	go -C test/s3conformance/client vet ./...
 
 .PHONY: staticcheck
 staticcheck: $(TOOLS)/staticcheck ## staticcheck, with every build tag
@@ -126,9 +126,12 @@ conformance-policy: ## ask the simulator 20,000 times, keep the result, write do
 S3CLIENTS := $(BUILD)/s3-clients
 S3CLIENT  := test/s3conformance/client
 
-$(S3CLIENTS)/.done: $(wildcard $(S3CLIENT)/*.go) $(S3CLIENT)/go.mod $(S3CLIENT)/go.sum
+$(S3CLIENTS)/.done: $(wildcard $(S3CLIENT)/*.go $(S3CLIENT)/*/*.go) $(S3CLIENT)/go.mod $(S3CLIENT)/go.sum
 	@mkdir -p $(S3CLIENTS)
 	go -C $(S3CLIENT) build -o $(abspath $(S3CLIENTS))/client .
+	@mkdir -p $(S3CLIENTS)/mint-source
+	go -C $(S3CLIENT) run ./mintgen "$$(go -C $(S3CLIENT) list -m -f '{{.Dir}}' github.com/minio/minio-go/v7)/functional_tests.go" $(abspath $(S3CLIENTS))/mint-source/main.go
+	go -C $(S3CLIENT) build -o $(abspath $(S3CLIENTS))/mint $(abspath $(S3CLIENTS))/mint-source/main.go
 	go -C $(S3CLIENT) build -o $(abspath $(S3CLIENTS))/versitygw github.com/versity/versitygw/cmd/versitygw
 	touch $@
 

@@ -46,54 +46,71 @@ func TestVersityGW(t *testing.T) {
 			}
 		}
 	}
-	results := map[string]map[string]outcome{}
-	var mu sync.Mutex
+	l := newLanes(t)
+	root := keys{id: rootID, secret: rootKey}
 	t.Run("run", func(t *testing.T) {
-		lane := func(name string, start func(t *testing.T) run) {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
-				all := start(t).do(t)
-				keepOutcomes(t, name, all)
-				mu.Lock()
-				results[name] = all
-				mu.Unlock()
-			})
-		}
-		root := keys{id: rootID, secret: rootKey}
-		lane("straight", func(t *testing.T) run { return run{url: startUpstream(t, false).url, keys: root, groups: plain} })
-		lane("static", func(t *testing.T) run {
+		l.start(t, "straight", func(t *testing.T) map[string]outcome {
+			return run{url: startUpstream(t, false).url, keys: root, groups: plain}.do(t)
+		})
+		l.start(t, "static", func(t *testing.T) map[string]outcome {
 			up := startUpstream(t, false)
 			g := startGateway(t, &up)
-			return run{url: g.url, keys: g.static, groups: plain}
+			return run{url: g.url, keys: g.static, groups: plain}.do(t)
 		})
 		if *quick {
 			return
 		}
-		lane("straight, versions", func(t *testing.T) run {
-			return run{url: startUpstream(t, true).url, keys: root, versions: true, groups: versions}
+		l.start(t, "straight, versions", func(t *testing.T) map[string]outcome {
+			return run{url: startUpstream(t, true).url, keys: root, versions: true, groups: versions}.do(t)
 		})
-		lane("versions", func(t *testing.T) run {
+		l.start(t, "versions", func(t *testing.T) map[string]outcome {
 			up := startUpstream(t, true)
 			g := startGateway(t, &up)
-			return run{url: g.url, keys: g.static, versions: true, groups: versions}
+			return run{url: g.url, keys: g.static, versions: true, groups: versions}.do(t)
 		})
-		lane("session", func(t *testing.T) run {
+		l.start(t, "session", func(t *testing.T) map[string]outcome {
 			up := startUpstream(t, false)
 			g := startGateway(t, &up)
-			return run{url: resigning(t, g), keys: keys{id: "AKIDWITHOUTTOKEN", secret: "any"}, groups: bySession}
+			return run{url: resigning(t, g), keys: keys{id: "AKIDWITHOUTTOKEN", secret: "any"}, groups: bySession}.do(t)
 		})
-		lane("embedded", func(t *testing.T) run {
+		l.start(t, "embedded", func(t *testing.T) map[string]outcome {
 			g := startGateway(t, nil)
-			return run{url: g.url, keys: g.static, groups: plain}
+			return run{url: g.url, keys: g.static, groups: plain}.do(t)
 		})
 	})
-	report(t, "static", results["straight"], results["static"], list)
+	l.report(t, "static", "straight", list)
 	if *quick {
 		return
 	}
-	report(t, "session", results["straight"], results["session"], list)
-	report(t, "embedded", results["straight"], results["embedded"], list)
-	report(t, "versions", results["straight, versions"], results["versions"], list)
+	l.report(t, "session", "straight", list)
+	l.report(t, "embedded", "straight", list)
+	l.report(t, "versions", "straight, versions", list)
+	if !t.Failed() {
+		l.keepFor(t, "versitygw", "github.com/versity/versitygw", all)
+	}
+}
+
+// lanesRun are the outcomes of a run, by lane.
+type lanesRun struct {
+	mu      sync.Mutex
+	results map[string]map[string]outcome
+}
+
+func newLanes(t *testing.T) *lanesRun {
+	t.Helper()
+	return &lanesRun{results: map[string]map[string]outcome{}}
+}
+
+// start runs a lane beside the others.
+func (l *lanesRun) start(t *testing.T, name string, do func(t *testing.T) map[string]outcome) {
+	t.Run(name, func(t *testing.T) {
+		t.Parallel()
+		all := do(t)
+		keepOutcomes(t, name, all)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.results[name] = all
+	})
 }
 
 // chosen are the groups of this run.
@@ -120,9 +137,10 @@ func resigning(t *testing.T, g gateway) string {
 }
 
 // report prints how a lane did and fails where it did worse than it may.
-func report(t *testing.T, lane string, straight, through map[string]outcome, list []exception) {
+func (l *lanesRun) report(t *testing.T, lane, straight string, list []exception) {
 	t.Helper()
-	j := judge(lane, straight, through, list)
+	through := l.results[lane]
+	j := judge(lane, l.results[straight], through, list)
 	if len(through) == 0 || j.straight == 0 {
 		t.Fatalf("%s: %d cases, %d of which pass straight: nothing was held to anything", lane, len(through), j.straight)
 	}

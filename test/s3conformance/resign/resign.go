@@ -6,7 +6,7 @@
 // Every place and payload mode of Signature Version 4 comes out as the one that
 // came in: header or query; hash, unsigned, chunks with and without signatures,
 // with and without trailer. Content whose chunks are signed again is held in
-// memory. What carries no signature goes on without one.
+// memory. What carries no such signature goes on as it came.
 package resign
 
 import (
@@ -88,14 +88,14 @@ func (p *Proxy) request(r *http.Request) (*http.Request, error) {
 	if r.Header.Get("User-Agent") == "" {
 		out.Header["User-Agent"] = nil // else net/http adds its own
 	}
-	for _, name := range []string{"Authorization", "X-Amz-Date", "X-Amz-Security-Token", "Date", "Connection"} {
-		out.Header.Del(name)
-	}
 	var err error
 	switch {
 	case out.URL.Query().Has("X-Amz-Signature"):
 		err = p.presign(out)
-	case r.Header.Get("Authorization") != "":
+	case strings.HasPrefix(r.Header.Get("Authorization"), "AWS4-HMAC-SHA256 "):
+		for _, name := range []string{"Authorization", "X-Amz-Date", "X-Amz-Security-Token", "Date"} {
+			out.Header.Del(name)
+		}
 		err = p.sign(out)
 	}
 	out.URL.Opaque = path // every byte as it came
