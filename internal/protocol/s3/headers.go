@@ -19,6 +19,7 @@ const (
 	useMultipart           // begins a multipart upload
 	useComplete            // ends one
 	useDelete
+	useAbort // ends a multipart upload without an object
 	// useCustomerKey takes the customer's own encryption key.
 	useCustomerKey
 	// useBypass may lift an object's lock.
@@ -66,6 +67,7 @@ var headerUses = map[string]headerUse{
 	lockLegalHold:                     useCreate,
 	bypassLock:                        useBypass,
 
+	"X-Amz-If-Match-Initiated-Time":     useAbort,
 	"X-Amz-If-Match-Last-Modified-Time": useDelete,
 	"X-Amz-If-Match-Size":               useDelete,
 

@@ -51,7 +51,8 @@ func retention(mode, until string, now time.Time) ([]Value, string, error) {
 	}
 	t, err := time.Parse(time.RFC3339Nano, until)
 	if err != nil || t.Year() < 1970 || t.Year() > 9999 {
-		return nil, "", invalid("The retain until date must be provided in ISO 8601 format")
+		return nil, "", fault.Coded(fault.Invalid, "InvalidArgument", "The retain until date must be provided in ISO 8601 format").
+			With("ArgumentName", "x-amz-object-lock-retain-until-date").With("ArgumentValue", until)
 	}
 	if !t.After(now) {
 		return nil, "", invalid("The retain until date must be in the future!")

@@ -378,3 +378,16 @@ func TestCompleted(t *testing.T) {
 		t.Error("nonsense was passed on")
 	}
 }
+
+// TestAbortUnderCondition: the one condition of an abort goes to the store, and
+// means nothing elsewhere.
+func TestAbortUnderCondition(t *testing.T) {
+	t.Parallel()
+	const header, value = "X-Amz-If-Match-Initiated-Time", "Wed, 21 Oct 2026 07:28:00 GMT"
+	for line, want := range map[string]int{"DELETE /sales/k?uploadId=u": 1, "DELETE /sales/k": 0, "GET /sales/k": 0} {
+		o, err := s3.Parse(request(t, line, header+": "+value), nil)
+		if err != nil || len(o.Header[header]) != want {
+			t.Errorf("%s forwards %v, %v", line, o, err)
+		}
+	}
+}

@@ -63,7 +63,7 @@ var routes = []route{
 	{name: CreateMultipartUpload, method: "POST", level: onObject, selectors: []string{"uploads"}, headers: useCreate | useMultipart | useCustomerKey, body: IgnoredBody, maxBody: maxXMLBody},
 	{name: UploadPart, method: "PUT", level: onObject, selectors: []string{"partNumber", "uploadId"}, headers: useContent | useCustomerKey, body: StreamBody, maxBody: MaxStream},
 	{name: CompleteMultipartUpload, method: "POST", level: onObject, selectors: []string{"uploadId"}, headers: useComplete | useCustomerKey, body: SmallBody, maxBody: maxCompleteBody},
-	{name: AbortMultipartUpload, method: "DELETE", level: onObject, selectors: []string{"uploadId"}},
+	{name: AbortMultipartUpload, method: "DELETE", level: onObject, selectors: []string{"uploadId"}, headers: useAbort},
 	{name: ListParts, method: "GET", level: onObject, selectors: []string{"uploadId"}, params: []string{"max-parts", "part-number-marker", "encoding-type"}, headers: useCustomerKey},
 }
 

@@ -78,8 +78,8 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (p *Proxy) request(r *http.Request) (*http.Request, error) {
 	path, query, _ := strings.Cut(r.RequestURI, "?")
 	out := &http.Request{
-		Method: r.Method, Header: r.Header.Clone(), Host: p.Target.Host, ContentLength: r.ContentLength, Body: r.Body,
-		URL: &url.URL{Scheme: p.Target.Scheme, Host: p.Target.Host, Opaque: "//" + p.Target.Host + canonical(path), RawQuery: query},
+		Method: r.Method, Header: r.Header.Clone(), Host: r.Host, ContentLength: r.ContentLength, Body: r.Body,
+		URL: &url.URL{Scheme: p.Target.Scheme, Host: p.Target.Host, Opaque: "//" + r.Host + canonical(path), RawQuery: query},
 	}
 	out = out.WithContext(r.Context())
 	if r.ContentLength == 0 {
