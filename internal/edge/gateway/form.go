@@ -47,7 +47,7 @@ func (x *exchange) serveForm() error {
 		return err
 	}
 	if form.Size() > x.op.MaxBody {
-		return fault.Coded(fault.TooLarge, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size")
+		return fault.Coded(fault.TooLarge, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed object size.")
 	}
 	body, err := x.presented.Body(form.File(), x.key, sigv4.BodySpec{Mode: sigv4.PayloadUnsigned, Length: form.Size(), Checksums: x.op.Checksums})
 	if err != nil {
@@ -68,7 +68,7 @@ func (x *exchange) proveForm(form *s3.Form) error {
 		return err
 	}
 	if missing != "" {
-		return fault.Coded(fault.Invalid, "InvalidArgument", "Bucket POST must contain a field named '"+missing+"'.  If it is specified, please check the order of the fields.")
+		return fault.Coded(fault.Invalid, "InvalidArgument", "Bucket POST must contain a field named '"+missing+"'.  If it is specified, please check the order of the fields.").With("ArgumentName", missing)
 	}
 	return x.prove(p, request, form.Get("policy"))
 }

@@ -233,6 +233,7 @@ func TestFormPolicy(t *testing.T) {
 		"no key":                  {policy: bucket, code: "InvalidArgument", says: "'key'"},
 		"an empty key":            {policy: bucket + `,{"key":""}`, fields: []string{"key", ""}, code: "UserKeyMustBeSpecified"},
 		"dots in the key":         {policy: bucket + `,["starts-with","$key","up/"]`, fields: []string{"key", "up/../hr"}, code: "InvalidURI"},
+		"an empty policy":         {raw: true, policy: ``, fields: []string{"key", "a"}, code: "InvalidPolicyDocument"},
 		"not base64":              {raw: true, policy: "%", fields: []string{"key", "a"}, code: "InvalidPolicyDocument"},
 		"not JSON":                {raw: true, policy: `expiration`, fields: []string{"key", "a"}, code: "InvalidPolicyDocument"},
 		"no expiration":           {raw: true, policy: `{"conditions":[]}`, fields: []string{"key", "a"}, code: "InvalidPolicyDocument"},
@@ -337,6 +338,24 @@ func TestFormRedirects(t *testing.T) {
 		}
 		if got != want {
 			t.Errorf("%q: %q, want %q", to, got, want)
+		}
+	}
+}
+
+// TestSizeRefusalsSayBothNumbers: the elements that S3 puts beside the text.
+func TestSizeRefusalsSayBothNumbers(t *testing.T) {
+	t.Parallel()
+	p, err := s3.ParseFormPolicy(base64.StdEncoding.EncodeToString([]byte(`{"expiration":"2026-03-01T13:00:00Z","conditions":[["content-length-range",4,"8"]]}`)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n, want := range map[int64]string{3: "ProposedSize=3 MinSizeAllowed=4", 9: "ProposedSize=9 MaxSizeAllowed=8"} {
+		var got []string
+		for _, d := range fault.Of(p.CheckSize(n)).Details {
+			got = append(got, d.Name+"="+d.Value)
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%d bytes: %v, want %s", n, got, want)
 		}
 	}
 }

@@ -36,7 +36,7 @@ func FormBucket(host string, t sigv4.Target, domains []string) (string, error) {
 func (f *Form) Missing() (name string, anonymous bool) {
 	has := 0
 	for _, n := range []string{"x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature", "policy"} {
-		if f.fields[n] != "" {
+		if _, given := f.fields[n]; given {
 			has++
 		} else if name == "" {
 			name = n

@@ -44,6 +44,9 @@ func ParseFormPolicy(encoded string) (*FormPolicy, error) {
 	if err != nil {
 		return nil, badPolicy("invalid Base64 encoding.")
 	}
+	if len(raw) == 0 {
+		return nil, badPolicy("Expecting '{' but found End-of-Input")
+	}
 	top, err := members(raw)
 	if err != nil {
 		return nil, err
@@ -238,9 +241,11 @@ func (c *formCondition) holds(v string) bool {
 func (p *FormPolicy) CheckSize(n int64) error {
 	switch {
 	case n < p.least:
-		return fault.Coded(fault.Invalid, "EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size")
+		return fault.Coded(fault.Invalid, "EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size").
+			With("ProposedSize", strconv.FormatInt(n, 10)).With("MinSizeAllowed", strconv.FormatInt(p.least, 10))
 	case n > p.most:
-		return fault.Coded(fault.TooLarge, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed object size.")
+		return fault.Coded(fault.TooLarge, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed object size.").
+			With("ProposedSize", strconv.FormatInt(n, 10)).With("MaxSizeAllowed", strconv.FormatInt(p.most, 10))
 	}
 	return nil
 }

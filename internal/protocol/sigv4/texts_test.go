@@ -73,6 +73,11 @@ func TestDetails(t *testing.T) {
 		t.Errorf("expired: %v", late)
 	}
 	r := docRequests()["get object"]
+	r.Target += "x"
+	if got := details(verify(t, r, docNow)); got["AWSAccessKeyId"] != "AKIAIOSFODNN7EXAMPLE" || len(got["SignatureProvided"]) != 64 {
+		t.Errorf("another signature: %v", got)
+	}
+	r = docRequests()["get object"]
 	r.Header["Authorization"][0] = strings.Replace(r.Header["Authorization"][0], "us-east-1", "eu-west-1", 1)
 	if got := details(verify(t, r, docNow)); got["Region"] != "us-east-1" {
 		t.Errorf("another region: %v", got)

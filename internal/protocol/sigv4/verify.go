@@ -74,7 +74,7 @@ func (p *Presented) VerifyWith(r *Request, key Key, s Scope, payloadHash string,
 func (p *Presented) held(key Key, signed []byte) error {
 	want := mac(key.k[:], signed)
 	if subtle.ConstantTimeCompare(want[:], p.signature[:]) != 1 {
-		return mismatch()
+		return fault.Of(mismatch()).With("AWSAccessKeyId", p.AccessKeyID).With("SignatureProvided", hex.EncodeToString(p.signature[:]))
 	}
 	return nil
 }
