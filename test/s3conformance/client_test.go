@@ -23,6 +23,7 @@ type run struct {
 	keys     keys
 	versions bool
 	groups   []group
+	excused  map[string]bool // may fail, so that it isn't run twice
 }
 
 type plan struct {
@@ -43,9 +44,8 @@ const (
 	seconds = 90 // bound of one case; the client waits for 30 at most in each call
 )
 
-// do runs all cases and gives what each came to. Where the client itself dies,
-// those without a result run again, one by one, so that one case can't take
-// others with it.
+// do runs all cases and gives what each came to. One that fails without an excuse
+// runs once more, alone.
 func (r run) do(t *testing.T) map[string]outcome {
 	t.Helper()
 	p := plan{
@@ -55,6 +55,30 @@ func (r run) do(t *testing.T) map[string]outcome {
 	for _, g := range r.groups {
 		p.Together, p.OneByOne = append(p.Together, g.together...), append(p.OneByOne, g.alone...)
 	}
+	results := p.all(t)
+	again := p
+	again.Together, again.OneByOne = nil, nil
+	for name, o := range results {
+		if o.Status != "pass" && !r.excused[name] {
+			again.OneByOne = append(again.OneByOne, name)
+		}
+	}
+	if len(again.OneByOne) > 0 && len(again.OneByOne) < len(results)/4 {
+		// Some cases hang on the tick of a clock, and on a machine that is busy.
+		for name, o := range again.all(t) {
+			if o.Status == "pass" {
+				t.Logf("%s passes only the second time, alone: %s", name, results[name].Message)
+				results[name] = o
+			}
+		}
+	}
+	return results
+}
+
+// all runs the cases of a plan. Where the client itself dies, those without a
+// result run again, one by one, so that one case can't take others with it.
+func (p plan) all(t *testing.T) map[string]outcome {
+	t.Helper()
 	results := map[string]outcome{}
 	for len(p.Together)+len(p.OneByOne) > 0 {
 		running, died := start(t, p, results)

@@ -66,7 +66,7 @@ func ParseFormPolicy(encoded string) (*FormPolicy, error) {
 		case "conditions":
 			conditions = m.value
 		default:
-			return nil, badPolicy("Unexpected: '" + clip(m.name) + "'")
+			return nil, badPolicy("Unexpected: " + strconv.Quote(clip(m.name)))
 		}
 	}
 	if p.expires.IsZero() {

@@ -27,7 +27,7 @@ func ParseForm(r *Request, field func(name string) string) (*Presented, error) {
 		return nil, err
 	}
 	if !decodeSignature(&p.signature, field("x-amz-signature")) {
-		return nil, mismatch()
+		return nil, fault.Of(mismatch()).With("AWSAccessKeyId", p.AccessKeyID).With("SignatureProvided", field("x-amz-signature"))
 	}
 	return p, p.date(field("x-amz-date"))
 }
