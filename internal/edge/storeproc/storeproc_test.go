@@ -67,14 +67,15 @@ func TestStoreEndsWithItsParent(t *testing.T) {
 	if err != nil || convErr != nil {
 		t.Fatalf("the parent says %q, %v", line, err)
 	}
-	if err := parent.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = parent.Wait() // killed: that is its error
+	// Before the kill: a quick store takes its socket away with it.
 	sockets, err := filepath.Glob(filepath.Join(folder, "carnet-store-*", "s3"))
 	if err != nil || len(sockets) != 1 {
 		t.Fatalf("sockets %v, %v", sockets, err)
 	}
+	if err := parent.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = parent.Wait() // killed: that is its error
 	deadline := time.Now().Add(10 * time.Second)
 	for {
 		c, err := net.Dial("unix", sockets[0])
