@@ -313,7 +313,7 @@ check-dev: build ## the walk from sign-in to S3 with the built binary
 full: ci ## every matrix and long run
 	$(MAKE) fuzz-smoke FUZZTIME=5m FUZZOTHERS=5m
 	go test -count=1 ./internal/protocol/saml -run TestMutants -mutants 100000
-	CGO_ENABLED=1 go test -count=1 -race -timeout 15m ./test/servers
+	CGO_ENABLED=1 go test -count=1 -race -timeout 15m ./test/servers ./internal/core/... ./internal/protocol/...
 	$(MAKE) policy-diff conformance-s3
 	CARNET_TF_FULL=1 $(MAKE) interop-iam
 	CARNET_FULL=1 $(MAKE) interop-idp
