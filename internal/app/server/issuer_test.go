@@ -113,11 +113,12 @@ func TestIssuerCommands(t *testing.T) {
 	in := install(t, func(text string) string {
 		return text + "oidc: {publish: {folder: www}}\niam: {loopback_providers: true}\n"
 	}, func(text string) string {
-		world = httptest.NewServer(nil)
-		return strings.Replace(text, "oidc: {publish", "oidc: {public_url: \""+world.URL+"\", publish", 1)
+		world = httptest.NewUnstartedServer(nil)
+		return strings.Replace(text, "oidc: {publish", "oidc: {public_url: \"http://"+world.Listener.Addr().String()+"\", publish", 1)
 	})
-	t.Cleanup(world.Close)
 	world.Config.Handler = http.FileServer(http.Dir(filepath.Join(in.folder, "www")))
+	world.Start()
+	t.Cleanup(world.Close)
 	if out := in.must(t, "issuer", "show"); !strings.Contains(out, world.URL+"/oidc\n") || !strings.Contains(out, in.base+"/oidc/v1/") ||
 		!strings.Contains(out, "workspace, to be registered at AWS") || !strings.Contains(out, "AWS can't trust it") {
 		t.Error(out)
