@@ -202,13 +202,13 @@ func TestAttackScopeLeftOut(t *testing.T) {
 			c.Grants, c.Audiences = []string{oauth.GrantClient, oauth.GrantExchange}, []string{listed}
 		}).Client
 	}
-	s := w.machines()
+	small, too, large := register("small", oauth.ScopeOpenID), register("small too", oauth.ScopeOpenID), register("large", oauth.ScopeOpenID, oauth.ScopeAPI)
+	s := w.machines() // opened last, so it knows all three without waiting for a change to arrive
 	for _, tt := range []struct {
 		client      oauth.Client
 		asked, want string
 	}{
-		{register("small", oauth.ScopeOpenID), "", "openid"}, {register("small too", oauth.ScopeOpenID), "all-apis", ""},
-		{register("large", oauth.ScopeOpenID, oauth.ScopeAPI), "", "all-apis"},
+		{small, "", "openid"}, {too, "all-apis", ""}, {large, "", "all-apis"},
 	} {
 		form := oauth.Form{"grant_type": oauth.GrantClient}
 		if tt.asked != "" {
