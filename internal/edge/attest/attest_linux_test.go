@@ -1,0 +1,178 @@
+package attest
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"carnet.dev/carnet/internal/core/fault"
+)
+
+// pair opens a connection over network and gives both ends.
+func pair(t *testing.T, network, address string) (client, server net.Conn) {
+	t.Helper()
+	l, err := net.Listen(network, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	client, err = net.Dial(network, l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	if server, err = l.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Close() })
+	return client, server
+}
+
+func code(err error) string {
+	if err == nil {
+		return ""
+	}
+	return fault.Of(err).Code
+}
+
+// ownCgroup is what a socket of this process carries.
+func ownCgroup(t *testing.T) uint64 {
+	t.Helper()
+	id, err := cgroupOf(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func TestSocketsOverLoopback(t *testing.T) {
+	t.Parallel()
+	for name, address := range map[string]string{"IPv4": "127.0.0.1:0", "another IPv4": "127.0.0.9:0", "IPv6": "[::1]:0"} {
+		t.Run(name, func(t *testing.T) {
+			client, server := pair(t, "tcp", address)
+			who, err := TCP(server.(*net.TCPConn))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if who.UID != uint32(os.Getuid()) || who.Cgroup != ownCgroup(t) || who.Process != nil {
+				t.Errorf("got %+v", who)
+			}
+			// A client that has closed reads as uid 0 in the kernel's table.
+			if err := client.Close(); err != nil {
+				t.Fatal(err)
+			}
+			deadline := time.Now().Add(5 * time.Second)
+			for code(err) != CodeGone && time.Now().Before(deadline) {
+				_, err = TCP(server.(*net.TCPConn))
+			}
+			if code(err) != CodeGone {
+				t.Errorf("after close: %v", err)
+			}
+		})
+	}
+}
+
+// TestFallbackOfTheTable: where no connection matches, the kernel answers with
+// the listener, which is ours.
+func TestFallbackOfTheTable(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	listening := l.Addr().(*net.TCPAddr).AddrPort()
+	if _, err := lookUp(listening, netip.MustParseAddrPort("127.0.0.1:1")); code(err) != CodeGone {
+		t.Errorf("a listener was taken for a connection: %v", err)
+	}
+	if _, err := lookUp(netip.MustParseAddrPort("127.0.0.1:1"), netip.MustParseAddrPort("127.0.0.1:2")); code(err) != CodeGone {
+		t.Errorf("nothing was taken for a connection: %v", err)
+	}
+}
+
+func TestProcessesOverAUnixSocket(t *testing.T) {
+	t.Parallel()
+	_, server := pair(t, "unix", filepath.Join(t.TempDir(), "s"))
+	who, err := Unix(server.(*net.UnixConn))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if who.UID != uint32(os.Getuid()) || who.Cgroup != ownCgroup(t) || who.Process == nil || who.Process.PID != os.Getpid() || who.Process.Started == 0 {
+		t.Errorf("got %+v", who)
+	}
+	if err := who.Process.Alive(); err != nil {
+		t.Error(err)
+	}
+	who.Process.Close()
+	if err := who.Process.Alive(); code(err) != CodeGone {
+		t.Errorf("after Close: %v", err)
+	}
+	who.Process.Close() // again does nothing
+}
+
+func TestUidsThatNobodyMayActUnder(t *testing.T) {
+	t.Parallel()
+	for uid, refused := range map[uint32]bool{0: true, 65534: true, ^uint32(0): true, 1: false, 1000: false} {
+		if err := (Caller{UID: uid}).Allowed(); (err != nil) != refused || refused && code(err) != CodeNobody {
+			t.Errorf("uid %d: %v", uid, err)
+		}
+	}
+}
+
+func asked(t *testing.T, from, to netip.AddrPort) []byte {
+	t.Helper()
+	b, err := ask(from, to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// TestAnswersThatAreNotForUs: whatever the table says is held to the question.
+func TestAnswersThatAreNotForUs(t *testing.T) {
+	t.Parallel()
+	client, server := pair(t, "tcp", "127.0.0.1:0")
+	from, to := client.LocalAddr().(*net.TCPAddr).AddrPort(), server.LocalAddr().(*net.TCPAddr).AddrPort()
+	good := asked(t, from, to)
+	if _, err := read(good, from, to); err != nil {
+		t.Fatalf("the ground of this test: %v", err)
+	}
+	if _, err := read(good, to, from); code(err) != CodeGone {
+		t.Errorf("the other way round: %v", err)
+	}
+	for n := range len(good) {
+		if who, err := read(good[:n], from, to); err == nil {
+			t.Errorf("cut to %d bytes it says %+v", n, who)
+		}
+	}
+	for at, value := range map[int]byte{16 + 1: 2, 16 + 4: 0xff, 16 + 8: 10, 16 + 68: 0, 4: 19} {
+		b := append([]byte(nil), good...)
+		if at == 16+68 {
+			copy(b[at:], []byte{0, 0, 0, 0})
+		} else {
+			b[at] = value
+		}
+		if who, err := read(b, from, to); err == nil {
+			t.Errorf("with another byte at %d it says %+v", at, who)
+		}
+	}
+	var f *fault.Fault
+	if _, err := read(good[:16+messageSize], from, to); !errors.As(err, &f) {
+		t.Errorf("no fault: %v", err)
+	}
+}
+
+func FuzzSocketTable(f *testing.F) {
+	from, to := netip.MustParseAddrPort("127.0.0.1:40000"), netip.MustParseAddrPort("127.0.0.1:80")
+	f.Add(request(from, to))
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if who, err := read(b, from, to); err == nil && who.Process != nil {
+			t.Error("a process out of nowhere")
+		}
+	})
+}

@@ -1,0 +1,26 @@
+//go:build !linux
+
+package attest
+
+import "net"
+
+// Process is never made here.
+type Process struct {
+	PID     int
+	Started uint64
+}
+
+// Alive is not asked here.
+func (p *Process) Alive() error { return unsupported("only Linux does") }
+
+// Close gives nothing back.
+func (p *Process) Close() {}
+
+// Unix refuses.
+func Unix(*net.UnixConn) (Caller, error) { return Caller{}, unsupported("only Linux does") }
+
+// TCP refuses.
+func TCP(*net.TCPConn) (Caller, error) { return Caller{}, unsupported("only Linux does") }
+
+// CgroupID refuses.
+func CgroupID(string) (uint64, error) { return 0, unsupported("only Linux does") }
