@@ -32,6 +32,8 @@ var serviceOrder = [][]string{
 	{"login"},
 	{"workload", "device"},   // delegations are made in a login session
 	{"oauth", "gatewaykeys"}, // ask both: a gateway key rests on a login session, a delegation or a service principal
+	{"attachment"},           // rests on the same, and delivers gateway keys where an account wants it
+	{"binding"},              // the agent's side: what a caller on a node gets
 	{"diagnose", "generate", "administrator"},
 }
 
@@ -60,6 +62,12 @@ var siblings = map[string]string{
 	"edge/upstream/jwks -> edge/upstream/kept":     "what is fetched is kept by one rule",
 	"edge/upstream/openid -> edge/egress":          "design section 6",
 	"edge/upstream/openid -> edge/upstream/kept":   "what is fetched is kept by one rule",
+	"edge/nodeapi -> edge/httpd":                   "design section 6",
+	"edge/nodeapi -> edge/nodeapi/nodedoc":         "a package of its own",
+	"edge/nodeclient -> edge/nodeapi/nodedoc":      "the agent speaks the documents of the server",
+	"edge/node -> edge/attest":                     "who is calling",
+	"edge/node -> edge/node/localdoc":              "a package of its own",
+	"edge/node/localclient -> edge/node/localdoc":  "the client speaks the documents of the agent",
 	"edge/devidp/forge -> edge/devidp":             "a package of its own parent",
 	"edge/api/client -> edge/api":                  "the client speaks the documents of the API",
 	"edge/api -> edge/api/ssodoc":                  "a package of its own",

@@ -11,6 +11,9 @@ type (
 	DelegationID       string // dlg_…, the right to run work as a person who is away
 	GatewayKeyID       string // gwk_…, a key for tools without a field for session tokens
 	PrefixGrantID      string // pfg_…, the role for a part of a bucket
+	ClusterID          string // cls_…, machines that people share
+	NodeID             string // nod_…, one machine of a cluster
+	AttachmentID       string // att_…, a person bound to processes of a node
 )
 
 // NewGroupID makes an id that was never used.
@@ -42,6 +45,15 @@ func NewGatewayKeyID() GatewayKeyID { return GatewayKeyID("gwk_" + lower.EncodeT
 func NewPrefixGrantID() PrefixGrantID {
 	return PrefixGrantID("pfg_" + lower.EncodeToString(random(16)))
 }
+
+// NewClusterID makes an id that was never used.
+func NewClusterID() ClusterID { return ClusterID("cls_" + lower.EncodeToString(random(16))) }
+
+// NewNodeID makes an id that was never used.
+func NewNodeID() NodeID { return NodeID("nod_" + lower.EncodeToString(random(16))) }
+
+// NewAttachmentID makes an id that was never used.
+func NewAttachmentID() AttachmentID { return AttachmentID("att_" + lower.EncodeToString(random(16))) }
 
 // GatewayKeyPrefix begins the access key id of every gateway key, and of no other.
 const GatewayKeyPrefix = "GWKA"

@@ -33,6 +33,9 @@ const (
 	OAuthClient      = "oauth-client"
 	AccessToken      = "access-token"
 	GatewayKey       = "gateway-key" // id: gwk_…
+	Cluster          = "cluster"     // id: cls_…, with its nodes and attachments
+	Node             = "node"        // id: nod_…
+	Attachment       = "attachment"  // id: att_…
 	// Everything, with id Everything, refuses all that carries an epoch: for a
 	// restored backup, which has forgotten what was revoked after it.
 	Everything = "everything"

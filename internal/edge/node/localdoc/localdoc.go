@@ -1,0 +1,106 @@
+// Package localdoc holds the documents that a node's agent and local programs
+// exchange over its unix socket: HTTP, JSON, times RFC 3339 in UTC.
+//
+// Who is calling is what the kernel says of the process at the other end; nothing in
+// a document says who somebody is. Errors are problem documents with "code",
+// "detail" and "mend".
+package localdoc
+
+import "time"
+
+// Socket is where the agent listens, where nothing else is set (CARNET_AGENT_SOCKET).
+const Socket = "/run/carnet/agent.sock"
+
+// Status (GET /v1/status) says what the caller has.
+type Status struct {
+	Node       string      `json:"node"`
+	Cluster    string      `json:"cluster"`
+	Kind       string      `json:"kind"`
+	Server     string      `json:"server"`
+	Fresh      bool        `json:"fresh"` // the agent's view of the server counts
+	Attachment *Attachment `json:"attachment,omitempty"`
+	Faces      Faces       `json:"faces"`
+}
+
+// Attachment is the caller's own.
+type Attachment struct {
+	ID      string    `json:"id"`
+	Name    string    `json:"name"` // the person's user name
+	Account string    `json:"account"`
+	Scope   string    `json:"scope"`
+	Role    string    `json:"role,omitempty"`
+	Expires time.Time `json:"expires"`
+	// TokenFile holds the second factor of the loopback endpoints, and
+	// WebIdentityFile the ID token of the current role; empty: none is kept.
+	TokenFile       string `json:"token_file"`
+	WebIdentityFile string `json:"web_identity_file,omitempty"`
+}
+
+// Faces are the addresses at which the agent answers; empty: not offered.
+type Faces struct {
+	Container string `json:"container,omitempty"` // http://127.0.0.1:1018/v1/credentials
+	Metadata  string `json:"metadata,omitempty"`  // http://127.0.0.1:1020
+	Proxy     string `json:"proxy,omitempty"`     // http://127.0.0.1:1019
+	// Missing says of each that is not offered why.
+	Missing map[string]string `json:"missing,omitempty"`
+}
+
+// Attach (POST /v1/attach) begins to attach the calling process's login scope.
+type Attach struct {
+	// ByLoginName attaches by the account's name, where the cluster trusts it.
+	ByLoginName bool `json:"by_login_name,omitempty"`
+}
+
+// Begun answers Attach.
+type Begun struct {
+	// Request is what POST /v1/attach/poll ({"request"}) asks with; the same uid and
+	// scope alone may.
+	Request         string      `json:"request,omitempty"`
+	UserCode        string      `json:"user_code,omitempty"`
+	VerificationURI string      `json:"verification_uri,omitempty"`
+	Expires         time.Time   `json:"expires"`
+	Interval        int         `json:"interval,omitempty"`
+	Attachment      *Attachment `json:"attachment,omitempty"`
+}
+
+// Poll asks for what became of a request.
+type Poll struct {
+	Request string `json:"request"`
+}
+
+// Polled answers Poll. State: pending, attached, refused, expired.
+type Polled struct {
+	State      string      `json:"state"`
+	Attachment *Attachment `json:"attachment,omitempty"`
+}
+
+// Keys answers GET /v1/keys?role=: those of the role, of the current one, or of the
+// only one.
+type Keys struct {
+	AccessKeyID     string    `json:"access_key_id"`
+	SecretAccessKey string    `json:"secret_access_key"`
+	SessionToken    string    `json:"session_token,omitempty"`
+	Expiration      time.Time `json:"expiration"`
+	Role            string    `json:"role"`
+	AccountID       string    `json:"account_id"`
+	Region          string    `json:"region"`
+	S3              string    `json:"s3,omitempty"`
+	STS             string    `json:"sts,omitempty"`
+}
+
+// Roles answers GET /v1/roles and PUT /v1/role ({"role"}).
+type Roles struct {
+	Roles []Role `json:"roles"`
+}
+
+// Role is one that the caller may use here.
+type Role struct {
+	ARN     string `json:"arn"`
+	Current bool   `json:"current"`
+	Trouble string `json:"trouble,omitempty"`
+}
+
+// SetRole chooses the current role.
+type SetRole struct {
+	Role string `json:"role"`
+}
