@@ -8,8 +8,11 @@ package localdoc
 
 import "time"
 
-// Socket is where the agent listens, where nothing else is set (CARNET_AGENT_SOCKET).
+// Socket is where the agent listens, where nothing else is set (SocketVariable).
 const Socket = "/run/carnet/agent.sock"
+
+// SocketVariable names another place of the socket to local programs.
+const SocketVariable = "CARNET_AGENT_SOCKET"
 
 // Status (GET /v1/status) says what the caller has.
 type Status struct {
@@ -20,6 +23,9 @@ type Status struct {
 	Fresh      bool        `json:"fresh"` // the agent's view of the server counts
 	Attachment *Attachment `json:"attachment,omitempty"`
 	Faces      Faces       `json:"faces"`
+	// CA is the PEM file of the authority that the agent trusts beside the system's,
+	// where other accounts can read it; empty: none.
+	CA string `json:"ca,omitempty"`
 }
 
 // Attachment is the caller's own.
@@ -103,4 +109,21 @@ type Role struct {
 // SetRole chooses the current role.
 type SetRole struct {
 	Role string `json:"role"`
+}
+
+// Bearer answers GET /v1/bearer: the second factor of the loopback endpoints, for the
+// caller to keep, where the agent may not write a file that the caller owns
+// (Attachment.TokenFile is empty).
+type Bearer struct {
+	Token string `json:"token"`
+}
+
+// Problem is what an error looks like (RFC 9457). POST /v1/detach ends the caller's
+// attachment and answers 204; without one it is NotFound, like all that needs one.
+type Problem struct {
+	Status int    `json:"status"`
+	Detail string `json:"detail"`
+	Kind   string `json:"kind"` // the name of a fault kind
+	Code   string `json:"code"`
+	Mend   string `json:"mend,omitempty"`
 }
