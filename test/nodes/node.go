@@ -1,0 +1,267 @@
+//go:build interop
+
+package nodes
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// AgentUID is the account that agents run under, with the two capabilities that
+// their unit gives them.
+const AgentUID = 70001
+
+// NodeOptions of a node. The zero value is a node of the first cluster.
+type NodeOptions struct {
+	Cluster string   // id; empty: the first one
+	Flags   []string // further flags of carnet agent
+	// Stopped leaves the agent unstarted, but joined.
+	Stopped bool
+	// Addresses stand on loopback beside 127.0.0.1 and ::1; nil: those of container
+	// credentials.
+	Addresses []string
+}
+
+// Node is one machine: a network of its own, and an agent.
+type Node struct {
+	*Network
+	Site *Site
+	Name string
+	// Folder holds what the machine has: its agent's state and run folder, homes.
+	Folder string
+	// Socket, State and Run are the agent's.
+	Socket, State, Run string
+	// Group is the folder of the machine's control groups.
+	Group string
+
+	flags   []string
+	passage *passage
+	agent   *agent
+}
+
+// agent is one running process of carnet agent.
+type agent struct {
+	cmd   *exec.Cmd
+	log   locked
+	ended chan struct{}
+	err   error
+}
+
+// locked is a buffer for two goroutines.
+type locked struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *locked) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(b)
+}
+
+func (l *locked) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// Node makes a node, joins it to its cluster and starts its agent.
+func (s *Site) Node(t testing.TB, o NodeOptions) *Node {
+	t.Helper()
+	s.mu.Lock()
+	s.nodes++
+	name := fmt.Sprintf("node-%d", s.nodes)
+	s.mu.Unlock()
+	n := &Node{Site: s, Name: name, Folder: filepath.Join(s.Folder, name), flags: o.Flags}
+	n.State, n.Run = filepath.Join(n.Folder, "state"), filepath.Join(n.Folder, "run")
+	n.Socket = filepath.Join(n.Run, "agent.sock")
+	n.Group = s.groups.folder(t, name)
+	for folder, owner := range map[string]int{n.Folder: 0, n.State: AgentUID, n.Run: AgentUID} {
+		if err := os.MkdirAll(folder, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chown(folder, owner, owner); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chmod(n.State, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if o.Addresses == nil {
+		o.Addresses = []string{"169.254.170.2", "169.254.170.23"}
+	}
+	n.Network = NewNetwork(t, o.Addresses...)
+	n.passage = n.pass(t, s.Web, s.WebTLS, s.AWS, s.AWSTLS, s.IdP)
+	cluster := o.Cluster
+	if cluster == "" {
+		cluster = s.Cluster
+	}
+	n.Join(t, s.JoinToken(t, cluster)).OK(t)
+	if !o.Stopped {
+		n.StartAgent(t)
+	}
+	return n
+}
+
+// Offline cuts the node off the server, or connects it again.
+func (n *Node) Offline(cut bool) { n.passage.set(cut) }
+
+// arguments are the flags that an agent on this node always has.
+func (n *Node) arguments() []string {
+	args := []string{"--server", n.Site.Web, "--state", n.State, "--run", n.Run, "--socket", n.Socket}
+	if n.Site.groups.own {
+		args = append(args, "--cgroup", n.Site.groups.mount)
+	}
+	return args
+}
+
+// Join runs carnet agent join under the agent's account.
+func (n *Node) Join(t testing.TB, joinToken string) Output {
+	t.Helper()
+	cmd := n.asAgent(append([]string{"agent", "join", "--name", n.Name, "--join-token-file", "/dev/stdin"}, n.arguments()...))
+	cmd.Stdin = strings.NewReader(joinToken)
+	return n.finish(t, cmd)
+}
+
+// asAgent prepares a run of the binary under the agent's account and in its own
+// control group.
+func (n *Node) asAgent(args []string) *exec.Cmd {
+	cmd := exec.Command(n.Site.Carnet, args...)
+	cmd.Dir, cmd.Env = n.Folder, []string{"PATH=" + os.Getenv("PATH"), "HOME=" + n.State}
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Credential:  &syscall.Credential{Uid: AgentUID, Gid: AgentUID},
+		AmbientCaps: []uintptr{unix.CAP_CHOWN, unix.CAP_NET_BIND_SERVICE},
+		Pdeathsig:   syscall.SIGKILL, Setsid: true,
+	}
+	return cmd
+}
+
+// start starts a process in the node's network and in a control group of it.
+func (n *Node) start(cmd *exec.Cmd, group string) error {
+	fd, err := unix.Open(group, unix.O_DIRECTORY|unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, fd
+	return n.Inside(cmd.Start)
+}
+
+func (n *Node) finish(t testing.TB, cmd *exec.Cmd) Output {
+	t.Helper()
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := n.start(cmd, n.agentGroup(t)); err != nil {
+		t.Fatal(err)
+	}
+	return ended(t, cmd, &out, &errs)
+}
+
+func (n *Node) agentGroup(t testing.TB) string {
+	return n.Site.groups.folder(t, n.Name+"/system.slice/carnet-agent.service")
+}
+
+// StartAgent starts the agent and waits until its socket answers.
+func (n *Node) StartAgent(t testing.TB) {
+	t.Helper()
+	a := &agent{ended: make(chan struct{})}
+	a.cmd = n.asAgent(append(append([]string{"agent"}, n.arguments()...), n.flags...))
+	a.cmd.Stdout, a.cmd.Stderr = &a.log, &a.log
+	if err := n.start(a.cmd, n.agentGroup(t)); err != nil {
+		t.Fatal(err)
+	}
+	go func() { a.err = a.cmd.Wait(); close(a.ended) }()
+	n.agent = a
+	t.Cleanup(func() {
+		if n.agent == a {
+			n.StopAgent(t)
+		}
+	})
+	Until(t, "the agent of "+n.Name+" answers", func() error {
+		select {
+		case <-a.ended:
+			t.Fatalf("carnet agent ended: %v\n%s", a.err, a.log.String())
+		default:
+		}
+		c, err := net.Dial("unix", n.Socket)
+		if err != nil {
+			return fmt.Errorf("%w\n%s", err, a.log.String())
+		}
+		return c.Close()
+	})
+}
+
+// StopAgent ends the agent with a signal that lets it tidy up, and fails the test
+// where it does not end.
+func (n *Node) StopAgent(t testing.TB) {
+	t.Helper()
+	a := n.agent
+	if a == nil {
+		return
+	}
+	n.agent = nil
+	_ = a.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-a.ended:
+		if a.err != nil {
+			t.Errorf("carnet agent did not end cleanly: %v\n%s", a.err, a.log.String())
+		}
+	case <-time.After(15 * time.Second):
+		_ = a.cmd.Process.Kill()
+		t.Errorf("carnet agent did not end within 15 s\n%s", a.log.String())
+	}
+}
+
+// KillAgent ends the agent as a crash does.
+func (n *Node) KillAgent(t testing.TB) {
+	t.Helper()
+	if a := n.agent; a != nil {
+		n.agent = nil
+		_ = a.cmd.Process.Kill()
+		<-a.ended
+	}
+}
+
+// AgentPID is the number of the agent's process.
+func (n *Node) AgentPID() int { return n.agent.cmd.Process.Pid }
+
+// AgentLog is what the agent printed.
+func (n *Node) AgentLog() string { return n.agent.log.String() }
+
+// Client speaks HTTP inside the node's network as root, who gets nothing there; with
+// a unix socket, name the address in the context of the dial instead.
+func (n *Node) Client() *http.Client {
+	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(_ context.Context, network, address string) (c net.Conn, err error) {
+		err = n.Inside(func() error { c, err = net.Dial(network, address); return err })
+		return c, err
+	}}}
+}
+
+// Until waits for a condition, at most a minute.
+func Until(t testing.TB, what string, check func() error) {
+	t.Helper()
+	deadline := time.Now().Add(time.Minute)
+	for {
+		err := check()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("waited a minute until %s: %v", what, err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
