@@ -185,6 +185,9 @@ func TestRoleErrors(t *testing.T) {
 		"service-linked name": {func() error {
 			return create(func(in *awsiam.CreateRoleInput) { in.RoleName = aws.String("AWSServiceRoleForX") })
 		}, "InvalidInput", ""},
+		"AWS's own name": {func() error {
+			return create(func(in *awsiam.CreateRoleInput) { in.RoleName = aws.String("AWSReservedSSO_x") })
+		}, "InvalidInput", "Roles that begin with AWSReservedSSO_ are AWS's own: choose another name and path."},
 		"boundary that is not there": {func() error {
 			return create(func(in *awsiam.CreateRoleInput) { in.PermissionsBoundary = aws.String(prefix + "policy/ghost") })
 		}, "NoSuchEntity", ""},

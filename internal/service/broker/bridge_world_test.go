@@ -363,4 +363,7 @@ func (w *bridge) ends(o broker.Outcome, code string) {
 	if f := fault.Of(err); f == nil || f.Code != code {
 		w.t.Errorf("%+v, %v; want %s", got.Session, err, code)
 	}
+	if code == "bridge.deadline" && !strings.HasSuffix(fault.Of(err).Public, " at the latest") {
+		w.t.Errorf("it says %v", err)
+	}
 }

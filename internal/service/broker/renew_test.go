@@ -534,7 +534,11 @@ func TestStillEntitled(t *testing.T) {
 		t.Error("by the word of another identity provider")
 	}
 	w.signIn("lgn_2", w.assertion())
-	wantFault(t, ask("analyst"), "bridge.word")
+	err := ask("analyst")
+	wantFault(t, err, "bridge.word")
+	if !strings.Contains(err.Error(), "did not bring role "+o.Role.String()) {
+		t.Errorf("it says %v", err)
+	}
 }
 
 // TestIDToken: for whoever trades it themselves, under the same clauses.
