@@ -78,6 +78,9 @@ type Config struct {
 	GatewayClusters GatewayClusters
 	PrefixGrants    PrefixGrants
 	Delivery        Delivery
+	// What attachments to nodes ask: one service, in parts.
+	Attachments        Attachments
+	ClusterAttachments ClusterAttachments
 	// ByGateway reports whether keys of an account, for a bucket of it where one
 	// is named, are delivered as gateway keys; nil: none are.
 	ByGateway func(account, bucket string) bool

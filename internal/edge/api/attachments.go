@@ -1,0 +1,188 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/core/identity"
+	"carnet.dev/carnet/internal/edge/httpd"
+	"carnet.dev/carnet/internal/service/attachment"
+	"carnet.dev/carnet/internal/service/login"
+)
+
+// Attachments bind people to processes on nodes: what their own person says of them.
+type Attachments interface {
+	// Decide approves or refuses what waits under a code, in the person's name.
+	Decide(ctx context.Context, l login.LoginSession, from netip.Addr, code string, yes bool) (attachment.Review, error)
+	Own(ctx context.Context, l login.LoginSession) ([]attachment.Listed, error)
+	EndOwn(ctx context.Context, l login.LoginSession, id identity.AttachmentID) error
+}
+
+// ClusterAttachments are those of a whole cluster: for administrators, for those who
+// manage it, and for orchestrators.
+type ClusterAttachments interface {
+	// List gives those of a cluster, by id or name.
+	List(ctx context.Context, l login.LoginSession, cluster string) ([]attachment.Listed, error)
+	EndOne(ctx context.Context, l login.LoginSession, cluster string, id identity.AttachmentID) error
+	// OnBehalf attaches a person, at an orchestrator's word.
+	OnBehalf(ctx context.Context, by identity.ServicePrincipalID, cluster string, n attachment.NewOnBehalf) (attachment.Attachment, error)
+}
+
+// AttachmentList lists attachments, by time of making: live ones, and those that
+// ended lately.
+type AttachmentList struct {
+	Attachments []Attachment `json:"attachments"`
+}
+
+// Attachment is a person bound to processes of a node.
+type Attachment struct {
+	ID           string     `json:"id"`
+	State        string     `json:"state"` // live or ended
+	Cluster      string     `json:"cluster"`
+	ClusterName  string     `json:"cluster_name"`
+	Node         string     `json:"node"`
+	NodeName     string     `json:"node_name"`
+	UID          uint32     `json:"uid"`
+	Account      string     `json:"account"` // login name on the node, as its agent says
+	Scope        string     `json:"scope"`
+	Person       string     `json:"person"`
+	UserName     string     `json:"user_name"`
+	How          string     `json:"how"`      // approved, on-behalf or login-name
+	RestsOn      string     `json:"rests_on"` // login-session or delegation
+	RestsOnID    string     `json:"rests_on_id"`
+	Orchestrator string     `json:"orchestrator"` // spn_…; empty: none
+	Role         string     `json:"role"`         // current; empty: none chosen
+	Made         time.Time  `json:"made"`
+	Expires      time.Time  `json:"expires"`
+	Ended        *time.Time `json:"ended"`
+	Why          string     `json:"why"` // it ended
+}
+
+// AttachmentApproval approves what a node asks: the code that it shows.
+type AttachmentApproval struct {
+	UserCode string `json:"user_code"`
+}
+
+// ApprovedAttachment says what was approved.
+type ApprovedAttachment struct {
+	ClusterName string `json:"cluster_name"`
+	NodeName    string `json:"node_name"`
+	UID         uint32 `json:"uid"`
+	Account     string `json:"account"`
+}
+
+// NewAttachment is what an orchestrator asks for a person.
+type NewAttachment struct {
+	Node            string `json:"node"`
+	Person          string `json:"person"` // psn_…, or a user name
+	UID             uint32 `json:"uid"`
+	Scope           string `json:"scope"`
+	ScopeID         uint64 `json:"scope_id,string"`
+	Account         string `json:"account"`
+	Role            string `json:"role"`
+	LifetimeSeconds int    `json:"lifetime_seconds"`
+}
+
+func (a api) attachmentRoutes(row rowMaker) []httpd.Route {
+	return []httpd.Route{
+		row(http.MethodGet, "attachments", httpd.Person, 0, a.attachments),
+		row(http.MethodDelete, "attachments/{id}", httpd.Person, maxSmall, a.endAttachment),
+		row(http.MethodPost, "attachments/approve", httpd.Person, maxSmall, a.approveAttachment),
+		row(http.MethodGet, "clusters/{id}/attachments", httpd.Person, 0, a.clusterAttachments),
+		row(http.MethodPost, "clusters/{id}/attachments", httpd.Machine, maxSmall, a.attachOnBehalf),
+		row(http.MethodDelete, "clusters/{id}/attachments/{attachment}", httpd.Person, maxSmall, a.endClusterAttachment),
+	}
+}
+
+func (a api) attachments(w http.ResponseWriter, r *http.Request) error {
+	all, err := a.Attachments.Own(r.Context(), httpd.CallerOf(r).Session)
+	return answerAttachments(w, all, err)
+}
+
+func answerAttachments(w http.ResponseWriter, all []attachment.Listed, err error) error {
+	if err != nil {
+		return err
+	}
+	out := AttachmentList{Attachments: []Attachment{}}
+	for _, x := range all {
+		out.Attachments = append(out.Attachments, AttachmentOf(x))
+	}
+	return answer(w, http.StatusOK, out)
+}
+
+func (a api) endAttachment(w http.ResponseWriter, r *http.Request) error {
+	return done(w, a.Attachments.EndOwn(r.Context(), httpd.CallerOf(r).Session, identity.AttachmentID(r.PathValue("id"))))
+}
+
+// approveAttachment is the person's yes. No program says it for them: it would hand
+// a machine their roles.
+func (a api) approveAttachment(w http.ResponseWriter, r *http.Request) error {
+	if !httpd.CallerOf(r).AccessToken.IsZero() {
+		return httpd.ByThemselves("Attaching")
+	}
+	var in AttachmentApproval
+	if err := read(r, &in); err != nil {
+		return err
+	}
+	got, err := a.Attachments.Decide(r.Context(), httpd.CallerOf(r).Session, httpd.Source(r), in.UserCode, true)
+	if err != nil {
+		return err
+	}
+	return answer(w, http.StatusOK, ApprovedAttachment{ClusterName: got.Cluster.Name, NodeName: got.Node.Name, UID: got.UID, Account: got.Account})
+}
+
+func (a api) clusterAttachments(w http.ResponseWriter, r *http.Request) error {
+	if !httpd.CallerOf(r).AccessToken.IsZero() {
+		return httpd.ByThemselves("Managing a cluster")
+	}
+	all, err := a.ClusterAttachments.List(r.Context(), httpd.CallerOf(r).Session, r.PathValue("id"))
+	return answerAttachments(w, all, err)
+}
+
+func (a api) endClusterAttachment(w http.ResponseWriter, r *http.Request) error {
+	if !httpd.CallerOf(r).AccessToken.IsZero() {
+		return httpd.ByThemselves("Managing a cluster")
+	}
+	return done(w, a.ClusterAttachments.EndOne(r.Context(), httpd.CallerOf(r).Session, r.PathValue("id"), identity.AttachmentID(r.PathValue("attachment"))))
+}
+
+func (a api) attachOnBehalf(w http.ResponseWriter, r *http.Request) error {
+	var in NewAttachment
+	if err := read(r, &in); err != nil {
+		return err
+	}
+	if in.LifetimeSeconds < 0 || in.LifetimeSeconds > int((30*24*time.Hour)/time.Second) {
+		return fault.Coded(fault.Invalid, "attachment.lifetime", "lifetime_seconds must be 60 to 2592000").WithMend("leave it out for the longest that the cluster has")
+	}
+	made, err := a.ClusterAttachments.OnBehalf(r.Context(), httpd.CallerOf(r).Machine, r.PathValue("id"), attachment.NewOnBehalf{
+		Node: in.Node, Person: in.Person, UID: in.UID, Scope: in.Scope, ScopeID: in.ScopeID, Account: in.Account, Role: in.Role,
+		Lifetime: time.Duration(in.LifetimeSeconds) * time.Second})
+	if err != nil {
+		return err
+	}
+	return answer(w, http.StatusCreated, AttachmentOf(attachment.Listed{Attachment: made, Live: true}))
+}
+
+// AttachmentOf writes an attachment as the API shows it.
+func AttachmentOf(x attachment.Listed) Attachment {
+	d := Attachment{ID: string(x.ID), State: "ended", Cluster: string(x.Cluster), ClusterName: x.ClusterName, Node: string(x.Place.Node), NodeName: x.NodeName,
+		UID: x.Place.UID, Account: x.Place.Account, Scope: x.Place.Scope, Person: string(x.Person), UserName: x.Name, How: string(x.How),
+		RestsOn: "login-session", RestsOnID: string(x.LoginSession), Orchestrator: string(x.By), Made: seconds(x.Made), Expires: seconds(x.Expires), Why: x.Why}
+	if x.Live {
+		d.State = "live"
+	}
+	if x.Delegation != "" {
+		d.RestsOn, d.RestsOnID = "delegation", string(x.Delegation)
+	}
+	if !x.Role.IsZero() {
+		d.Role = x.Role.String()
+	}
+	if !x.Ended.IsZero() {
+		at := seconds(x.Ended)
+		d.Ended = &at
+	}
+	return d
+}
