@@ -26,6 +26,7 @@ import (
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/core/secret"
+	"carnet.dev/carnet/internal/service/cluster"
 	"carnet.dev/carnet/internal/service/login"
 )
 
@@ -45,8 +46,20 @@ type AccessTokens interface {
 	ResumeAccess(ctx context.Context, token secret.Text) (login.LoginSession, error)
 }
 
-// Config is what a Site is made of. All fields but AlsoHosts and AccessTokens
-// are needed.
+// Nodes is what httpd asks about nodes of clusters.
+type Nodes interface {
+	// NodeOf gives the node of its access token, from memory.
+	NodeOf(ctx context.Context, token secret.Text) (cluster.Node, error)
+}
+
+// Machines is what httpd asks about service principals.
+type Machines interface {
+	// MachineOf gives the service principal of an access token that opens our API.
+	MachineOf(ctx context.Context, token secret.Text) (identity.ServicePrincipalID, error)
+}
+
+// Config is what a Site is made of. All fields but AlsoHosts, AccessTokens, Nodes
+// and Machines are needed.
 type Config struct {
 	// BaseURL is where browsers reach this site; its scheme decides whether
 	// cookies are Secure and HSTS is sent.
@@ -56,6 +69,9 @@ type Config struct {
 	Sessions  Sessions
 	// AccessTokens opens CLIToken rows to access tokens; nil: they are refused.
 	AccessTokens AccessTokens
+	// Nodes and Machines open Node and Machine rows; nil: nobody is admitted there.
+	Nodes    Nodes
+	Machines Machines
 	// Page writes a fault as a page, for requests that no row serves.
 	Page   ErrorWriter
 	Logger *slog.Logger
@@ -69,6 +85,8 @@ type Site struct {
 	hsts     bool
 	sessions Sessions
 	bearers  AccessTokens
+	nodes    Nodes
+	machines Machines
 	ready    atomic.Bool // set-up is done; never goes back
 	page     ErrorWriter
 	log      *slog.Logger
@@ -88,7 +106,7 @@ type Site struct {
 func New(c Config, tables ...[]Route) (*Site, error) {
 	s := &Site{
 		cookies: NewCookies(c.BaseURL), hosts: map[string]bool{}, hsts: c.BaseURL.Scheme == "https",
-		sessions: c.Sessions, bearers: c.AccessTokens, page: c.Page, log: c.Logger, now: c.Now,
+		sessions: c.Sessions, bearers: c.AccessTokens, nodes: c.Nodes, machines: c.Machines, page: c.Page, log: c.Logger, now: c.Now,
 		origin: http.NewCrossOriginProtection(), mux: http.NewServeMux(), plain: map[string]map[string]*row{},
 	}
 	s.always, s.documents = headers(s.hsts, false), headers(s.hsts, true)

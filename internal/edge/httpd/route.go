@@ -25,6 +25,11 @@ const (
 	// Visitor: anyone, once set-up is done; the caller is known where they have
 	// a login session.
 	Visitor
+	// Node: a node of a cluster, by its access token. Nobody else is told more than
+	// that.
+	Node
+	// Machine: a service principal, by its access token.
+	Machine
 	// Person: whoever has a login session.
 	Person
 	// Administrator: whoever has a login session as an administrator, by cookie or
@@ -43,6 +48,10 @@ func (a Access) String() string {
 		return "public"
 	case Visitor:
 		return "visitor"
+	case Node:
+		return "node"
+	case Machine:
+		return "machine"
 	case Person:
 		return "person"
 	case Administrator:
@@ -68,6 +77,7 @@ var (
 	RateSignIn = Rate{"sign-in", 50 * time.Millisecond, 100}
 	RateSecret = Rate{"secret", time.Second, 30} // whoever presents a one-use code
 	RateAPI    = Rate{"api", 10 * time.Millisecond, 500}
+	RateNode   = Rate{"node", 2 * time.Millisecond, 2000} // whoever proves a node; several may share an address
 )
 
 // Handler serves one route. An error it returns is written by the row's

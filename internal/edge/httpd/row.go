@@ -13,6 +13,7 @@ import (
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/core/secret"
+	"carnet.dev/carnet/internal/service/cluster"
 	"carnet.dev/carnet/internal/service/login"
 )
 
@@ -80,7 +81,7 @@ func (row *row) serve(w http.ResponseWriter, r *http.Request) (*http.Request, er
 	if rec, ok := w.(*recorder); ok {
 		rec.session = caller.Session.ID
 	}
-	if caller.Session.ID == "" && caller.CLIToken.IsZero() && caller.AccessToken.IsZero() && err == nil { // a stranger: there is nobody to carry
+	if caller.nobody() && err == nil { // a stranger: there is nobody to carry
 		return r, row.handle(w, r)
 	}
 	ctx := context.WithValue(r.Context(), callerKey{}, caller)
@@ -113,6 +114,13 @@ type Caller struct {
 	// cookie.
 	CLIToken    secret.Text
 	AccessToken secret.Text
+	// Node is set on Node rows, Machine on Machine rows: alone.
+	Node    cluster.Node
+	Machine identity.ServicePrincipalID
+}
+
+func (c Caller) nobody() bool {
+	return c.Session.ID == "" && c.CLIToken.IsZero() && c.AccessToken.IsZero() && c.Node.ID == "" && c.Machine == ""
 }
 
 type callerKey struct{}
@@ -134,11 +142,15 @@ func (row *row) admit(r *http.Request) (Caller, error) {
 	if err != nil {
 		return Caller{}, err
 	}
-	if row.Access == Public {
-		if waiting {
-			return Caller{}, waitingForSetup()
-		}
+	switch {
+	case row.Access < Person && row.Access != Visitor && waiting:
+		return Caller{}, waitingForSetup()
+	case row.Access == Public:
 		return Caller{}, nil
+	case row.Access == Node:
+		return row.proveNode(r)
+	case row.Access == Machine:
+		return row.proveMachine(r)
 	}
 	c, err := row.prove(r)
 	switch {
@@ -185,6 +197,47 @@ func (row *row) prove(r *http.Request) (Caller, error) {
 	}
 	s, err := row.site.sessions.Resume(r.Context(), cookie)
 	return Caller{Session: s}, err
+}
+
+// bearerToken reads the one Authorization header of a caller that is no person.
+func bearerToken(r *http.Request, mend string) (secret.Text, error) {
+	given := r.Header.Values("Authorization")
+	scheme, token := "", ""
+	if len(given) == 1 {
+		scheme, token, _ = strings.Cut(given[0], " ")
+	}
+	if !strings.EqualFold(scheme, "Bearer") || token == "" || len(token) > maxBearer {
+		return secret.Text{}, fault.Coded(fault.Unauthenticated, "login.authorization", "The Authorization header must be one Bearer token").WithMend(mend)
+	}
+	return secret.New(token), nil
+}
+
+const maxBearer = 8 << 10
+
+// proveNode finds the node of a node access token.
+func (row *row) proveNode(r *http.Request) (Caller, error) {
+	t, err := bearerToken(r, "the node's agent buys an access token by its key")
+	if err != nil {
+		return Caller{}, err
+	}
+	if row.site.nodes == nil {
+		return Caller{}, fault.Coded(fault.Unauthenticated, "node.none", "This server has no clusters")
+	}
+	n, err := row.site.nodes.NodeOf(r.Context(), t)
+	return Caller{Node: n}, err
+}
+
+// proveMachine finds the service principal of an access token.
+func (row *row) proveMachine(r *http.Request) (Caller, error) {
+	t, err := bearerToken(r, "get an access token for the service principal: grant_type=client_credentials, scope=all-apis")
+	if err != nil {
+		return Caller{}, err
+	}
+	if row.site.machines == nil {
+		return Caller{}, fault.Coded(fault.Unauthenticated, "login.authorization", "Access tokens are not taken here")
+	}
+	m, err := row.site.machines.MachineOf(r.Context(), t)
+	return Caller{Machine: m}, err
 }
 
 // bearer finds the login session of a token: our access tokens are JWTs, of

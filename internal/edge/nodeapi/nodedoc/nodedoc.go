@@ -54,9 +54,10 @@ type Cluster struct {
 	Meta             bool   `json:"meta"`
 }
 
-// Watch (POST watch) waits up to 25 s for something newer than Revision; 0 answers at
-// once. An answer with the same revision says that nothing changed: the agent's
-// view is fresh either way.
+// Watch (POST watch) waits up to 25 s for a view of another revision than Revision; 0
+// answers at once. An answer with the same revision says that nothing changed: the
+// agent's view is fresh either way. A revision stands for what the view says, whichever
+// server answers: it is no counter, and only equal or not.
 type Watch struct {
 	Revision int64 `json:"revision"`
 }
@@ -190,4 +191,21 @@ type Report struct {
 	// MetadataReachable: an instance metadata service of the node answers attached
 	// uids.
 	MetadataReachable bool `json:"metadata_reachable"`
+}
+
+// Trino answers POST trino: the document that Trino's S3 security mapping reads, for
+// the people who are attached in the cluster. Its secrets are in clear: it is for the
+// engine's own account alone.
+type Trino struct {
+	Mappings []TrinoRule `json:"mappings"`
+	Notes    []string    `json:"notes,omitempty"` // who has no rule, and why
+}
+
+// TrinoRule is one user's.
+type TrinoRule struct {
+	User      string `json:"user"` // a regular expression of Java that matches one name
+	AccessKey string `json:"accessKey"`
+	SecretKey string `json:"secretKey"`
+	Endpoint  string `json:"endpoint"`
+	Region    string `json:"region"`
 }
