@@ -46,8 +46,8 @@ func (n *Node) LoginIn(t testing.TB, uid uint32, group string) *Login {
 	t.Helper()
 	l := &Login{Node: n, UID: uid, Group: n.Site.groups.folder(t, n.Name+"/"+group)}
 	l.Scope = n.Site.groups.pathOf(l.Group)
-	l.Home, l.Runtime = filepath.Join(n.Folder, "home", fmt.Sprint(uid)), filepath.Join(n.Folder, "user", fmt.Sprint(uid))
-	for _, folder := range []string{l.Home, l.Runtime} {
+	l.Home, l.Runtime = filepath.Join(n.Folder, "home", fmt.Sprint(uid)), fmt.Sprintf("/run/user/%d", uid)
+	for _, folder := range []string{l.Home, filepath.Join(n.Folder, "user", fmt.Sprint(uid))} {
 		if err := os.MkdirAll(filepath.Dir(folder), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -58,7 +58,7 @@ func (n *Node) LoginIn(t testing.TB, uid uint32, group string) *Login {
 			t.Fatal(err)
 		}
 	}
-	l.Env = []string{"HOME=" + l.Home, "XDG_RUNTIME_DIR=" + l.Runtime, "PATH=" + n.Site.Folder + ":" + os.Getenv("PATH"), "CARNET_AGENT_SOCKET=" + n.Socket}
+	l.Env = []string{"HOME=" + l.Home, "XDG_RUNTIME_DIR=" + l.Runtime, "PATH=" + n.Site.Folder + ":" + os.Getenv("PATH")}
 	l.leader = l.Command("sleep", "infinity")
 	if err := l.Start(l.leader); err != nil {
 		t.Fatal(err)
@@ -74,7 +74,7 @@ func (l *Login) Command(args ...string) *exec.Cmd {
 	cmd.Path = l.lookUp(args[0])
 	cmd.Err = nil
 	cmd.Dir, cmd.Env = l.Home, append([]string(nil), l.Env...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: l.UID, Gid: l.UID}, Pdeathsig: syscall.SIGKILL, Setsid: true}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: l.UID, Gid: l.UID}, Setsid: true}
 	return cmd
 }
 
@@ -126,7 +126,7 @@ func ended(t testing.TB, cmd *exec.Cmd, out, errs *bytes.Buffer) Output {
 // status and body. Paths are those of localdoc.
 func (l *Login) Local(t testing.TB, method, path string, in any) (int, []byte) {
 	t.Helper()
-	args := []string{"curl", "--silent", "--show-error", "--max-time", "60", "--unix-socket", l.Node.Socket, "-X", method, "-w", "\n%{http_code}", "http://localhost" + path}
+	args := []string{"curl", "--silent", "--show-error", "--max-time", "60", "--unix-socket", localdoc.Socket, "-X", method, "-w", "\n%{http_code}", "http://localhost" + path}
 	if in != nil {
 		body, err := json.Marshal(in)
 		if err != nil {
@@ -137,7 +137,7 @@ func (l *Login) Local(t testing.TB, method, path string, in any) (int, []byte) {
 	o := l.Run(t, args...)
 	at := strings.LastIndexByte(o.Out, '\n')
 	if o.Code != 0 || at < 0 {
-		t.Fatalf("%s %s over %s: %s", method, path, l.Node.Socket, o)
+		t.Fatalf("%s %s over %s: %s", method, path, localdoc.Socket, o)
 	}
 	status := 0
 	if _, err := fmt.Sscan(o.Out[at+1:], &status); err != nil {

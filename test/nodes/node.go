@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,6 +19,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"carnet.dev/carnet/internal/edge/node/localdoc"
 )
 
 // AgentUID is the account that agents run under, with the two capabilities that
@@ -35,15 +38,16 @@ type NodeOptions struct {
 	Addresses []string
 }
 
-// Node is one machine: a network of its own, and an agent.
+// Node is one machine: namespaces of its own, and an agent.
 type Node struct {
-	*Network
+	*Space
 	Site *Site
 	Name string
 	// Folder holds what the machine has: its agent's state and run folder, homes.
 	Folder string
-	// Socket, State and Run are the agent's.
-	Socket, State, Run string
+	// State and Run are the agent's folders, as seen from outside; on the node Run is
+	// /run/carnet, its usual place.
+	State, Run string
 	// Group is the folder of the machine's control groups.
 	Group string
 
@@ -87,23 +91,11 @@ func (s *Site) Node(t testing.TB, o NodeOptions) *Node {
 	s.mu.Unlock()
 	n := &Node{Site: s, Name: name, Folder: filepath.Join(s.Folder, name), flags: o.Flags}
 	n.State, n.Run = filepath.Join(n.Folder, "state"), filepath.Join(n.Folder, "run")
-	n.Socket = filepath.Join(n.Run, "agent.sock")
 	n.Group = s.groups.folder(t, name)
-	for folder, owner := range map[string]int{n.Folder: 0, n.State: AgentUID, n.Run: AgentUID} {
-		if err := os.MkdirAll(folder, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chown(folder, owner, owner); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := os.Chmod(n.State, 0o700); err != nil {
-		t.Fatal(err)
-	}
 	if o.Addresses == nil {
 		o.Addresses = []string{"169.254.170.2", "169.254.170.23"}
 	}
-	n.Network = NewNetwork(t, o.Addresses...)
+	n.furnish(t, o.Addresses)
 	n.passage = n.pass(t, s.Web, s.WebTLS, s.AWS, s.AWSTLS, s.IdP)
 	cluster := o.Cluster
 	if cluster == "" {
@@ -116,12 +108,39 @@ func (s *Site) Node(t testing.TB, o NodeOptions) *Node {
 	return n
 }
 
+// furnish makes the node's folders and its namespaces.
+func (n *Node) furnish(t testing.TB, addresses []string) {
+	t.Helper()
+	for folder, owner := range map[string]int{n.Folder: 0, filepath.Join(n.Folder, "user"): 0, n.State: AgentUID, n.Run: AgentUID} {
+		if err := os.MkdirAll(folder, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chown(folder, owner, owner); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chmod(n.State, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	n.Space = NewSpace(t, addresses...)
+	for place, folder := range map[string]string{"/run/carnet": n.Run, "/run/user": filepath.Join(n.Folder, "user")} {
+		if err := n.Inside(func() error {
+			if err := os.Mkdir(place, 0o755); err != nil {
+				return err
+			}
+			return unix.Mount(folder, place, "", unix.MS_BIND, "")
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // Offline cuts the node off the server, or connects it again.
 func (n *Node) Offline(cut bool) { n.passage.set(cut) }
 
 // arguments are the flags that an agent on this node always has.
 func (n *Node) arguments() []string {
-	args := []string{"--server", n.Site.Web, "--state", n.State, "--run", n.Run, "--socket", n.Socket}
+	args := []string{"--server", n.Site.Web, "--state", n.State}
 	if n.Site.groups.own {
 		args = append(args, "--cgroup", n.Site.groups.mount)
 	}
@@ -144,7 +163,7 @@ func (n *Node) asAgent(args []string) *exec.Cmd {
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Credential:  &syscall.Credential{Uid: AgentUID, Gid: AgentUID},
 		AmbientCaps: []uintptr{unix.CAP_CHOWN, unix.CAP_NET_BIND_SERVICE},
-		Pdeathsig:   syscall.SIGKILL, Setsid: true,
+		Setsid:      true,
 	}
 	return cmd
 }
@@ -196,7 +215,7 @@ func (n *Node) StartAgent(t testing.TB) {
 			t.Fatalf("carnet agent ended: %v\n%s", a.err, a.log.String())
 		default:
 		}
-		c, err := net.Dial("unix", n.Socket)
+		c, err := net.Dial("unix", filepath.Join(n.Run, filepath.Base(localdoc.Socket)))
 		if err != nil {
 			return fmt.Errorf("%w\n%s", err, a.log.String())
 		}
@@ -235,8 +254,30 @@ func (n *Node) KillAgent(t testing.TB) {
 	}
 }
 
-// AgentPID is the number of the agent's process.
+// AgentPID is the number of the agent's process as we see it; Number gives the one
+// on the node.
 func (n *Node) AgentPID() int { return n.agent.cmd.Process.Pid }
+
+// Number gives the number that a process of ours has on its node.
+func Number(t testing.TB, pid int) int {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if all, ok := strings.CutPrefix(line, "NSpid:"); ok {
+			fields := strings.Fields(all)
+			inner, err := strconv.Atoi(fields[len(fields)-1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			return inner
+		}
+	}
+	t.Fatalf("process %d has no number", pid)
+	return 0
+}
 
 // AgentLog is what the agent printed.
 func (n *Node) AgentLog() string { return n.agent.log.String() }

@@ -3,9 +3,9 @@
 // Package nodes builds a small computing site for tests: a real server, clusters,
 // nodes with the real agent, and people who are signed in to those nodes.
 //
-// A node is a network namespace with loopback alone, in which the ports of the
-// server are passed on; so each has ports below 1024 and link-local addresses of
-// its own. A sign-in to a node is a control group of version 2 with the name that
+// A node has a network, processes and mounts of its own (namespaces). Its network is
+// loopback, on which the ports of the server are passed on; so each has ports below
+// 1024 and link-local addresses of its own. A sign-in to a node is a control group of version 2 with the name that
 // systemd would give it, in which processes run under a uid of their own. No account
 // needs an entry in the password file. All of it goes with the test: processes (by
 // the control group that holds them), groups, namespaces, mounts.
@@ -68,6 +68,18 @@ func Start(t testing.TB, o Options) *Site {
 	if os.Getuid() != 0 {
 		t.Fatal("these tests make accounts, control groups and network namespaces: run them as root")
 	}
+	folder := openFolder(t)
+	s := &Site{Folder: folder, Carnet: filepath.Join(folder, "carnet"), people: map[string]*running.Person{}}
+	copyFile(t, running.Need(t, "CARNET_BINARY"), s.Carnet)
+	s.groups = openGroups(t, folder)
+	s.World = running.Dev(t, o.Dev...)
+	s.Cluster = s.AddCluster(t, o.Cluster)
+	return s
+}
+
+// openFolder makes a folder that every account reaches, until the test ends.
+func openFolder(t testing.TB) string {
+	t.Helper()
 	folder, err := os.MkdirTemp("", "carnet-nodes-")
 	if err != nil {
 		t.Fatal(err)
@@ -80,12 +92,7 @@ func Start(t testing.TB, o Options) *Site {
 	if err := os.Chmod(folder, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	s := &Site{Folder: folder, Carnet: filepath.Join(folder, "carnet"), people: map[string]*running.Person{}}
-	copyFile(t, running.Need(t, "CARNET_BINARY"), s.Carnet)
-	s.groups = openGroups(t, folder)
-	s.World = running.Dev(t, o.Dev...)
-	s.Cluster = s.AddCluster(t, o.Cluster)
-	return s
+	return folder
 }
 
 func copyFile(t testing.TB, from, to string) {

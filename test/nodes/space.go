@@ -7,49 +7,94 @@ import (
 	"io"
 	"net"
 	"net/url"
-	"os"
+	"os/exec"
 	"runtime"
 	"sync"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
 )
 
-// Network is a network namespace. The zero value is ours.
-type Network struct{ file *os.File }
-
-// NewNetwork makes a namespace with loopback up and the link-local addresses of
-// container credentials on it.
-func NewNetwork(t testing.TB, addresses ...string) *Network {
-	t.Helper()
-	n, err := newNetwork(addresses)
-	if err != nil {
-		t.Fatalf("a network namespace: %v", err)
-	}
-	t.Cleanup(func() { _ = n.file.Close() })
-	return n
+// Space is a network, a pid and a mount namespace, as one machine has them, and a
+// thread that lives there.
+type Space struct {
+	work  chan func()
+	first *exec.Cmd
 }
 
-func newNetwork(addresses []string) (*Network, error) {
-	type made struct {
-		n   *Network
-		err error
+// NewSpace makes one: loopback is up and has the further IPv4 addresses, /run is
+// empty, /proc shows the processes of the space alone.
+func NewSpace(t testing.TB, addresses ...string) *Space {
+	t.Helper()
+	// The first process that Go starts comes after another, with which it tries
+	// the kernel. That one may not be the first of the space: all end with it.
+	if err := exec.Command("true").Run(); err != nil {
+		t.Fatal(err)
 	}
-	out := make(chan made)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with its namespace
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			out <- made{nil, err}
-			return
-		}
-		f, err := os.Open("/proc/thread-self/ns/net")
-		if err == nil {
-			err = linksUp(addresses)
-		}
-		out <- made{&Network{f}, err}
-	}()
-	m := <-out
-	return m.n, m.err
+	s := &Space{work: make(chan func())}
+	ready := make(chan error)
+	go s.live(addresses, ready)
+	if err := <-ready; err != nil {
+		t.Fatalf("namespaces: %v", err)
+	}
+	t.Cleanup(func() {
+		close(s.work)
+		_ = s.first.Process.Kill() // and all that live in the space with it
+		_ = s.first.Wait()
+	})
+	return s
+}
+
+// live moves the thread into the namespaces and works there. The thread ends with
+// them: it is never given back.
+func (s *Space) live(addresses []string, ready chan error) {
+	runtime.LockOSThread()
+	err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWPID)
+	if err == nil {
+		err = linksUp(addresses)
+	}
+	if err == nil {
+		err = unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
+	}
+	if err == nil {
+		err = s.begin()
+	}
+	if err == nil {
+		err = unix.Mount("none", "/run", "tmpfs", 0, "mode=755")
+	}
+	ready <- err
+	if err != nil {
+		return
+	}
+	for do := range s.work {
+		do()
+	}
+}
+
+// begin starts the process that the others of the space live with, and has /proc
+// mounted, which only a process inside can do.
+func (s *Space) begin() error {
+	s.first = exec.Command("sleep", "infinity")
+	s.first.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := s.first.Start(); err != nil {
+		return err
+	}
+	if out, err := exec.Command("mount", "-t", "proc", "proc", "/proc").CombinedOutput(); err != nil {
+		return fmt.Errorf("mount /proc: %w: %s", err, out)
+	}
+	return nil
+}
+
+// Inside runs do on the thread of the space: sockets that it opens and processes
+// that it starts stay there. A nil space is ours.
+func (s *Space) Inside(do func() error) error {
+	if s == nil {
+		return do()
+	}
+	done := make(chan error)
+	s.work <- func() { done <- do() }
+	return <-done
 }
 
 // linksUp brings loopback up in the thread's namespace, and gives it addresses.
@@ -84,31 +129,6 @@ func linksUp(addresses []string) error {
 	return nil
 }
 
-// Inside runs do on a thread that is in the namespace: sockets that it opens and
-// processes that it starts stay there.
-func (n *Network) Inside(do func() error) error {
-	if n.file == nil {
-		return do()
-	}
-	runtime.LockOSThread()
-	before, err := os.Open("/proc/thread-self/ns/net")
-	if err != nil {
-		runtime.UnlockOSThread()
-		return err
-	}
-	defer before.Close()
-	if err := unix.Setns(int(n.file.Fd()), unix.CLONE_NEWNET); err != nil {
-		runtime.UnlockOSThread()
-		return err
-	}
-	done := do()
-	if err := unix.Setns(int(before.Fd()), unix.CLONE_NEWNET); err != nil {
-		return err // the thread stays locked: nothing else shall run on it
-	}
-	runtime.UnlockOSThread()
-	return done
-}
-
 // passage passes connections to ports of loopback in a namespace on to the same
 // ports of ours.
 type passage struct {
@@ -118,7 +138,7 @@ type passage struct {
 }
 
 // pass opens the ports of the addresses.
-func (n *Network) pass(t testing.TB, addresses ...string) *passage {
+func (s *Space) pass(t testing.TB, addresses ...string) *passage {
 	t.Helper()
 	p := &passage{conns: map[net.Conn]bool{}}
 	for _, a := range addresses {
@@ -128,7 +148,7 @@ func (n *Network) pass(t testing.TB, addresses ...string) *passage {
 		}
 		for _, host := range []string{"127.0.0.1", "::1"} {
 			var l net.Listener
-			if err := n.Inside(func() (err error) { l, err = net.Listen("tcp", net.JoinHostPort(host, u.Port())); return err }); err != nil {
+			if err := s.Inside(func() (err error) { l, err = net.Listen("tcp", net.JoinHostPort(host, u.Port())); return err }); err != nil {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { _ = l.Close() })
