@@ -2,8 +2,6 @@ package device
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/binary"
 	"hash/maphash"
 	"net/netip"
 	"strings"
@@ -41,7 +39,7 @@ func (s *Service) Begin(ctx context.Context, a Ask) (Begun, error) {
 	for range s.tries {
 		code := secret.Random(32)
 		g := Grant{
-			Device: code.Digest(), UserCode: newUserCode(), Level: a.Level, Client: a.Client, Scope: a.Scope,
+			Device: code.Digest(), UserCode: NewUserCode(), Level: a.Level, Client: a.Client, Scope: a.Scope,
 			Source: a.Source.String(), UserAgent: clip(a.UserAgent), Asked: now, Expires: now.Add(Lifetime), State: Waiting, Interval: Interval,
 		}
 		placed, err := s.Grants.Put(ctx, g, s.bucket(a.Source))
@@ -51,7 +49,7 @@ func (s *Service) Begin(ctx context.Context, a Ask) (Begun, error) {
 		case placed == Full:
 			return Begun{}, busy("too many devices at this address wait for somebody to approve them")
 		case placed == Stored:
-			return Begun{DeviceCode: code, UserCode: shown(g.UserCode), VerificationURI: s.Page, Expires: Lifetime, Interval: Interval}, nil
+			return Begun{DeviceCode: code, UserCode: ShownCode(g.UserCode), VerificationURI: s.Page, Expires: Lifetime, Interval: Interval}, nil
 		}
 	}
 	return Begun{}, busy("no code was free for this device")
@@ -91,53 +89,6 @@ func (s *Service) bucket(source netip.Addr) int {
 		clear(b[6:])
 	}
 	return int(maphash.Bytes(s.seed, b[:]) % Buckets)
-}
-
-// alphabet holds no vowels, so that no word comes out (RFC 8628 section 6.1).
-const (
-	alphabet   = "BCDFGHJKLMNPQRSTVWXZ"
-	codeLength = 8
-)
-
-// newUserCode makes eight letters, each with equal chance: 34.5 bits.
-func newUserCode() string {
-	var out [codeLength]byte
-	for i := range out {
-		for {
-			var b [4]byte
-			rand.Read(b[:])
-			const most = 1<<32 - 1<<32%uint64(len(alphabet))
-			if n := uint64(binary.BigEndian.Uint32(b[:])); n < most {
-				out[i] = alphabet[n%uint64(len(alphabet))]
-				break
-			}
-		}
-	}
-	return string(out[:])
-}
-
-// shown is the form for people.
-func shown(code string) string { return code[:codeLength/2] + "-" + code[codeLength/2:] }
-
-// typed reads what a person typed: letter case, spaces and dashes don't matter.
-// False where it can't be a code.
-func typed(text string) (string, bool) {
-	if len(text) > 64 {
-		return "", false
-	}
-	code := strings.Map(func(c rune) rune {
-		switch {
-		case c == '-' || c == '‐' || c == '–' || unicode.IsSpace(c):
-			return -1
-		case c >= 'a' && c <= 'z':
-			return c - 'a' + 'A'
-		}
-		return c
-	}, text)
-	if len(code) != codeLength || strings.Trim(code, alphabet) != "" {
-		return "", false
-	}
-	return code, true
 }
 
 // clip bounds what a device says of itself, on one line.

@@ -127,9 +127,7 @@ type Decisions interface {
 	// Decide moves a grant that waits and has not ended by at to a state;
 	// false where it does not wait.
 	Decide(ctx context.Context, userCode string, to State, by identity.LoginSessionID, at time.Time) (bool, error)
-	// Count adds n to what is counted under a key since it began to count, at
-	// most until an end that the first count sets, and gives the sum.
-	Count(ctx context.Context, key string, n int, now, until time.Time) (sum int, err error)
+	Counts
 }
 
 // Atomic makes one transaction of what fn does with its context. fn may run

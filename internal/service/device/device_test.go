@@ -406,7 +406,7 @@ func FuzzTyped(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		code, ok := device.Typed(text)
+		code, ok := device.TypedCode(text)
 		if ok && !regexp.MustCompile(`^[BCDFGHJKLMNPQRSTVWXZ]{8}$`).MatchString(code) {
 			t.Errorf("%q was read as %q", text, code)
 		}

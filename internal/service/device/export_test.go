@@ -1,4 +1,0 @@
-package device
-
-// Typed is typed, for its fuzz test.
-func Typed(text string) (string, bool) { return typed(text) }
