@@ -31,6 +31,7 @@ var serviceOrder = [][]string{
 	{"sts", "broker"},
 	{"login"},
 	{"workload", "device"},   // delegations are made in a login session
+	{"holder"},               // who holds roles: a login session, a delegation or a service principal
 	{"oauth", "gatewaykeys"}, // ask both: a gateway key rests on a login session, a delegation or a service principal
 	{"attachment"},           // rests on the same, and delivers gateway keys where an account wants it
 	{"binding"},              // the agent's side: what a caller on a node gets

@@ -25,6 +25,7 @@ import (
 
 	"carnet.dev/carnet/internal/core/arn"
 	"carnet.dev/carnet/internal/core/identity"
+	"carnet.dev/carnet/internal/service/holder"
 )
 
 // Limits.
@@ -53,43 +54,8 @@ type Fingerprint [sha256.Size]byte
 // String gives lower-case hex.
 func (f Fingerprint) String() string { return hex.EncodeToString(f[:]) }
 
-// Owner is who holds the roles of a key. LoginSession, Delegation or
-// ServicePrincipal alone makes it; the rest is known of them.
-type Owner struct {
-	LoginSession identity.LoginSessionID
-	Delegation   identity.DelegationID
-	// ServicePrincipal stands beside a delegation too: who runs it.
-	ServicePrincipal identity.ServicePrincipalID
-	Person           identity.PersonID // empty for a service principal alone
-	IdP              identity.IdPID    // of the person
-	// Name is the person's user name, or the service principal's.
-	Name string
-}
-
-// Kind names what the owner rests on: login-session, delegation or
-// service-principal; empty for nobody.
-func (o Owner) Kind() string {
-	switch {
-	case o.LoginSession != "":
-		return "login-session"
-	case o.Delegation != "":
-		return "delegation"
-	case o.ServicePrincipal != "":
-		return "service-principal"
-	}
-	return ""
-}
-
-// ID gives the id of what Kind names.
-func (o Owner) ID() string {
-	switch {
-	case o.LoginSession != "":
-		return string(o.LoginSession)
-	case o.Delegation != "":
-		return string(o.Delegation)
-	}
-	return string(o.ServicePrincipal)
-}
+// Owner is who holds the roles of a key.
+type Owner = holder.Owner
 
 // Key is one gateway key, without its secret.
 type Key struct {

@@ -13,6 +13,7 @@ import (
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/core/secret"
 	"carnet.dev/carnet/internal/service/directory"
+	"carnet.dev/carnet/internal/service/holder"
 	"carnet.dev/carnet/internal/service/revocation"
 )
 
@@ -54,18 +55,18 @@ func (s *Service) Make(ctx context.Context, n NewKey) (Made, error) {
 	if err := s.placed(n); err != nil {
 		return Made{}, err
 	}
-	st, err := s.standing(ctx, n.Owner, nil)
+	st, err := s.holders.Standing(ctx, n.Owner, nil)
 	if err != nil {
 		return Made{}, err
 	}
 	now := s.now()
-	k := Key{ID: identity.NewGatewayKeyID(), AccessKeyID: identity.NewGatewayAccessKeyID(), Owner: st.owner, Cluster: n.Cluster, Binding: n.Binding,
+	k := Key{ID: identity.NewGatewayKeyID(), AccessKeyID: identity.NewGatewayAccessKeyID(), Owner: st.Owner, Cluster: n.Cluster, Binding: n.Binding,
 		Delivered: n.delivered, Made: now, Expires: now.Add(n.Lifetime).Truncate(time.Second), Epoch: epoch}
 	if n.Cluster != "" {
 		k.Cluster = s.known.Load().clusters[fold(n.Cluster)].Name // as it is written there
 	}
-	if !st.ends.IsZero() && st.ends.Before(k.Expires) {
-		k.Expires = st.ends.UTC().Truncate(time.Second)
+	if !st.Ends.IsZero() && st.Ends.Before(k.Expires) {
+		k.Expires = st.Ends.UTC().Truncate(time.Second)
 	}
 	if !now.Before(k.Expires) {
 		return Made{}, fault.Coded(fault.Expired, "gateway-key.ended", "what the key would rest on has ended")
@@ -121,14 +122,14 @@ func (s *Service) placed(n NewKey) error {
 }
 
 // roleSet holds the roles of a new key to those that its owner holds.
-func roleSet(n NewKey, st standing) ([]arn.Role, arn.Role, error) {
+func roleSet(n NewKey, st holder.Standing) ([]arn.Role, arn.Role, error) {
 	roles := slices.Clone(n.Roles)
 	if len(roles) == 0 {
-		roles = slices.Clone(st.held)
+		roles = slices.Clone(st.Held)
 	}
 	for _, r := range roles {
-		if !slices.Contains(st.held, r) {
-			return nil, arn.Role{}, fault.Coded(fault.Denied, "gateway-key.role", fmt.Sprintf("%s does not hold role %s now%s", st.owner.Name, r, holds(st.held))).
+		if !slices.Contains(st.Held, r) {
+			return nil, arn.Role{}, fault.Coded(fault.Denied, "gateway-key.role", fmt.Sprintf("%s does not hold role %s now%s", st.Owner.Name, r, holds(st.Held))).
 				WithMend("choose among the roles that are held; who is not signed in needs an account that takes web identity")
 		}
 	}
@@ -136,7 +137,7 @@ func roleSet(n NewKey, st standing) ([]arn.Role, arn.Role, error) {
 	roles = slices.Compact(roles)
 	switch {
 	case len(roles) == 0:
-		return nil, arn.Role{}, fault.Coded(fault.Denied, "gateway-key.role", st.owner.Name+" holds no role that a gateway key could be used for")
+		return nil, arn.Role{}, fault.Coded(fault.Denied, "gateway-key.role", st.Owner.Name+" holds no role that a gateway key could be used for")
 	case len(roles) > MostRoles:
 		return nil, arn.Role{}, fault.Coded(fault.Invalid, "gateway-key.roles", fmt.Sprintf("a gateway key has at most %d roles", MostRoles)).WithMend("name those that it is for")
 	case n.Default != (arn.Role{}) && !slices.Contains(roles, n.Default):
@@ -184,11 +185,11 @@ func (s *Service) Roll(ctx context.Context, id identity.GatewayKeyID, overlap ti
 	if old.Expires.Before(n.ends) {
 		n.ends = old.Expires
 	}
-	st, err := s.standing(ctx, old.Owner, old.Roles)
+	st, err := s.holders.Standing(ctx, old.Owner, old.Roles)
 	if err != nil {
 		return Made{}, err
 	}
-	n.Roles = slices.DeleteFunc(slices.Clone(old.Roles), func(r arn.Role) bool { return !slices.Contains(st.held, r) })
+	n.Roles = slices.DeleteFunc(slices.Clone(old.Roles), func(r arn.Role) bool { return !slices.Contains(st.Held, r) })
 	if len(n.Roles) == 0 {
 		return Made{}, fault.Coded(fault.Denied, "gateway-key.role", old.Owner.Name+" holds none of the key's roles any more")
 	}

@@ -16,6 +16,7 @@ import (
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/core/secret"
 	"carnet.dev/carnet/internal/service/entitlement"
+	"carnet.dev/carnet/internal/service/holder"
 )
 
 // Config is what a Service stands on.
@@ -45,6 +46,7 @@ type Config struct {
 // Service makes gateway keys and picks their roles. Safe for concurrent use.
 type Service struct {
 	Config
+	holders holder.Holders
 	loading sync.Mutex // orders loads, so that an older one can't win
 	known   atomic.Pointer[book]
 	flights sync.WaitGroup
@@ -60,7 +62,7 @@ func Open(ctx context.Context, c Config) (*Service, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Service{Config: c}
+	s := &Service{Config: c, holders: holder.Holders{Sessions: c.Sessions, Entitled: c.Entitled, Machines: c.Machines, STS: c.STS, Accounts: c.Accounts, Now: c.Now}}
 	if err := c.Grants.Watch(ctx, func() { s.follow(ctx) }); err != nil {
 		return nil, err
 	}

@@ -4,15 +4,9 @@ import (
 	"context"
 	"time"
 
-	"carnet.dev/carnet/internal/core/arn"
-	"carnet.dev/carnet/internal/core/credential"
 	"carnet.dev/carnet/internal/core/event"
 	"carnet.dev/carnet/internal/core/identity"
-	"carnet.dev/carnet/internal/service/broker"
-	"carnet.dev/carnet/internal/service/directory"
-	"carnet.dev/carnet/internal/service/issuer"
-	"carnet.dev/carnet/internal/service/login"
-	"carnet.dev/carnet/internal/service/workload"
+	"carnet.dev/carnet/internal/service/holder"
 )
 
 // Stored is a key with its sealed secret.
@@ -68,35 +62,13 @@ type Sealer interface {
 	Open(purpose string, aad, sealed []byte) ([]byte, error)
 }
 
-// Sessions are login sessions.
-type Sessions interface {
-	// ResumeID gives a login session that neither ended nor was revoked.
-	ResumeID(ctx context.Context, id identity.LoginSessionID) (login.LoginSession, error)
-	// Credentials gives the keys of one of its roles, as they are now.
-	Credentials(ctx context.Context, l login.LoginSession, role string) (credential.RoleSession, error)
-}
-
-// Entitled says which of roles a person has by the last word of an identity
-// provider, and within its list. Faults: Denied where the person or the provider is
-// switched off.
-type Entitled interface {
-	Heard(ctx context.Context, person identity.PersonID, idp identity.IdPID, roles []arn.Role) ([]arn.Role, error)
-}
-
-// Machines are service principals and delegations.
-type Machines interface {
-	// Behind gives a delegation that counts now, with its person.
-	Behind(ctx context.Context, id identity.DelegationID) (workload.Delegation, directory.Person, error)
-	// Held gives a service principal that is switched on, with its roles.
-	Held(ctx context.Context, id identity.ServicePrincipalID) (directory.ServicePrincipal, []arn.Role, error)
-	// Token gives an ID token for AWS STS, with its record.
-	Token(ctx context.Context, who workload.Principal, a workload.Ask) (issuer.Minted, error)
-}
-
-// STS trades ID tokens for keys.
-type STS interface {
-	AssumeRoleWithWebIdentity(ctx context.Context, c broker.WebCall) (broker.Assumed, error)
-}
+// What holders are asked by (see holder).
+type (
+	Sessions = holder.Sessions
+	Entitled = holder.Entitled
+	Machines = holder.Machines
+	STS      = holder.STS
+)
 
 // Revocations is the feed of what no longer holds.
 type Revocations interface {
