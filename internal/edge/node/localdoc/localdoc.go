@@ -2,8 +2,19 @@
 // exchange over its unix socket: HTTP, JSON, times RFC 3339 in UTC.
 //
 // Who is calling is what the kernel says of the process at the other end; nothing in
-// a document says who somebody is. Errors are problem documents with "code",
-// "detail" and "mend".
+// a document says who somebody is. Errors are Problem, application/problem+json.
+//
+//	GET  /v1/status             Status, also for callers who have no attachment
+//	POST /v1/attach             Attach, answered by Begun
+//	POST /v1/attach/poll        Poll, answered by Polled
+//	POST /v1/detach             ends the caller's attachment; 204
+//	GET  /v1/keys?role=         Keys
+//	GET  /v1/id-token?role=     IDToken
+//	GET  /v1/roles              Roles
+//	PUT  /v1/role               SetRole, answered by Roles
+//	GET  /v1/bearer             Bearer: the second factor of the loopback endpoints
+//	GET  /v1/trino              the mapping for Trino, for the engine's account alone
+//	GET  /healthz, /readyz      for everybody, root too
 package localdoc
 
 import "time"
@@ -109,6 +120,15 @@ type Role struct {
 // SetRole chooses the current role.
 type SetRole struct {
 	Role string `json:"role"`
+}
+
+// IDToken answers GET /v1/id-token?role=: a web-identity token.
+type IDToken struct {
+	Token   string    `json:"token"`
+	Expires time.Time `json:"expires"`
+	Role    string    `json:"role"`
+	Region  string    `json:"region"`
+	STS     string    `json:"sts,omitempty"` // empty: AWS itself
 }
 
 // Bearer answers GET /v1/bearer: the second factor of the loopback endpoints, for the
