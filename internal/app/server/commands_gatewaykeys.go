@@ -16,6 +16,7 @@ import (
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/edge/api"
+	"carnet.dev/carnet/internal/service/cluster"
 	"carnet.dev/carnet/internal/service/gatewaykeys"
 	"carnet.dev/carnet/internal/service/login"
 )
@@ -60,7 +61,7 @@ func (f *bindingFlags) binding() (gatewaykeys.Binding, error) {
 		}
 		prints = append(prints, text)
 	}
-	return gatewaykeys.ParseBinding(f.networks, prints)
+	return cluster.ParseBinding(f.networks, prints)
 }
 
 // ownerFlags say whose a key is.

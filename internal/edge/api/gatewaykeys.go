@@ -9,6 +9,7 @@ import (
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/edge/httpd"
+	"carnet.dev/carnet/internal/service/cluster"
 	"carnet.dev/carnet/internal/service/gatewaykeys"
 )
 
@@ -171,7 +172,7 @@ func (in NewGatewayKey) wanted() (n gatewaykeys.NewKey, err error) {
 		return n, fault.Coded(fault.Invalid, "gateway-key.lifetime", "lifetime_seconds must be 60 to 86400").WithMend("leave it out for 24 hours")
 	}
 	n.Lifetime = time.Duration(in.LifetimeSeconds) * time.Second
-	if n.Binding, err = gatewaykeys.ParseBinding(in.Networks, in.Certificates); err != nil {
+	if n.Binding, err = cluster.ParseBinding(in.Networks, in.Certificates); err != nil {
 		return n, err
 	}
 	for _, text := range in.Roles {

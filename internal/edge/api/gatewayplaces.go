@@ -5,6 +5,7 @@ import (
 
 	"carnet.dev/carnet/internal/core/arn"
 	"carnet.dev/carnet/internal/core/identity"
+	"carnet.dev/carnet/internal/service/cluster"
 	"carnet.dev/carnet/internal/service/gatewaykeys"
 )
 
@@ -55,7 +56,7 @@ func (a api) putGatewayCluster(w http.ResponseWriter, r *http.Request) error {
 	if err := read(r, &in); err != nil {
 		return err
 	}
-	b, err := gatewaykeys.ParseBinding(in.Networks, in.Certificates)
+	b, err := cluster.ParseBinding(in.Networks, in.Certificates)
 	if err != nil {
 		return err
 	}

@@ -12,7 +12,6 @@
 package cluster
 
 import (
-	"net/netip"
 	"time"
 
 	"carnet.dev/carnet/internal/core/identity"
@@ -54,29 +53,76 @@ type Cluster struct {
 	LoginNames identity.IdPID
 	// Meta: jobs and JDBC connections may take roles by Carnet's own identity.
 	Meta bool
-	// InstanceMetadata: the agents may offer IMDSv2. SigningProxy: they may offer
-	// the signing proxy. Off by default.
+	// InstanceMetadata: the agents may offer IMDSv2. On by default on standard
+	// clusters, off on high-concurrency ones. SigningProxy: they may offer the signing
+	// proxy. Off by default.
 	InstanceMetadata bool
 	SigningProxy     bool
 	// Longest bounds an attachment; 0: DefaultLongest.
 	Longest time.Duration
-	// Networks and Certificates are where its engines call the gateway from.
-	Networks     []netip.Prefix
-	Certificates [][]byte // SHA-256 of each
-	Revision     int64
-	Made         time.Time
+	// Binding is where its engines call the gateway from; zero: gateway keys that name
+	// the cluster work nowhere.
+	Binding Binding
+	// Revision counts its changes: an update names the one that it was made of.
+	Revision int64
+	Made     time.Time
 }
 
 // DefaultLongest is how long an attachment lives at most, where nothing is said.
 const DefaultLongest = 12 * time.Hour
 
+// LongestFor is how long an attachment lives at most.
+func (c Cluster) LongestFor() time.Duration {
+	if c.Longest == 0 {
+		return DefaultLongest
+	}
+	return c.Longest
+}
+
 // Node is one machine that joined.
 type Node struct {
 	ID      identity.NodeID
 	Cluster identity.ClusterID
-	Name    string // as its administrator calls it; unique in its cluster
+	Name    string // as its administrator calls it; unique in its cluster, letter case aside
 	// Key is its public key, SPKI in DER: ECDSA P-256.
-	Key    []byte
-	Joined time.Time
-	Epoch  uint64
+	Key []byte
+	// Before is the key that it had before, which counts until BeforeEnds; nil: none.
+	Before     []byte
+	BeforeEnds time.Time
+	Joined     time.Time
+	// Epoch is that of the revocation feed when it joined; of a node that Prove or
+	// NodeOf gave, when it was proven: what is revoked after that refuses it.
+	Epoch uint64
+}
+
+// Report is what a node's agent says of itself.
+type Report struct {
+	Version  string
+	Faces    []string // that answer: container, imds, socket, proxy
+	Troubles []string // sentences for administrators
+	// MetadataReachable: an instance metadata service of the node answers attached
+	// uids.
+	MetadataReachable bool
+}
+
+// Health is how a node was seen last.
+type Health struct {
+	Node   identity.NodeID
+	Report Report
+	Seen   time.Time // when it last reported or proved itself
+}
+
+// Listed is a node with its health.
+type Listed struct {
+	Node
+	Health Health
+}
+
+// JoinToken is a join token as it is kept: by its digest.
+type JoinToken struct {
+	Digest  [32]byte
+	Cluster identity.ClusterID
+	By      identity.PersonID // empty: on the server's host
+	Made    time.Time
+	Expires time.Time
 }

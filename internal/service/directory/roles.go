@@ -157,3 +157,24 @@ func (d *Directory) SetAdministrator(ctx context.Context, id identity.PersonID, 
 func (d *Directory) SetExternalID(ctx context.Context, id identity.PersonID, externalID string) error {
 	return d.People.Change(ctx, id, func(p *Person) error { p.ExternalID = externalID; return nil })
 }
+
+// mostAround bounds the groups around one subject.
+const mostAround = 10_000
+
+// GroupsAround gives every group that a subject is in, through others too.
+func (d *Directory) GroupsAround(ctx context.Context, subject string) ([]identity.GroupID, error) {
+	var around []identity.GroupID
+	for next := []string{subject}; len(next) > 0; {
+		groups, err := d.Lists.MemberOf(ctx, next[0])
+		if err != nil {
+			return nil, err
+		}
+		next = next[1:]
+		for _, g := range groups {
+			if !slices.Contains(around, g.ID) && len(around) < mostAround {
+				around, next = append(around, g.ID), append(next, string(g.ID))
+			}
+		}
+	}
+	return around, nil
+}

@@ -8,6 +8,7 @@ import (
 
 	"carnet.dev/carnet/internal/core/arn"
 	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/service/cluster"
 	"carnet.dev/carnet/internal/service/login"
 )
 
@@ -29,7 +30,7 @@ func (s *Service) Deliver(ctx context.Context, l login.LoginSession, role arn.Ro
 		if !from.IsValid() {
 			return Made{}, fault.New(fault.Internal, "the address that the request comes from is not known, so a gateway key can't be bound to it")
 		}
-		bound.Networks = []netip.Prefix{only(from)}
+		bound.Networks = []netip.Prefix{cluster.Only(from)}
 	}
 	if e := s.delivered(l, role, bound); e != nil {
 		return Made{Key: e.Key, Secret: e.secret}, nil

@@ -18,8 +18,6 @@
 package gatewaykeys
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"net/netip"
 	"time"
 
@@ -44,15 +42,7 @@ const (
 	MostDelivered = 2000
 	// MostRoles bounds the set of one key.
 	MostRoles = 100
-	// MostBindings bounds the networks, and the certificates, of one binding.
-	MostBindings = 32
 )
-
-// Fingerprint is the SHA-256 of a certificate in DER.
-type Fingerprint [sha256.Size]byte
-
-// String gives lower-case hex.
-func (f Fingerprint) String() string { return hex.EncodeToString(f[:]) }
 
 // Owner is who holds the roles of a key.
 type Owner = holder.Owner

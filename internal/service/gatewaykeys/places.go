@@ -23,7 +23,7 @@ func (s *Service) PutCluster(ctx context.Context, name string, b Binding) (Clust
 			WithMend("give --network CIDR or --certificate FINGERPRINT")
 	}
 	c := Cluster{Name: name, Binding: b, Made: s.now()}
-	e := event.Event{Action: "gateway-cluster.set", Outcome: event.Done, Target: name, Detail: b.detail()}
+	e := event.Event{Action: "gateway-cluster.set", Outcome: event.Done, Target: name, Detail: b.Detail()}
 	return c, s.recorded(ctx, e, func(ctx context.Context) error { return s.Clusters.PutCluster(ctx, c) })
 }
 
@@ -57,17 +57,6 @@ func nameForm(name string) bool {
 		}
 	}
 	return true
-}
-
-func (b Binding) detail() map[string]string {
-	d := map[string]string{}
-	for _, p := range b.Networks {
-		d["networks"] = strings.TrimSpace(d["networks"] + " " + p.String())
-	}
-	for _, f := range b.Certificates {
-		d["certificates"] = strings.TrimSpace(d["certificates"] + " " + f.String())
-	}
-	return d
 }
 
 // ParsePlace reads s3://bucket/prefix. What follows the slash after the bucket is

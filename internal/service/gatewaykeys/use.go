@@ -107,13 +107,13 @@ func (s *Service) Holds(h *Holder) error {
 // its first use recorded. A use from elsewhere is a stolen key, or a mistake: it is
 // recorded too.
 func (s *Service) Admit(ctx context.Context, h *Holder, from Peer) error {
-	refusal := h.key.Binding.admits(from)
+	refusal := admits(h.key.Binding, from)
 	if refusal == nil && h.key.Cluster != "" {
 		c, ok := s.known.Load().clusters[fold(h.key.Cluster)]
 		if !ok || c.Binding.IsZero() {
 			refusal = misplaced("This gateway key is for a cluster that is not known any more")
 		} else {
-			refusal = c.Binding.admits(from)
+			refusal = admits(c.Binding, from)
 		}
 	}
 	if refusal == nil && h.key.Cluster == "" && h.key.Binding.IsZero() {
