@@ -95,16 +95,6 @@ type Node struct {
 	Epoch uint64
 }
 
-// Report is what a node's agent says of itself.
-type Report struct {
-	Version  string
-	Faces    []string // that answer: container, imds, socket, proxy
-	Troubles []string // sentences for administrators
-	// MetadataReachable: an instance metadata service of the node answers attached
-	// uids.
-	MetadataReachable bool
-}
-
 // Health is how a node was seen last.
 type Health struct {
 	Node   identity.NodeID
