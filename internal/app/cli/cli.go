@@ -130,7 +130,7 @@ func (r *run) root(extra []*cobra.Command) *cobra.Command {
 	f.StringVar(&r.ca, "ca", "", "PEM file of an authority to trust besides the system's; login remembers it")
 	root.AddGroup(&cobra.Group{ID: groupPerson, Title: "Your access:"}, &cobra.Group{ID: groupHost, Title: "On the server's host:"})
 	for _, c := range []*cobra.Command{
-		r.login(), r.logout(), r.whoami(), r.role(), r.credentials(), r.env(), r.exec(), r.configure(), r.token(), r.delegation(), r.upstreams(), r.setup(),
+		r.login(), r.logout(), r.whoami(), r.role(), r.credentials(), r.env(), r.exec(), r.configure(), r.attach(), r.detach(), r.token(), r.delegation(), r.upstreams(), r.setup(),
 	} {
 		c.GroupID = groupPerson
 		root.AddCommand(c)

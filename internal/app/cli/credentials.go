@@ -48,6 +48,7 @@ func (r *run) credentials() *cobra.Command {
 // of the person who is signed in; or a role's of a workload.
 type asked struct {
 	role, administrator, bucket string
+	agent                       bool // the agent of this machine alone
 	workload
 }
 
@@ -55,6 +56,9 @@ func (r *run) roleFlag(c *cobra.Command, which *asked) {
 	c.Flags().StringVar(&which.role, "role", "", "ARN, name or ACCOUNT/NAME of the role (default: the current one)")
 	c.Flags().StringVar(&which.administrator, "administrator", "", "a local account: keys of its carnet-admin, for administrators of Carnet")
 	c.Flags().StringVar(&which.bucket, "bucket", "", "the bucket that the keys are for, where its rule says how keys reach you")
+	c.Flags().BoolVar(&which.agent, "agent", false, "from the agent of this machine, and nowhere else (default in a login that is attached)")
+	c.MarkFlagsMutuallyExclusive("agent", "administrator")
+	c.MarkFlagsMutuallyExclusive("agent", "bucket")
 	c.MarkFlagsMutuallyExclusive("role", "administrator")
 	c.MarkFlagsMutuallyExclusive("bucket", "administrator")
 	r.workloadFlags(c, &which.workload)
@@ -69,9 +73,27 @@ type keys struct {
 
 // keys gets the keys of the role that is named, chosen, or the only one.
 func (r *run) keys(ctx context.Context, which asked) (keys, error) {
-	if which.administrator == "" && r.proves(&which.workload) {
+	switch {
+	case which.agent:
+		n, err := r.mustBeAttached(ctx)
+		if err != nil {
+			return keys{}, err
+		}
+		return r.nodeKeys(ctx, n, which.role)
+	case which.administrator == "" && r.proves(&which.workload):
 		return r.workloadKeys(ctx, which.workload, which.role)
+	case which.administrator == "" && which.bucket == "":
+		if n, err := r.attached(ctx); err != nil {
+			return keys{}, err
+		} else if n != nil {
+			return r.nodeKeys(ctx, n, which.role)
+		}
 	}
+	return r.personKeys(ctx, which)
+}
+
+// personKeys gets keys by the person's own sign-in here.
+func (r *run) personKeys(ctx context.Context, which asked) (keys, error) {
 	s, err := r.signedIn()
 	if err != nil {
 		return keys{}, err

@@ -17,6 +17,7 @@ func (r *run) role() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "role",
 		Short: "List your roles and choose the current one",
+		Long:  "In a login that is attached (carnet attach) the roles are those that may be used there, and the current one belongs to the attachment. Elsewhere, and with --profile, they are those of the CLI profile.",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return usage("role needs one of list, current, assume")
@@ -46,6 +47,9 @@ func (r *run) roleList() *cobra.Command {
 		Short: "List your roles, those that can't be had included",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if n, err := r.attached(cmd.Context()); n != nil || err != nil {
+				return r.nodeRoleList(cmd.Context(), n, err)
+			}
 			return r.withRoles(cmd.Context(), func(s *signedIn, roles []client.Role) error {
 				text := r.table(s.profile.Role, roles)
 				if len(roles) == 0 {
@@ -66,6 +70,9 @@ func (r *run) roleCurrent() *cobra.Command {
 		Short: "Show the role that commands use when none is named",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if n, err := r.attached(cmd.Context()); n != nil || err != nil {
+				return r.nodeRoleCurrent(cmd.Context(), n, err)
+			}
 			return r.withRoles(cmd.Context(), func(s *signedIn, roles []client.Role) error {
 				role, err := r.current(s, roles)
 				if err != nil {
@@ -82,11 +89,14 @@ func (r *run) roleCurrent() *cobra.Command {
 func (r *run) roleAssume() *cobra.Command {
 	return &cobra.Command{
 		Use:     "assume ROLE",
-		Short:   "Make a role the current one of this CLI profile",
+		Short:   "Make a role the current one of this attachment, or of this CLI profile",
 		Long:    "ROLE is the ARN of a role that you hold, its name where only one of your roles has it, or ACCOUNT/NAME.",
 		Example: "  carnet role assume analyst",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if n, err := r.attached(cmd.Context()); n != nil || err != nil {
+				return r.nodeRoleAssume(cmd.Context(), n, err, args[0])
+			}
 			return r.withRoles(cmd.Context(), func(s *signedIn, roles []client.Role) error {
 				role, err := r.find(args[0], roles)
 				if err != nil {

@@ -124,6 +124,11 @@ func TestScripts(t *testing.T) {
 			if err := writeClientKey(filepath.Join(e.WorkDir, "key.pem"), w); err != nil {
 				return err
 			}
+			a, err := startAgent(e, srv.URL)
+			if err != nil {
+				return err
+			}
+			w.agent, e.Values[agentKey{}] = a, a
 			e.Setenv("SERVER", srv.URL)
 			e.Setenv("SECURE", secure.URL)
 			e.Setenv("HOME", e.WorkDir)
@@ -134,6 +139,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"person":  person,
 			"mode":    mode,
+			"node":    node,
 			"waitfor": func(ts *testscript.TestScript, _ bool, args []string) { waitFor(ts, args[0], args[1]) },
 			"stop": func(ts *testscript.TestScript, _ bool, _ []string) {
 				ts.Value(worldKey{}).(*world).stop()
