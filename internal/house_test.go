@@ -68,6 +68,8 @@ var siblings = map[string]string{
 	"edge/nodeclient -> edge/nodeapi/nodedoc":      "the agent speaks the documents of the server",
 	"edge/node -> edge/attest":                     "who is calling",
 	"edge/node -> edge/node/localhttp":             "what each face asks of a request first",
+	"edge/node/s3proxy -> edge/node/localhttp":     "what each face asks of a request first",
+	"edge/node/imds -> edge/node/localhttp":        "what each face asks of a request first",
 	"edge/node -> edge/node/localdoc":              "a package of its own",
 	"edge/node/localclient -> edge/node/localdoc":  "the client speaks the documents of the agent",
 	"edge/devidp/forge -> edge/devidp":             "a package of its own parent",
