@@ -79,6 +79,7 @@ var siblings = map[string]string{
 	"app/cli -> app/config":                        "the command line names configuration files",
 	"app/cli -> app/cli/profile":                   "a package of its own parent",
 	"app/cli -> app/cli/awsconfig":                 "a package of its own parent",
+	"app/cli -> app/cli/engines":                   "a package of its own parent",
 	"app/cli -> app/cli/tokenfile":                 "a package of its own parent",
 	"app/dev -> app/dev/dataset":                   "a package of its own parent",
 	"app/dev -> app/visitor":                       "dev walks its own path as a person would",

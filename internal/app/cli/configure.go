@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"carnet.dev/carnet/internal/app/cli/awsconfig"
+	"carnet.dev/carnet/internal/app/cli/engines"
 	"carnet.dev/carnet/internal/core/arn"
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/edge/api/client"
@@ -18,6 +19,7 @@ import (
 // configureFlags are the choices of carnet configure.
 type configureFlags struct {
 	prefix, command string
+	engine          string // print its settings instead
 	print, remove   bool
 }
 
@@ -28,10 +30,16 @@ func (r *run) configure() *cobra.Command {
 		Short: "Write a profile for each of your roles into ~/.aws/config",
 		Long: "Writes one AWS profile for each of your roles into a marked block of the AWS configuration file\n" +
 			"(AWS_CONFIG_FILE, else ~/.aws/config). Run it again to bring the block up to date; nothing\n" +
-			"outside the block is changed. No key is written: the profiles run carnet credentials.",
-		Example: "  carnet configure\n  aws sts get-caller-identity --profile analytics-analyst",
+			"outside the block is changed. No key is written: the profiles run carnet credentials.\n\n" +
+			"In a login that is attached (carnet attach) the roles and keys are those of the machine's agent.\n" +
+			"With --for it prints the settings of an engine instead, for you to put where they belong; python\n" +
+			"and jupyterhub are whole files.",
+		Example: "  carnet configure\n  aws sts get-caller-identity --profile analytics-analyst\n  carnet configure --for spark >> conf/spark-defaults.conf",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Flags().Changed("for") {
+				return r.configureFor(cmd.Context(), f.engine, f)
+			}
 			return r.runConfigure(cmd.Context(), f)
 		},
 	}
@@ -39,14 +47,23 @@ func (r *run) configure() *cobra.Command {
 	c.Flags().StringVar(&f.command, "command", "", "path of the carnet program to write (default: this one)")
 	c.Flags().BoolVar(&f.print, "print", false, "print the block and change nothing")
 	c.Flags().BoolVar(&f.remove, "remove", false, "take the block out again")
-	c.MarkFlagsMutuallyExclusive("print", "remove")
+	c.Flags().StringVar(&f.engine, "for", "", "print the settings of "+strings.Join(engines.Names(), ", "))
+	c.MarkFlagsMutuallyExclusive("for", "print", "remove")
+	c.MarkFlagsMutuallyExclusive("for", "command")
 	return c
 }
 
 func (r *run) runConfigure(ctx context.Context, f configureFlags) error {
+	n, err := r.attached(ctx)
+	if err != nil {
+		return err
+	}
 	name, err := r.profileName()
 	if err != nil {
 		return err
+	}
+	if n != nil {
+		name = attachmentBlock
 	}
 	path, credentials, err := awsconfig.Places(r.Getenv)
 	if err != nil {
@@ -57,10 +74,14 @@ func (r *run) runConfigure(ctx context.Context, f configureFlags) error {
 	}
 	var block awsconfig.Block
 	var leftOut []client.Role
-	err = r.withRoles(ctx, func(s *signedIn, roles []client.Role) error {
-		block, leftOut, err = r.block(ctx, s, roles, f)
-		return err
-	})
+	if n != nil {
+		block, leftOut, err = r.nodeBlock(ctx, n, f)
+	} else {
+		err = r.withRoles(ctx, func(s *signedIn, roles []client.Role) error {
+			block, leftOut, err = r.block(ctx, s, roles, f)
+			return err
+		})
+	}
 	if err != nil {
 		return err
 	}

@@ -29,6 +29,8 @@ type Profile struct {
 	Command string // absolute path of the carnet program
 	// Administrator is set for keys of carnet-admin: the account's number.
 	Administrator string
+	// Agent: the keys come from the agent of this machine.
+	Agent bool
 	// S3, STS and IAM are the endpoints of the role's keys; empty means AWS's
 	// own.
 	S3, STS, IAM string
@@ -86,6 +88,9 @@ func fetch(owner string) string { return " credentials --profile " + owner + " -
 func (p Profile) asks() string {
 	if p.Administrator != "" {
 		return "administrator " + p.Administrator
+	}
+	if p.Agent {
+		return "agent --role " + p.Role
 	}
 	return "role " + p.Role
 }
