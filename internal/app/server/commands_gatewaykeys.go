@@ -269,18 +269,19 @@ func (h *host) revokeGatewayKey() *cobra.Command {
 }
 
 func (h *host) gatewayClusters() *cobra.Command {
-	parent := &cobra.Command{Use: "cluster", Short: "Where engines call from", Args: cobra.NoArgs}
+	parent := &cobra.Command{Use: "cluster", Short: "Where engines call from", Args: cobra.NoArgs,
+		Long: "Where the engines of a cluster call the gateway from. All else about clusters: carnet cluster."}
 	var where bindingFlags
 	add := &cobra.Command{
 		Use: "add NAME", Short: "Add a cluster, or change where it calls from; its keys follow", Args: cobra.ExactArgs(1),
 		Example: "  carnet gateway-key cluster add trino --network 10.4.0.0/16",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return h.withGatewayKeys(cmd, func(ctx context.Context, _ *state, keys *gatewaykeys.Service, _ *login.Service) error {
+			return h.withState(cmd, func(ctx context.Context, s *state) error {
 				b, err := where.binding()
 				if err != nil {
 					return err
 				}
-				c, err := keys.PutCluster(ctx, args[0], b)
+				c, err := s.clusters.Place(ctx, args[0], b)
 				if err != nil {
 					return err
 				}
@@ -292,29 +293,27 @@ func (h *host) gatewayClusters() *cobra.Command {
 	list := &cobra.Command{
 		Use: "list", Short: "List the clusters", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return h.withGatewayKeys(cmd, func(ctx context.Context, _ *state, keys *gatewaykeys.Service, _ *login.Service) error {
-				all, err := keys.ListClusters(ctx)
-				if err != nil {
-					return err
+			return h.withState(cmd, func(_ context.Context, s *state) error {
+				all, text := api.GatewayClustersOf(s.clusters.List()), strings.Builder{}
+				for _, c := range all.Clusters {
+					fmt.Fprintf(&text, "%s  %s\n", c.Name, strings.Join(slices.Concat(c.Networks, c.Certificates), ", "))
 				}
-				lines, text := []api.GatewayCluster{}, strings.Builder{}
-				for _, c := range all {
-					d := api.GatewayClusterOf(c)
-					lines = append(lines, d)
-					fmt.Fprintf(&text, "%s  %s\n", c.Name, strings.Join(slices.Concat(d.Networks, d.Certificates), ", "))
-				}
-				if len(lines) == 0 {
+				if len(all.Clusters) == 0 {
 					text.WriteString("There is none.")
 				}
-				return say(cmd, map[string]any{"clusters": lines}, text.String())
+				return say(cmd, all, text.String())
 			})
 		},
 	}
 	remove := &cobra.Command{
 		Use: "remove NAME", Short: "Take a cluster out: its keys work nowhere any more", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return h.withGatewayKeys(cmd, func(ctx context.Context, _ *state, keys *gatewaykeys.Service, _ *login.Service) error {
-				if err := keys.RemoveCluster(ctx, args[0]); err != nil {
+			return h.withState(cmd, func(ctx context.Context, s *state) error {
+				c, err := s.clusters.Find(args[0])
+				if err != nil {
+					return err
+				}
+				if err := s.clusters.Remove(ctx, c.ID); err != nil {
 					return err
 				}
 				return say(cmd, map[string]string{"name": args[0], "done": "removed"}, "Removed "+args[0]+". Its keys are refused within a second.")

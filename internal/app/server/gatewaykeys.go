@@ -11,7 +11,7 @@ import (
 	"carnet.dev/carnet/internal/service/login"
 )
 
-// openGatewayKeys opens gateway keys, clusters and prefix grants. Of people the
+// openGatewayKeys opens gateway keys and prefix grants. Of people the
 // login sessions and the broker say what they hold, of machines the workloads.
 func (s *state) openGatewayKeys(ctx context.Context, l *login.Service, b *broker.Broker) (*gatewaykeys.Service, error) {
 	store := sqlgatewaykeys.Store{DB: s.db}
@@ -20,7 +20,7 @@ func (s *state) openGatewayKeys(ctx context.Context, l *login.Service, b *broker
 		networks = append(networks, n.Prefix)
 	}
 	return gatewaykeys.Open(ctx, gatewaykeys.Config{
-		Store: store, Clusters: store, Grants: store, Sealer: s.ring, Sessions: l, Entitled: b, Machines: s.workload, STS: b.STS,
+		Store: store, Clusters: s.clusters, Grants: store, Sealer: s.ring, Sessions: l, Entitled: b, Machines: s.workload, STS: b.STS,
 		Accounts: entitledAccounts(s.config), BucketAccount: bucketAccount(s.config), Networks: networks,
 		Feed: s.feed, State: s.db, Trail: s.trail, Now: s.now, Logger: s.log,
 	})

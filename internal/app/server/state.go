@@ -27,6 +27,7 @@ import (
 	sqlspkeys "carnet.dev/carnet/internal/edge/sql/spkeys"
 	"carnet.dev/carnet/internal/edge/telemetry"
 	"carnet.dev/carnet/internal/service/audit"
+	"carnet.dev/carnet/internal/service/cluster"
 	"carnet.dev/carnet/internal/service/directory"
 	"carnet.dev/carnet/internal/service/federation"
 	"carnet.dev/carnet/internal/service/iam"
@@ -57,6 +58,7 @@ type state struct {
 	spkeys     *spkeys.Service
 	issuer     *issuer.Service
 	workload   *workload.Service
+	clusters   *cluster.Service
 	feed       *revocation.Feed
 	trail      *audit.Writer
 	iam        *iam.Service
@@ -149,6 +151,9 @@ func (s *state) open(ctx context.Context, development bool, id string) error {
 		return err
 	}
 	if err := s.openWorkload(ctx); err != nil {
+		return err
+	}
+	if err := s.openClusters(ctx); err != nil {
 		return err
 	}
 	s.iam, err = iam.Open(ctx, iam.Config{
@@ -248,6 +253,7 @@ func (s *state) run(ctx context.Context, tasks *sync.WaitGroup) error {
 	tasks.Go(func() { s.issuer.Run(ctx) })
 	tasks.Go(func() { s.once.Run(ctx, s.log) })
 	tasks.Go(func() { s.workload.Run(ctx) })
+	tasks.Go(func() { s.clusters.Run(ctx) })
 	return nil
 }
 

@@ -23,7 +23,9 @@ import (
 	sqldenial "carnet.dev/carnet/internal/edge/sql/denial"
 	"carnet.dev/carnet/internal/edge/sql/sqltest"
 	"carnet.dev/carnet/internal/service/administrator"
+	"carnet.dev/carnet/internal/service/cluster"
 	"carnet.dev/carnet/internal/service/denial"
+	"carnet.dev/carnet/internal/service/directory"
 	"carnet.dev/carnet/internal/service/federation"
 	"carnet.dev/carnet/internal/service/gatewaykeys"
 	"carnet.dev/carnet/internal/service/login"
@@ -50,6 +52,8 @@ type world struct {
 	keys      *spkeys.Service
 	denials   *denial.Keeper
 	gateway   *gatewaykeys.Service
+	clusters  *cluster.Service
+	directory *directory.Directory
 }
 
 func (w *world) person(admin bool) login.LoginSession {
@@ -139,7 +143,7 @@ func serve(t *testing.T) (*world, string, []httpd.Route) {
 		IDTokens:       idTokens{base.String()},
 		Delegations:    &delegations{},
 		Denials:        w.denials,
-		GatewayKeys:    w.gateway, GatewayClusters: w.gateway, PrefixGrants: w.gateway, Delivery: w.gateway,
+		GatewayKeys:    w.gateway, GatewayClusters: w.clusters, PrefixGrants: w.gateway, Delivery: w.gateway,
 		Issuers: func() []api.Issuer {
 			i, err := w.sso.Installation()
 			if err != nil {

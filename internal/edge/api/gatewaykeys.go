@@ -22,11 +22,13 @@ type GatewayKeys interface {
 	TrinoRules(ctx context.Context, cluster string, roll, overlap time.Duration) (gatewaykeys.TrinoRules, error)
 }
 
-// GatewayClusters are where engines call from.
+// GatewayClusters are clusters, as far as gateway keys go: where engines call from.
 type GatewayClusters interface {
-	PutCluster(ctx context.Context, name string, b gatewaykeys.Binding) (gatewaykeys.Cluster, error)
-	RemoveCluster(ctx context.Context, name string) error
-	ListClusters(ctx context.Context) ([]gatewaykeys.Cluster, error)
+	// Place adds a cluster, or changes where the one of that name calls from.
+	Place(ctx context.Context, name string, b cluster.Binding) (cluster.Cluster, error)
+	Find(text string) (cluster.Cluster, error)
+	Remove(ctx context.Context, id identity.ClusterID) error
+	List() []cluster.Cluster
 }
 
 // PrefixGrants say which role serves which part of a bucket.

@@ -12,11 +12,16 @@ import (
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/edge/api"
 	"carnet.dev/carnet/internal/edge/sql"
+	sqlcluster "carnet.dev/carnet/internal/edge/sql/cluster"
+	sqldirectory "carnet.dev/carnet/internal/edge/sql/directory"
 	sqlgatewaykeys "carnet.dev/carnet/internal/edge/sql/gatewaykeys"
+	sqlonceonly "carnet.dev/carnet/internal/edge/sql/onceonly"
 	sqlrevocation "carnet.dev/carnet/internal/edge/sql/revocation"
+	"carnet.dev/carnet/internal/service/cluster"
 	"carnet.dev/carnet/internal/service/entitlement"
 	"carnet.dev/carnet/internal/service/gatewaykeys"
 	"carnet.dev/carnet/internal/service/login"
+	"carnet.dev/carnet/internal/service/onceonly"
 	"carnet.dev/carnet/internal/service/revocation"
 )
 
@@ -39,7 +44,14 @@ func (w *world) openGatewayKeys(t *testing.T, db *sql.DB, ring gatewaykeys.Seale
 		t.Fatal(err)
 	}
 	store := sqlgatewaykeys.Store{DB: db}
-	w.gateway, err = gatewaykeys.Open(t.Context(), gatewaykeys.Config{Store: store, Clusters: store, Grants: store, Sealer: ring, Sessions: w, Entitled: w,
+	clusters := sqlcluster.Store{DB: db}
+	w.directory = sqldirectory.On(db, now)
+	w.clusters, err = cluster.Open(t.Context(), cluster.Config{Clusters: clusters, Nodes: clusters, Healths: clusters, JoinTokens: clusters, Directory: sqldirectory.Store{DB: db}, Providers: w.sso,
+		Once: onceonly.New(sqlonceonly.Store{DB: db}, 1000, now), Sealer: ring, Feed: feed, State: db, Trail: unwritten{}, Now: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.gateway, err = gatewaykeys.Open(t.Context(), gatewaykeys.Config{Store: store, Clusters: w.clusters, Grants: store, Sealer: ring, Sessions: w, Entitled: w,
 		Accounts:      entitlement.Accounts{analyst.Account: {Partition: "aws", Local: true}, cloud.Account: {Partition: "aws"}},
 		BucketAccount: func(bucket string) (string, bool) { return analyst.Account, bucket == "sales" },
 		Feed:          feed, State: db, Trail: unwritten{}, Now: now})

@@ -39,16 +39,8 @@ type NewPrefixGrant struct {
 	Role  string `json:"role"`
 }
 
-func (a api) gatewayClusters(w http.ResponseWriter, r *http.Request) error {
-	all, err := a.GatewayClusters.ListClusters(r.Context())
-	if err != nil {
-		return err
-	}
-	out := GatewayClusterList{Clusters: []GatewayCluster{}}
-	for _, c := range all {
-		out.Clusters = append(out.Clusters, GatewayClusterOf(c))
-	}
-	return answer(w, http.StatusOK, out)
+func (a api) gatewayClusters(w http.ResponseWriter, _ *http.Request) error {
+	return answer(w, http.StatusOK, GatewayClustersOf(a.GatewayClusters.List()))
 }
 
 func (a api) putGatewayCluster(w http.ResponseWriter, r *http.Request) error {
@@ -60,7 +52,7 @@ func (a api) putGatewayCluster(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	c, err := a.GatewayClusters.PutCluster(r.Context(), in.Name, b)
+	c, err := a.GatewayClusters.Place(r.Context(), in.Name, b)
 	if err != nil {
 		return err
 	}
@@ -68,7 +60,11 @@ func (a api) putGatewayCluster(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (a api) removeGatewayCluster(w http.ResponseWriter, r *http.Request) error {
-	return done(w, a.GatewayClusters.RemoveCluster(r.Context(), r.PathValue("name")))
+	c, err := a.GatewayClusters.Find(r.PathValue("name"))
+	if err != nil {
+		return err
+	}
+	return done(w, a.GatewayClusters.Remove(r.Context(), c.ID))
 }
 
 func (a api) prefixGrants(w http.ResponseWriter, r *http.Request) error {
@@ -104,10 +100,21 @@ func (a api) removePrefixGrant(w http.ResponseWriter, r *http.Request) error {
 }
 
 // GatewayClusterOf writes a cluster as the API shows it.
-func GatewayClusterOf(c gatewaykeys.Cluster) GatewayCluster {
+func GatewayClusterOf(c cluster.Cluster) GatewayCluster {
 	d := GatewayCluster{Name: c.Name}
 	d.Networks, d.Certificates = bindingTexts(c.Binding)
 	return d
+}
+
+// GatewayClustersOf writes those that call the gateway from somewhere.
+func GatewayClustersOf(all []cluster.Cluster) GatewayClusterList {
+	out := GatewayClusterList{Clusters: []GatewayCluster{}}
+	for _, c := range all {
+		if !c.Binding.IsZero() {
+			out.Clusters = append(out.Clusters, GatewayClusterOf(c))
+		}
+	}
+	return out
 }
 
 // PrefixGrantOf writes a grant as the API shows it.

@@ -221,7 +221,7 @@ func missing(err error, what, id string) error {
 // NameForm reports whether a name of a cluster or node is fit for addresses, logs and
 // shells: 1 to 64 letters, digits, dots, hyphens and underscores.
 func NameForm(name string) bool {
-	if name == "" || len(name) > 64 {
+	if name == "" || len(name) > 64 || strings.HasPrefix(name, "cls_") || strings.HasPrefix(name, "nod_") { // those are ids
 		return false
 	}
 	for i := range len(name) {

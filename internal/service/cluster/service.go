@@ -105,6 +105,10 @@ func (s *Service) follow(ctx context.Context) {
 	}
 }
 
+// Refresh reads clusters and nodes anew, for one that another server may have just
+// made.
+func (s *Service) Refresh(ctx context.Context) error { return s.load(ctx) }
+
 // sweepEvery is how often join tokens that expired are forgotten.
 const sweepEvery = time.Hour
 

@@ -74,14 +74,6 @@ type Key struct {
 	Epoch uint64
 }
 
-// Cluster is an engine's place: where it calls from. Keys that name it work
-// nowhere else, and not at all when it is gone.
-type Cluster struct {
-	Name    string // unique, letter case aside
-	Binding Binding
-	Made    time.Time
-}
-
 // Grant says which role serves the keys of a bucket that begin with a prefix,
 // byte by byte: s3://lake/hr covers hr-old/x too. It gives nobody a role.
 type Grant struct {

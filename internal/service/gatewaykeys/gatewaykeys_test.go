@@ -71,7 +71,7 @@ func TestAttackStolenKey(t *testing.T) {
 	w := newWorld(t)
 	certificate := []byte("a certificate in DER")
 	fingerprint := gatewaykeys.Fingerprint(sha256.Sum256(certificate))
-	_, err := w.PutCluster(t.Context(), "Trino", gatewaykeys.Binding{Networks: []netip.Prefix{netip.MustParsePrefix("10.1.7.0/24")}, Certificates: []gatewaykeys.Fingerprint{fingerprint}})
+	_, err := w.clusters.Place(t.Context(), "Trino", gatewaykeys.Binding{Networks: []netip.Prefix{netip.MustParsePrefix("10.1.7.0/24")}, Certificates: []gatewaykeys.Fingerprint{fingerprint}})
 	w.must(err)
 	n := w.ann("1/analyst")
 	n.Cluster = "trino"
@@ -98,8 +98,14 @@ func TestAttackStolenKey(t *testing.T) {
 			t.Fatalf("%d strayed uses and %d first uses are recorded", w.trail.count("gateway-key.strayed"), w.trail.count("gateway-key.first-use"))
 		}
 	}
-	w.must(w.RemoveCluster(t.Context(), "TRINO"))
+	gone, err := w.clusters.Find("TRINO")
+	w.must(err)
+	w.must(w.clusters.Remove(t.Context(), gone.ID))
 	wantFault(t, "a cluster that is gone", w.Admit(t.Context(), h, with(from("10.1.7.1"), certificate)), "AccessDenied")
+	time.Sleep(2 * time.Millisecond) // clusters remember milliseconds
+	_, err = w.clusters.Place(t.Context(), "Trino", gone.Binding)
+	w.must(err)
+	wantFault(t, "another cluster of its name", w.Admit(t.Context(), h, with(from("10.1.7.1"), certificate)), "AccessDenied")
 }
 
 // TestRevocations: everything that a key rests on ends it, at a server that never
@@ -470,7 +476,7 @@ func TestDeliver(t *testing.T) {
 func TestTrinoRules(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		_, err := w.PutCluster(t.Context(), "trino", gatewaykeys.Binding{Networks: []netip.Prefix{home}})
+		_, err := w.clusters.Place(t.Context(), "trino", gatewaykeys.Binding{Networks: []netip.Prefix{home}})
 		w.must(err)
 		w.set(func() { w.session.Person.UserName = `ann.b+c (x)@example.com` })
 		n := w.ann()

@@ -12,6 +12,7 @@ import (
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/core/secret"
+	"carnet.dev/carnet/internal/service/cluster"
 	"carnet.dev/carnet/internal/service/directory"
 	"carnet.dev/carnet/internal/service/holder"
 	"carnet.dev/carnet/internal/service/revocation"
@@ -63,7 +64,11 @@ func (s *Service) Make(ctx context.Context, n NewKey) (Made, error) {
 	k := Key{ID: identity.NewGatewayKeyID(), AccessKeyID: identity.NewGatewayAccessKeyID(), Owner: st.Owner, Cluster: n.Cluster, Binding: n.Binding,
 		Delivered: n.delivered, Made: now, Expires: now.Add(n.Lifetime).Truncate(time.Second), Epoch: epoch}
 	if n.Cluster != "" {
-		k.Cluster = s.known.Load().clusters[fold(n.Cluster)].Name // as it is written there
+		c, err := s.cluster(n.Cluster)
+		if err != nil {
+			return Made{}, err
+		}
+		k.Cluster = c.Name // as it is written there
 	}
 	if !st.Ends.IsZero() && st.Ends.Before(k.Expires) {
 		k.Expires = st.Ends.UTC().Truncate(time.Second)
@@ -114,11 +119,25 @@ func (s *Service) placed(n NewKey) error {
 		return fault.Coded(fault.Invalid, "gateway-key.unbound", "a gateway key must be bound: to a cluster, to networks or to client certificates").
 			WithMend("say where it is used from: --cluster NAME, --network CIDR or --certificate FINGERPRINT")
 	}
-	if _, ok := s.known.Load().clusters[fold(n.Cluster)]; n.Cluster != "" && !ok {
-		return fault.Coded(fault.NotFound, "gateway-key.cluster", fmt.Sprintf("no cluster is called %q", clip(n.Cluster))).
-			WithMend("add it: carnet gateway-key cluster add " + clip(n.Cluster) + " --network CIDR")
+	if n.Cluster == "" {
+		return nil
 	}
-	return nil
+	c, err := s.cluster(n.Cluster)
+	if err == nil && c.Binding.IsZero() {
+		err = fault.Coded(fault.Invalid, "gateway-key.unbound", "it is not said where cluster "+c.Name+" calls from, so a gateway key would work nowhere").
+			WithMend("say it: carnet cluster set " + c.Name + " --network CIDR")
+	}
+	return err
+}
+
+// cluster gives the one that a key names.
+func (s *Service) cluster(name string) (cluster.Cluster, error) {
+	c, err := s.Clusters.Find(name)
+	if err != nil && fault.KindOf(err) == fault.NotFound {
+		err = fault.Coded(fault.NotFound, "gateway-key.cluster", fmt.Sprintf("no cluster is called %q", clip(name))).
+			WithMend("list them: carnet cluster list; or add it: carnet gateway-key cluster add " + clip(name) + " --network CIDR")
+	}
+	return c, err
 }
 
 // roleSet holds the roles of a new key to those that its owner holds.

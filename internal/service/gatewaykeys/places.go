@@ -12,53 +12,6 @@ import (
 	"carnet.dev/carnet/internal/core/identity"
 )
 
-// PutCluster adds a cluster, or changes where the one of that name calls from;
-// keys that name it follow. Faults: Invalid.
-func (s *Service) PutCluster(ctx context.Context, name string, b Binding) (Cluster, error) {
-	if !nameForm(name) {
-		return Cluster{}, fault.Coded(fault.Invalid, "cluster.name", fmt.Sprintf("%q is not a name: want 1 to 64 letters, digits, dots, hyphens and underscores", clip(name)))
-	}
-	if b.IsZero() {
-		return Cluster{}, fault.Coded(fault.Invalid, "cluster.unbound", "a cluster needs the networks that it calls from, or its client certificates").
-			WithMend("give --network CIDR or --certificate FINGERPRINT")
-	}
-	c := Cluster{Name: name, Binding: b, Made: s.now()}
-	e := event.Event{Action: "gateway-cluster.set", Outcome: event.Done, Target: name, Detail: b.Detail()}
-	return c, s.recorded(ctx, e, func(ctx context.Context) error { return s.Clusters.PutCluster(ctx, c) })
-}
-
-// RemoveCluster takes a cluster out: keys that name it are refused from then on.
-// Fault: NotFound.
-func (s *Service) RemoveCluster(ctx context.Context, name string) error {
-	e := event.Event{Action: "gateway-cluster.remove", Outcome: event.Done, Target: name}
-	return s.recorded(ctx, e, func(ctx context.Context) error {
-		gone, err := s.Clusters.RemoveCluster(ctx, name)
-		if err == nil && !gone {
-			err = fault.Coded(fault.NotFound, "gateway-key.cluster", fmt.Sprintf("no cluster is called %q", clip(name))).WithMend("list them: carnet gateway-key cluster list")
-		}
-		return err
-	})
-}
-
-// ListClusters gives all, by name.
-func (s *Service) ListClusters(ctx context.Context) ([]Cluster, error) {
-	return s.Clusters.Clusters(ctx)
-}
-
-// nameForm keeps names fit for addresses, logs and shells.
-func nameForm(name string) bool {
-	if name == "" || len(name) > 64 {
-		return false
-	}
-	for i := range len(name) {
-		c := name[i]
-		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || i > 0 && strings.IndexByte("._-", c) >= 0) {
-			return false
-		}
-	}
-	return true
-}
-
 // ParsePlace reads s3://bucket/prefix. What follows the slash after the bucket is
 // the prefix, as it stands; without one it is the whole bucket. Fault: Invalid.
 func ParsePlace(text string) (bucket, prefix string, err error) {

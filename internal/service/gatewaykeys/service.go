@@ -57,7 +57,7 @@ type Service struct {
 	}
 }
 
-// Open loads keys, clusters and grants and follows their changes until ctx ends.
+// Open loads keys and grants and follows their changes until ctx ends.
 func Open(ctx context.Context, c Config) (*Service, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -72,7 +72,6 @@ func Open(ctx context.Context, c Config) (*Service, error) {
 // book is everything in memory. Immutable, but for what is learned of uses.
 type book struct {
 	byAccessKey map[string]*entry
-	clusters    map[string]Cluster // by folded name
 	grants      map[string][]Grant // by bucket, longest prefix first
 }
 
@@ -112,23 +111,16 @@ func (s *Service) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	clusters, err := s.Clusters.Clusters(ctx)
-	if err != nil {
-		return err
-	}
 	grants, err := s.Grants.Grants(ctx)
 	if err != nil {
 		return err
 	}
-	b := &book{byAccessKey: map[string]*entry{}, clusters: map[string]Cluster{}, grants: map[string][]Grant{}}
+	b := &book{byAccessKey: map[string]*entry{}, grants: map[string][]Grant{}}
 	old := s.known.Load()
 	for _, k := range keys {
 		if e := s.entry(k, old); e != nil {
 			b.byAccessKey[k.AccessKeyID] = e
 		}
-	}
-	for _, c := range clusters {
-		b.clusters[fold(c.Name)] = c
 	}
 	for _, g := range grants {
 		b.grants[g.Bucket] = append(b.grants[g.Bucket], g)

@@ -6,6 +6,7 @@ import (
 
 	"carnet.dev/carnet/internal/core/event"
 	"carnet.dev/carnet/internal/core/identity"
+	"carnet.dev/carnet/internal/service/cluster"
 	"carnet.dev/carnet/internal/service/holder"
 )
 
@@ -33,14 +34,13 @@ type Keys interface {
 	SweepKeys(ctx context.Context, before time.Time) error
 }
 
-// Clusters keeps clusters. Transactions as for Keys.
+// Clusters knows clusters, from memory: a key that names one works where that calls
+// from.
 type Clusters interface {
-	// PutCluster stores c, or replaces the one of its name, letter case aside.
-	PutCluster(ctx context.Context, c Cluster) error
-	// RemoveCluster deletes; false when there was none.
-	RemoveCluster(ctx context.Context, name string) (bool, error)
-	// Clusters gives all, by name.
-	Clusters(ctx context.Context) ([]Cluster, error)
+	// Find gives a cluster by id or name, letter case aside; NotFound.
+	Find(text string) (cluster.Cluster, error)
+	// Refresh reads clusters anew.
+	Refresh(ctx context.Context) error
 }
 
 // Grants keeps prefix grants. Transactions as for Keys.
@@ -51,7 +51,7 @@ type Grants interface {
 	RemoveGrant(ctx context.Context, id identity.PrefixGrantID) (bool, error)
 	// Grants gives all, by bucket, prefix and role.
 	Grants(ctx context.Context) ([]Grant, error)
-	// Watch calls changed after every change of keys, clusters or grants by any
+	// Watch calls changed after every change of keys or grants by any
 	// server, until ctx ends.
 	Watch(ctx context.Context, changed func()) error
 }

@@ -48,8 +48,8 @@ func (s *Service) TrinoRules(ctx context.Context, cluster string, roll, overlap 
 	if err := s.load(ctx); err != nil { // another server may have rolled a moment ago
 		return TrinoRules{}, err
 	}
-	if _, ok := s.known.Load().clusters[fold(cluster)]; !ok {
-		return TrinoRules{}, fault.Coded(fault.NotFound, "gateway-key.cluster", fmt.Sprintf("no cluster is called %q", clip(cluster))).WithMend("list them: carnet gateway-key cluster list")
+	if _, err := s.cluster(cluster); err != nil {
+		return TrinoRules{}, err
 	}
 	var out TrinoRules
 	newest, shared := s.newest(cluster)

@@ -2,6 +2,7 @@ package gatewaykeys
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -70,7 +71,8 @@ func (s *Service) lookOnce(done chan struct{}, wait time.Duration) {
 	s.looks.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	if err := s.load(ctx); err != nil {
+	// Its cluster may be as new as the key.
+	if err := errors.Join(s.Clusters.Refresh(ctx), s.load(ctx)); err != nil {
 		s.Logger.Warn("gateway keys can't be read anew", "error", err)
 	}
 }
@@ -109,10 +111,11 @@ func (s *Service) Holds(h *Holder) error {
 func (s *Service) Admit(ctx context.Context, h *Holder, from Peer) error {
 	refusal := admits(h.key.Binding, from)
 	if refusal == nil && h.key.Cluster != "" {
-		c, ok := s.known.Load().clusters[fold(h.key.Cluster)]
-		if !ok || c.Binding.IsZero() {
+		c, err := s.Clusters.Find(h.key.Cluster)
+		switch { // a cluster that was made later is another one, whatever it is called
+		case err != nil, c.Binding.IsZero(), c.Made.After(h.key.Made):
 			refusal = misplaced("This gateway key is for a cluster that is not known any more")
-		} else {
+		default:
 			refusal = admits(c.Binding, from)
 		}
 	}

@@ -16,11 +16,13 @@ import (
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/core/secret"
 	"carnet.dev/carnet/internal/edge/sql"
+	sqlcluster "carnet.dev/carnet/internal/edge/sql/cluster"
 	sqlgatewaykeys "carnet.dev/carnet/internal/edge/sql/gatewaykeys"
 	sqlkeyring "carnet.dev/carnet/internal/edge/sql/keyring"
 	sqlrevocation "carnet.dev/carnet/internal/edge/sql/revocation"
 	"carnet.dev/carnet/internal/edge/sql/sqltest"
 	"carnet.dev/carnet/internal/service/broker"
+	"carnet.dev/carnet/internal/service/cluster"
 	"carnet.dev/carnet/internal/service/directory"
 	"carnet.dev/carnet/internal/service/entitlement"
 	"carnet.dev/carnet/internal/service/gatewaykeys"
@@ -50,11 +52,13 @@ func roles(texts ...string) (out []arn.Role) {
 // how often each was asked.
 type world struct {
 	*gatewaykeys.Service
-	t     testing.TB
-	db    *sql.DB
-	ring  *keyring.Keyring
-	feed  *revocation.Feed
-	trail trail
+	t    testing.TB
+	db   *sql.DB
+	ring *keyring.Keyring
+	// clusters is the real service, too.
+	clusters *cluster.Service
+	feed     *revocation.Feed
+	trail    trail
 
 	mu      sync.Mutex
 	session login.LoginSession
@@ -195,6 +199,9 @@ func newWorld(t testing.TB) *world {
 	w.must(err)
 	w.feed, err = revocation.Open(t.Context(), revocation.Config{Store: sqlrevocation.Store{DB: w.db}, Now: time.Now})
 	w.must(err)
+	clusters := sqlcluster.Store{DB: w.db}
+	w.clusters, err = cluster.Open(t.Context(), cluster.Config{Clusters: clusters, Nodes: clusters, Healths: clusters, JoinTokens: clusters, Feed: w.feed, State: w.db, Trail: &w.trail, Now: time.Now})
+	w.must(err)
 	w.Service = w.server()
 	return w
 }
@@ -203,7 +210,7 @@ func newWorld(t testing.TB) *world {
 func (w *world) server() *gatewaykeys.Service {
 	w.t.Helper()
 	store := sqlgatewaykeys.Store{DB: w.db}
-	s, err := gatewaykeys.Open(w.t.Context(), gatewaykeys.Config{Store: store, Clusters: store, Grants: store, Sealer: w.ring, Sessions: w, Entitled: w, Machines: w, STS: w,
+	s, err := gatewaykeys.Open(w.t.Context(), gatewaykeys.Config{Store: store, Clusters: w.clusters, Grants: store, Sealer: w.ring, Sessions: w, Entitled: w, Machines: w, STS: w,
 		Accounts: entitlement.Accounts{"111111111111": {Partition: "aws", Local: true, WebIdentity: true}, "777777777777": {Partition: "aws"}},
 		BucketAccount: func(bucket string) (string, bool) {
 			return map[string]string{"sales": "111111111111", "lake": "777777777777"}[bucket], bucket == "sales" || bucket == "lake"

@@ -1,6 +1,6 @@
-// Package gatewaykeys keeps gateway keys, the clusters that they are bound to, and
-// prefix grants in SQL. A key is rolled once; what can't be read is an error, never
-// left out, so that nobody is bound to less than was written.
+// Package gatewaykeys keeps gateway keys and prefix grants in SQL. A key is rolled
+// once; what can't be read is an error, never left out, so that nobody is bound to
+// less than was written.
 package gatewaykeys
 
 import (
@@ -15,20 +15,18 @@ import (
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/edge/sql"
-	"carnet.dev/carnet/internal/service/directory"
 	"carnet.dev/carnet/internal/service/gatewaykeys"
 )
 
-// Topic is raised when a key, a cluster or a grant changes.
+// Topic is raised when a key or a grant changes.
 const Topic = "gateway-key"
 
 // Store is every store interface of service/gatewaykeys on a database.
 type Store struct{ DB *sql.DB }
 
 var (
-	_ gatewaykeys.Keys     = Store{}
-	_ gatewaykeys.Clusters = Store{}
-	_ gatewaykeys.Grants   = Store{}
+	_ gatewaykeys.Keys   = Store{}
+	_ gatewaykeys.Grants = Store{}
 )
 
 // Watch calls changed after every change by any server.
@@ -165,49 +163,6 @@ func (s Store) SweepKeys(ctx context.Context, before time.Time) error {
 		_, err := t.Exec(`DELETE FROM gateway_key WHERE expires < $1`, before.UnixMilli())
 		return err
 	})
-}
-
-// PutCluster stores a cluster, or replaces it.
-func (s Store) PutCluster(ctx context.Context, c gatewaykeys.Cluster) error {
-	networks, certificates, err := bindingText(c.Binding)
-	if err != nil {
-		return err
-	}
-	return s.DB.Write(ctx, func(t *sql.Tx) error {
-		t.Changed(Topic)
-		_, err := t.Exec(`INSERT INTO gateway_cluster (name_fold, name, networks, certificates, made) VALUES ($1, $2, $3, $4, $5)
-			ON CONFLICT (name_fold) DO UPDATE SET name = $2, networks = $3, certificates = $4`,
-			directory.Fold(c.Name), c.Name, networks, certificates, c.Made.UnixMilli())
-		return err
-	})
-}
-
-// RemoveCluster deletes a cluster.
-func (s Store) RemoveCluster(ctx context.Context, name string) (bool, error) {
-	return s.mark(ctx, `DELETE FROM gateway_cluster WHERE name_fold = $1`, directory.Fold(name))
-}
-
-// Clusters gives all clusters.
-func (s Store) Clusters(ctx context.Context) (all []gatewaykeys.Cluster, err error) {
-	err = s.DB.Read(ctx, func(t *sql.Tx) error {
-		all = nil
-		return t.Each(`SELECT name, networks, certificates, made FROM gateway_cluster ORDER BY name_fold`, nil, func(scan func(...any) error) error {
-			var c gatewaykeys.Cluster
-			var networks, certificates string
-			var made int64
-			if err := scan(&c.Name, &networks, &certificates, &made); err != nil {
-				return err
-			}
-			var err error
-			if c.Binding, err = binding(networks, certificates); err != nil {
-				return fmt.Errorf("cluster %s: %w", c.Name, err)
-			}
-			c.Made = at(made)
-			all = append(all, c)
-			return nil
-		})
-	})
-	return all, err
 }
 
 // AddGrant stores a prefix grant.

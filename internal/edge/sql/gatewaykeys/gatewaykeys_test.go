@@ -185,39 +185,6 @@ func TestOneRollWins(t *testing.T) {
 	})
 }
 
-// TestClusters is the conformance suite of gatewaykeys.Clusters.
-func TestClusters(t *testing.T) {
-	both(t, func(t *testing.T, s, other sqlgatewaykeys.Store) {
-		ctx := t.Context()
-		zoo := gatewaykeys.Cluster{Name: "Zoo", Binding: gatewaykeys.Binding{Certificates: []gatewaykeys.Fingerprint{{9}}}, Made: at(1)}
-		trino := gatewaykeys.Cluster{Name: "trino", Binding: gatewaykeys.Binding{Networks: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")}}, Made: at(2)}
-		for _, c := range []gatewaykeys.Cluster{zoo, trino} {
-			if err := s.PutCluster(ctx, c); err != nil {
-				t.Fatal(err)
-			}
-		}
-		changed := trino
-		changed.Name, changed.Made = "TRINO", at(9)
-		changed.Binding.Networks = []netip.Prefix{netip.MustParsePrefix("10.2.0.0/16")}
-		if err := other.PutCluster(ctx, changed); err != nil {
-			t.Fatal(err)
-		}
-		changed.Made = at(2) // it is the same cluster
-		list := must[[]gatewaykeys.Cluster](t)
-		if diff := cmp.Diff([]gatewaykeys.Cluster{changed, zoo}, list(s.Clusters(ctx)), exact); diff != "" {
-			t.Error(diff)
-		}
-		for _, want := range []bool{true, false} {
-			if got := must[bool](t)(s.RemoveCluster(ctx, "zOO")); got != want {
-				t.Errorf("removed: %v, want %v", got, want)
-			}
-		}
-		if got := list(other.Clusters(ctx)); len(got) != 1 {
-			t.Errorf("left: %v", got)
-		}
-	})
-}
-
 // TestGrants is the conformance suite of gatewaykeys.Grants.
 func TestGrants(t *testing.T) {
 	both(t, func(t *testing.T, s, other sqlgatewaykeys.Store) {
