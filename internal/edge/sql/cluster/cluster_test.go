@@ -50,7 +50,7 @@ func full(name string) cluster.Cluster {
 	return cluster.Cluster{ID: identity.NewClusterID(), Name: name, Kind: cluster.HighConcurrency, Managers: []identity.PersonID{"psn_m"},
 		People: []identity.PersonID{"psn_a", "psn_b"}, Groups: []identity.GroupID{"grp_a"}, Orchestrators: []identity.ServicePrincipalID{"spn_hub"},
 		Roles: []string{"arn:aws:iam::111122223333:role/data-*"}, LoginNames: "idp_a", Meta: true, InstanceMetadata: true, SigningProxy: true, Longest: 8 * time.Hour,
-		Binding: cluster.Binding{Networks: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("2001:db8::/48")}, Certificates: []cluster.Fingerprint{{9}, {0xff}}},
+		Binding:  cluster.Binding{Networks: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("2001:db8::/48")}, Certificates: []cluster.Fingerprint{{9}, {0xff}}},
 		Revision: 1, Made: at(5)}
 }
 
