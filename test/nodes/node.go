@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -137,6 +138,13 @@ func (n *Node) furnish(t testing.TB, addresses []string) {
 
 // Offline cuts the node off the server, or connects it again.
 func (n *Node) Offline(cut bool) { n.passage.set(cut) }
+
+// Asked gives the requests of this node that reached the server's ports, in their order.
+func (n *Node) Asked() []Asked {
+	n.passage.mu.Lock()
+	defer n.passage.mu.Unlock()
+	return slices.Clone(n.passage.asked)
+}
 
 // arguments are the flags that an agent on this node always has.
 func (n *Node) arguments() []string {

@@ -9,9 +9,11 @@ import (
 	"net/url"
 	"os/exec"
 	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -135,6 +137,36 @@ type passage struct {
 	mu    sync.Mutex
 	shut  bool
 	conns map[net.Conn]bool
+	asked []Asked
+}
+
+// Asked is a request of a node that reached the server's ports.
+type Asked struct {
+	At   time.Time
+	Path string
+}
+
+// see notes the requests in what a node sends; each begins a write of its client's.
+func (p *passage) see(b []byte) {
+	method, rest, _ := strings.Cut(string(b[:min(len(b), 200)]), " ")
+	path, after, _ := strings.Cut(rest, " ")
+	if (method != "POST" && method != "GET") || !strings.HasPrefix(after, "HTTP/1.1\r\n") {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.asked = append(p.asked, Asked{time.Now(), path})
+}
+
+// seeing is a writer that notes requests.
+type seeing struct {
+	io.Writer
+	p *passage
+}
+
+func (s seeing) Write(b []byte) (int, error) {
+	s.p.see(b)
+	return s.Writer.Write(b)
 }
 
 // pass opens the ports of the addresses.
@@ -142,6 +174,9 @@ func (s *Space) pass(t testing.TB, addresses ...string) *passage {
 	t.Helper()
 	p := &passage{conns: map[net.Conn]bool{}}
 	for _, a := range addresses {
+		if a == "" { // not served
+			continue
+		}
 		u, err := url.Parse(a)
 		if err != nil {
 			t.Fatal(err)
@@ -186,7 +221,7 @@ func (p *passage) serve(l net.Listener, to string) {
 				_ = in.(*net.TCPConn).CloseWrite()
 				close(back)
 			}()
-			_, _ = io.Copy(out, in)
+			_, _ = io.Copy(seeing{out, p}, in)
 			_ = out.(*net.TCPConn).CloseWrite()
 			<-back
 		}()

@@ -9,6 +9,7 @@ package running
 import (
 	"bytes"
 	"encoding/json"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -47,39 +48,61 @@ type World struct {
 	WorkloadKey string `json:"workload_key"`
 
 	// Log is what it printed.
-	Log bytes.Buffer
+	Log bytes.Buffer `json:"-"`
+
+	flags []string
+	cmd   *exec.Cmd
+	ended chan error
 }
 
 // Dev starts `carnet dev` with further flags.
 func Dev(t testing.TB, flags ...string) *World {
 	t.Helper()
-	dir := t.TempDir()
 	w := &World{Binary: Need(t, "CARNET_BINARY")}
-	status := filepath.Join(dir, "status.json")
-	cmd := exec.Command(w.Binary, append([]string{"dev", "--free-ports", "--data", filepath.Join(dir, "data"), "--status-file", status}, flags...)...)
-	cmd.Stdout, cmd.Stderr = &w.Log, &w.Log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
+	w.flags = append([]string{"--data", filepath.Join(t.TempDir(), "data")}, flags...)
+	t.Cleanup(func() { w.end(t) })
+	w.start(t, "--free-ports")
+	return w
+}
+
+// Kill ends it as a power cut does.
+func (w *World) Kill(t testing.TB) {
+	t.Helper()
+	_ = w.cmd.Process.Kill()
+	<-w.ended
+	w.cmd = nil
+}
+
+// Again starts it after Kill, with the same data at the same addresses.
+func (w *World) Again(t testing.TB) {
+	t.Helper()
+	var ports []string
+	for flag, address := range map[string]string{"--web-port": w.Web, "--web-tls-port": w.WebTLS, "--aws-port": w.AWS, "--aws-tls-port": w.AWSTLS, "--idp-port": w.IdP} {
+		u, err := url.Parse(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ports = append(ports, flag, u.Port())
+	}
+	w.start(t, ports...)
+}
+
+func (w *World) start(t testing.TB, flags ...string) {
+	t.Helper()
+	status := filepath.Join(t.TempDir(), "status.json")
+	w.cmd = exec.Command(w.Binary, append(append([]string{"dev", "--status-file", status}, w.flags...), flags...)...)
+	w.cmd.Stdout, w.cmd.Stderr = &w.Log, &w.Log
+	w.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := w.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan error, 1)
+	cmd, ended := w.cmd, make(chan error, 1)
+	w.ended = ended
 	go func() { ended <- cmd.Wait() }()
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(os.Interrupt)
-		select {
-		case err := <-ended:
-			if err != nil {
-				t.Errorf("carnet dev did not end cleanly: %v\n%s", err, w.Log.String())
-			}
-		case <-time.After(15 * time.Second):
-			_ = cmd.Process.Kill()
-			t.Errorf("carnet dev did not end within 15 s of an interrupt\n%s", w.Log.String())
-		}
-	})
 	for deadline := time.Now().Add(time.Minute); ; {
 		raw, err := os.ReadFile(status)
 		if err == nil && json.Unmarshal(raw, w) == nil {
-			return w
+			return
 		}
 		select {
 		case err := <-ended:
@@ -90,6 +113,22 @@ func Dev(t testing.TB, flags ...string) *World {
 		if time.Now().After(deadline) {
 			t.Fatalf("carnet dev is not ready after a minute\n%s", w.Log.String())
 		}
+	}
+}
+
+func (w *World) end(t testing.TB) {
+	if w.cmd == nil {
+		return
+	}
+	_ = w.cmd.Process.Signal(os.Interrupt)
+	select {
+	case err := <-w.ended:
+		if err != nil {
+			t.Errorf("carnet dev did not end cleanly: %v\n%s", err, w.Log.String())
+		}
+	case <-time.After(15 * time.Second):
+		_ = w.cmd.Process.Kill()
+		t.Errorf("carnet dev did not end within 15 s of an interrupt\n%s", w.Log.String())
 	}
 }
 
