@@ -52,8 +52,13 @@ public class Drive {
     conf.set("fs.s3a.path.style.access", "true");
     conf.set("fs.s3a.multipart.size", "5M");
     conf.set("fs.s3a.multipart.threshold", "5M");
-    conf.set("fs.s3a.access.key", System.getenv("AWS_ACCESS_KEY_ID"));
-    conf.set("fs.s3a.secret.key", System.getenv("AWS_SECRET_ACCESS_KEY"));
+    if (System.getenv("AWS_ACCESS_KEY_ID") != null) {
+      conf.set("fs.s3a.access.key", System.getenv("AWS_ACCESS_KEY_ID"));
+      conf.set("fs.s3a.secret.key", System.getenv("AWS_SECRET_ACCESS_KEY"));
+    }
+    if (System.getenv("CLIENT_PROVIDER") != null) {
+      conf.set("fs.s3a.aws.credentials.provider", System.getenv("CLIENT_PROVIDER"));
+    }
     String token = System.getenv("AWS_SESSION_TOKEN");
     if (token != null) {
       conf.set("fs.s3a.session.token", token);

@@ -14,13 +14,27 @@ def text(value):
     return "'" + value.replace("'", "''") + "'"
 
 
+def load(db, package, name):
+    # As INSTALL would have fetched it; here it comes as a package.
+    extension = os.path.join(package.__path__[0], "extensions", "v" + duckdb.__version__, name + ".duckdb_extension")
+    db.execute(f"LOAD {text(extension)}")
+
+
+def chain(db):
+    """Keys as the extension aws finds them; CLIENT_CHAIN says where it looks."""
+    import duckdb_extension_aws
+
+    load(db, duckdb_extension_aws, "aws")
+    where = os.environ.get("CLIENT_CHAIN")
+    return "PROVIDER credential_chain" + (f", CHAIN {text(where)}" if where else "")
+
+
 def connect():
     db = duckdb.connect()
-    # As INSTALL httpfs would have fetched it; here it comes as a package.
-    extension = os.path.join(duckdb_extension_httpfs.__path__[0], "extensions", "v" + duckdb.__version__, "httpfs.duckdb_extension")
-    db.execute(f"LOAD {text(extension)}")
+    load(db, duckdb_extension_httpfs, "httpfs")
+    keys = f"KEY_ID {text(drive.ACCESS_KEY)}, SECRET {text(drive.SECRET_KEY)}" if drive.ACCESS_KEY else chain(db)
     token = f", SESSION_TOKEN {text(drive.SESSION_TOKEN)}" if drive.SESSION_TOKEN else ""
-    db.execute(f"""CREATE SECRET carnet (TYPE s3, KEY_ID {text(drive.ACCESS_KEY)}, SECRET {text(drive.SECRET_KEY)}{token},
+    db.execute(f"""CREATE SECRET carnet (TYPE s3, {keys}{token},
         REGION {text(drive.REGION)}, ENDPOINT {text(drive.HOST)}, URL_STYLE 'path', USE_SSL {drive.ENDPOINT.startswith('https')})""")
     if drive.CA:
         db.execute(f"SET ca_cert_file = {text(drive.CA)}")

@@ -11,10 +11,15 @@ import drive
 from drive import BUCKET, PREFIX
 
 options = {
-    "aws_access_key_id": drive.ACCESS_KEY, "aws_secret_access_key": drive.SECRET_KEY, "aws_region": drive.REGION,
-    "aws_endpoint_url": drive.ENDPOINT, "aws_allow_http": "true", "aws_virtual_hosted_style_request": "false"}
+    "aws_region": drive.REGION, "aws_endpoint_url": drive.ENDPOINT, "aws_allow_http": "true", "aws_virtual_hosted_style_request": "false"}
+if drive.ACCESS_KEY:
+    options |= {"aws_access_key_id": drive.ACCESS_KEY, "aws_secret_access_key": drive.SECRET_KEY}
 if drive.SESSION_TOKEN:
     options["aws_session_token"] = drive.SESSION_TOKEN
+
+
+# Without boto3 polars looks for keys as object_store does.
+provider = {"credential_provider": None} if os.environ.get("CLIENT_WITHOUT_BOTO3") else {}
 
 
 def place(name):
@@ -22,12 +27,12 @@ def place(name):
 
 
 def get(name, glob=False):
-    frame = pl.scan_csv(place(name), storage_options=options, glob=glob).collect()
+    frame = pl.scan_csv(place(name), storage_options=options, **provider, glob=glob).collect()
     return frame.write_csv().encode()
 
 
 def write(name, data):
-    pl.read_csv(io.BytesIO(data)).write_csv(place(name), storage_options=options)
+    pl.read_csv(io.BytesIO(data)).write_csv(place(name), storage_options=options, **provider)
 
 
 def put():
@@ -37,12 +42,12 @@ def put():
 
 def stream():
     rows = pl.scan_csv(f"{drive.FILES}/small.csv")  # nothing is read before the sink asks
-    rows.sink_csv(place("stream.csv"), storage_options=options)
+    rows.sink_csv(place("stream.csv"), storage_options=options, **provider)
     drive.keep("stream.csv", get("stream.csv"))
 
 
 def multipart():
-    pl.scan_csv(f"{drive.FILES}/big.csv").sink_csv(place("multipart.csv"), storage_options=options)
+    pl.scan_csv(f"{drive.FILES}/big.csv").sink_csv(place("multipart.csv"), storage_options=options, **provider)
     drive.keep("multipart.csv", get("multipart.csv"))
 
 
@@ -54,13 +59,13 @@ def lacking(name):
 
 
 def list_many():
-    frame = pl.scan_csv(f"s3://{BUCKET}/{drive.MANY}*.csv", storage_options=options, include_file_paths="file")
+    frame = pl.scan_csv(f"s3://{BUCKET}/{drive.MANY}*.csv", storage_options=options, **provider, include_file_paths="file")
     files = frame.select("file").unique().collect().get_column("file")
     drive.keep_list(f.removeprefix(f"s3://{BUCKET}/") for f in files)
 
 
 def odd_list():
-    frame = pl.scan_csv(place("odd/**/*"), storage_options=options, include_file_paths="file")
+    frame = pl.scan_csv(place("odd/**/*"), storage_options=options, **provider, include_file_paths="file")
     files = frame.select("file").unique().collect().get_column("file")
     return [f.removeprefix(f"s3://{BUCKET}/") for f in files]
 

@@ -4,6 +4,7 @@ program=$1; shift
 . "$(dirname "$0")/lib.sh"
 export AWS_CONFIG_FILE=$CLIENT_OUT/aws.config
 printf '[default]\ns3 =\n  addressing_style = path\n  signature_version = s3v4\n  multipart_threshold = 5MB\n  multipart_chunksize = 5MB\n' >"$AWS_CONFIG_FILE"
+[ -n "${CLIENT_PROCESS:-}" ] && printf 'credential_process = %s\n' "$CLIENT_PROCESS" >>"$AWS_CONFIG_FILE"
 [ -n "${CLIENT_CA:-}" ] && export AWS_CA_BUNDLE=$CLIENT_CA
 s3() { "$program" --endpoint-url "$CLIENT_ENDPOINT" s3 "$@"; }
 keys() { "$program" --endpoint-url "$CLIENT_ENDPOINT" s3api list-objects-v2 --bucket "$CLIENT_BUCKET" --prefix "$1" --query 'Contents[].[Key]' --output text; }
