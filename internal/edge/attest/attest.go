@@ -25,9 +25,15 @@ type Caller struct {
 	// Cgroup is the id of the control group (version 2): of the process, or of
 	// the socket when it was made. 0 stands for the root group.
 	Cgroup uint64
+	// Group is that group's path, such as /user.slice/user-1000.slice; empty over TCP.
+	Group string
 	// Process is nil over TCP, where only the socket is known.
 	Process *Process
 }
+
+// Mount is where control groups of version 2 are mounted on this machine; empty: they
+// are not, and callers over unix sockets have a path of their group and no id of it.
+type Mount string
 
 // The uids that nobody may act under: root reaches everything anyway, and the
 // overflow uid stands for everybody whom our user namespace has no name for.

@@ -42,7 +42,11 @@ func code(err error) string {
 // ownCgroup is what a socket of this process carries.
 func ownCgroup(t *testing.T) uint64 {
 	t.Helper()
-	id, err := cgroupOf(os.Getpid())
+	m, err := usual()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, id, err := m.groupOf(os.Getpid())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,12 @@ func (p *Process) Close() {}
 // Unix refuses.
 func Unix(*net.UnixConn) (Caller, error) { return Caller{}, unsupported("only Linux does") }
 
+// Unix refuses.
+func (Mount) Unix(*net.UnixConn) (Caller, error) { return Unix(nil) }
+
+// Leader is not asked here.
+func (p *Process) Leader() (*Process, error) { return nil, unsupported("only Linux does") }
+
 // TCP refuses.
 func TCP(*net.TCPConn) (Caller, error) { return Caller{}, unsupported("only Linux does") }
 

@@ -33,6 +33,16 @@ type Process struct {
 // 6.5), so that no number is ever looked up that may belong to another by now.
 // Errors are faults. The caller closes the Process.
 func Unix(c *net.UnixConn) (Caller, error) {
+	m, err := usual()
+	if err != nil {
+		return Caller{}, err
+	}
+	return m.Unix(c)
+}
+
+// Unix is the function of that name where control groups are mounted elsewhere, or
+// nowhere.
+func (m Mount) Unix(c *net.UnixConn) (Caller, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return Caller{}, gone("%v", err)
@@ -57,7 +67,7 @@ func Unix(c *net.UnixConn) (Caller, error) {
 		return Caller{}, gone("%v", failed)
 	}
 	p := &Process{PID: int(cred.Pid), pidfd: pidfd}
-	who, err := p.describe(cred)
+	who, err := p.describe(cred, m)
 	if err != nil {
 		p.Close()
 		return Caller{}, err
@@ -67,7 +77,7 @@ func Unix(c *net.UnixConn) (Caller, error) {
 
 // describe reads what belongs to the process, and asks last whether it still is
 // the one that connected: what was read before is then its own.
-func (p *Process) describe(cred *unix.Ucred) (Caller, error) {
+func (p *Process) describe(cred *unix.Ucred, m Mount) (Caller, error) {
 	if p.PID <= 0 {
 		return Caller{}, gone("the process is in another pid namespace")
 	}
@@ -76,7 +86,7 @@ func (p *Process) describe(cred *unix.Ucred) (Caller, error) {
 	if p.Started, err = startTime(p.PID); err != nil {
 		return Caller{}, err
 	}
-	if who.Cgroup, err = cgroupOf(p.PID); err != nil {
+	if who.Group, who.Cgroup, err = m.groupOf(p.PID); err != nil {
 		return Caller{}, err
 	}
 	uid, err := effective(p.PID)
@@ -171,12 +181,12 @@ func effective(pid int) (uint32, error) {
 	return 0, gone("its account can't be read")
 }
 
-// cgroupOf finds the id of the version 2 control group of a process: the inode
-// number of its folder, which is what the kernel calls the group by.
-func cgroupOf(pid int) (uint64, error) {
+// groupOf finds the version 2 control group of a process: its path, and its id, which
+// is the inode number of its folder. Without a mount the id is 0.
+func (m Mount) groupOf(pid int) (string, uint64, error) {
 	text, err := procFile(pid, "cgroup")
 	if err != nil {
-		return 0, err
+		return "", 0, err
 	}
 	for line := range strings.Lines(string(text)) {
 		path, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "0::")
@@ -184,32 +194,76 @@ func cgroupOf(pid int) (uint64, error) {
 			continue
 		}
 		if !strings.HasPrefix(path, "/") || strings.HasSuffix(path, " (deleted)") || strings.Contains(path, "/..") {
-			return 0, gone("its control group is not in our view")
+			return "", 0, gone("its control group is not in our view")
 		}
-		return CgroupID(path)
+		if m == "" {
+			return path, 0, nil
+		}
+		id, err := m.id(path)
+		return path, id, err
 	}
-	return 0, unsupported("the process is in no control group of version 2")
+	if m == "" {
+		return "/", 0, nil // a system without version 2 is one group
+	}
+	return "", 0, unsupported("the process is in no control group of version 2")
 }
 
-// cgroupRoots are where version 2 is mounted, alone or beside version 1.
-var cgroupRoots = [...]string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"}
+// usual finds the mount in the places where systems have it, alone or beside version 1.
+func usual() (Mount, error) {
+	for _, root := range [...]string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
+		var fs unix.Statfs_t
+		if unix.Statfs(root, &fs) == nil && fs.Type == unix.CGROUP2_SUPER_MAGIC {
+			return Mount(root), nil
+		}
+	}
+	return "", unsupported("control groups of version 2 are not mounted")
+}
+
+func (m Mount) id(path string) (uint64, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(filepath.Join(string(m), path), &st); err != nil {
+		return 0, gone("its control group is gone")
+	}
+	return st.Ino, nil
+}
 
 // CgroupID gives the id of a control group by its path, such as
 // /user.slice/user-1000.slice/session-2.scope. A fault of kind Unsupported
 // where the system has no version 2.
 func CgroupID(path string) (uint64, error) {
-	for _, root := range cgroupRoots {
-		var fs unix.Statfs_t
-		if unix.Statfs(root, &fs) != nil || fs.Type != unix.CGROUP2_SUPER_MAGIC {
-			continue
-		}
-		var st unix.Stat_t
-		if err := unix.Stat(filepath.Join(root, path), &st); err != nil {
-			return 0, gone("its control group is gone")
-		}
-		return st.Ino, nil
+	m, err := usual()
+	if err != nil {
+		return 0, err
 	}
-	return 0, unsupported("control groups of version 2 are not mounted")
+	return m.id(path)
+}
+
+// Leader gives a handle of the process that leads the session (setsid(2)) of a process
+// that is connected: with it ends the login that has no control group of its own.
+func (p *Process) Leader() (*Process, error) {
+	sid, err := unix.Getsid(p.PID)
+	if err != nil {
+		return nil, gone("its session can't be read: %v", err)
+	}
+	fd, err := unix.PidfdOpen(sid, 0)
+	if err != nil {
+		return nil, gone("the leader of its session has ended")
+	}
+	leader := &Process{PID: sid, pidfd: fd}
+	if leader.Started, err = startTime(sid); err == nil {
+		err = leader.Alive()
+	}
+	if again, failed := unix.Getsid(p.PID); err == nil && (failed != nil || again != sid) {
+		err = gone("its session has changed")
+	}
+	if err == nil {
+		err = p.Alive()
+	}
+	if err != nil {
+		leader.Close()
+		return nil, err
+	}
+	return leader, nil
 }
 
 func procFile(pid int, name string) ([]byte, error) {
