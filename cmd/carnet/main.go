@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"carnet.dev/carnet/internal/app/agent"
 	"carnet.dev/carnet/internal/app/cli"
 	"carnet.dev/carnet/internal/app/dev"
 	"carnet.dev/carnet/internal/app/server"
@@ -15,7 +16,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := cli.Run(ctx, cli.System(), append(server.Commands(), dev.Command())...)
+	code := cli.Run(ctx, cli.System(), append(server.Commands(), agent.Command(), dev.Command())...)
 	stop()
 	os.Exit(code)
 }

@@ -1,0 +1,335 @@
+// Package agent wires the agent of a node: the program carnet agent.
+//
+// It holds no SQL, no IAM and no STS: what a node may have is decided at the server. The
+// agent knows who is attached to this node, who is calling, and keys in memory.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os/exec"
+	"os/user"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/core/identity"
+	"carnet.dev/carnet/internal/edge/attest"
+	"carnet.dev/carnet/internal/edge/cgroup"
+	"carnet.dev/carnet/internal/edge/node"
+	"carnet.dev/carnet/internal/edge/node/localdoc"
+	"carnet.dev/carnet/internal/edge/node/localhttp"
+	"carnet.dev/carnet/internal/edge/node/peer"
+	"carnet.dev/carnet/internal/edge/nodeapi/nodedoc"
+	"carnet.dev/carnet/internal/edge/nodeclient"
+	"carnet.dev/carnet/internal/service/binding"
+)
+
+// agent is one running agent.
+type agent struct {
+	c        Config
+	log      *slog.Logger
+	version  string
+	client   *nodeclient.Client
+	bindings *binding.Service
+	groups   *cgroup.Tree
+	ends     *node.Ends
+	engine   uint32
+	mapping  node.Mapping // nil: no engine
+
+	mu       sync.Mutex
+	cluster  nodedoc.Cluster
+	faces    localdoc.Faces
+	names    []string // of the faces that answer
+	troubles []string
+
+	servers []*http.Server
+	serving sync.WaitGroup
+}
+
+// run is `carnet agent`: open what the node is, listen, follow the server, serve, until
+// the context ends.
+func run(ctx context.Context, c Config, version string, logs io.Writer) (err error) {
+	a := &agent{c: c, version: version, log: slog.New(slog.NewTextHandler(logs, nil))}
+	if err := a.open(); err != nil {
+		return err
+	}
+	if err := a.listen(); err != nil {
+		return err
+	}
+	a.log.Info("the agent answers", "node", a.client.Node(), "server", a.client.Server(), "socket", c.Socket, "container", a.faces.Container, "memory", guard())
+	ctx, stop := context.WithCancel(ctx)
+	var working sync.WaitGroup
+	for _, work := range []func(context.Context){a.watch, a.bindings.Run, a.ends.Run, a.report, a.rotate} {
+		working.Go(func() { work(ctx) })
+	}
+	<-ctx.Done()
+	stop()
+	err = a.close()
+	working.Wait()
+	return err
+}
+
+// open makes everything that listens to nobody.
+func (a *agent) open() (err error) {
+	folder := nodeclient.Folder{Path: a.c.State}
+	a.client, err = nodeclient.Open(nodeclient.Config{
+		Folder: folder, Server: a.c.Server, CA: a.c.CA, Now: time.Now, Logger: a.log, Random: rand.Float64, Version: a.version,
+	})
+	if err != nil {
+		return err
+	}
+	tokens, err := folder.LocalKey()
+	if err != nil {
+		return err
+	}
+	if a.groups, err = cgroup.Open(a.c.Cgroup); err != nil {
+		return misconfigured("cgroup", err.Error())
+	}
+	a.bindings = binding.New(binding.Config{
+		Server: a.client, Groups: a.groups, Now: time.Now, Logger: a.log, TokenKey: tokens, Fresh: a.c.Fresh, Refuse: a.c.Offline == refuse,
+	})
+	a.ends = &node.Ends{Table: a.bindings, Live: a.groups.Live, UIDs: node.UIDs, Now: time.Now}
+	if a.c.EngineAccount != "" {
+		if a.engine, err = account(a.c.EngineAccount); err != nil {
+			return err
+		}
+		a.mapping = a.client
+	}
+	return nil
+}
+
+// listen opens the faces. Without the socket there is no agent; each of the others is
+// offered where it can be.
+func (a *agent) listen() error {
+	a.faces.Missing = map[string]string{}
+	unix, err := listenUnix(a.c.Socket)
+	if err != nil {
+		return err
+	}
+	socket := &node.Socket{
+		Bindings: a.bindings, About: a.about, Ready: a.ready, Engine: a.engine, Mapping: a.mapping, Logger: a.log,
+		Attaching: &node.Attaching{
+			Server: a.client, Live: a.bindings, Leaders: a.ends, ScopeID: a.groups.ID, Account: accountName, Now: time.Now,
+			Reachable: func(uint32) bool { return false },
+		},
+	}
+	a.serve("socket", peer.Unix(unix, attest.Mount(a.groups.Mount)), peer.Server(socket.Handler(), a.log))
+	if a.c.InsecurePorts {
+		a.trouble("insecure_ports is set: any account of this machine could stand in for the agent while it restarts")
+	}
+	return a.listenContainer()
+}
+
+// listenContainer opens the container credentials endpoint. An address that the
+// configuration names has to be had; those of the default may be missing.
+func (a *agent) listenContainer() error {
+	if why := a.loopbackUnproven(); why != "" {
+		a.faces.Missing["container"] = why
+		a.trouble("only the unix socket is offered: " + why)
+		return nil
+	}
+	var open []net.Listener
+	var addresses []string
+	var missing error
+	for i, address := range a.c.Listen.Container {
+		l, err := a.c.listen(address)
+		if err == nil {
+			open, addresses = append(open, l), append(addresses, l.Addr().String())
+			continue
+		}
+		if fault.KindOf(err) == fault.Misconfigured {
+			return err
+		}
+		if i == 0 { // the others are further addresses of the same
+			missing = err
+		}
+	}
+	if missing != nil {
+		a.trouble(missing.Error())
+	}
+	if len(open) == 0 {
+		a.faces.Missing["container"] = "none of its addresses can be listened at"
+		return nil
+	}
+	c := &node.Container{Bindings: a.bindings, Hosts: localhttp.HostsOf(addresses...), Now: time.Now, Engine: a.engine, Mapping: a.mapping}
+	a.faces.Container = "http://" + addresses[0] + node.CredentialsPath
+	server := peer.Server(c.Handler(), a.log)
+	for _, l := range open {
+		a.serve("container", peer.TCP(l), server)
+	}
+	return nil
+}
+
+// loopbackUnproven says why callers on loopback can't be told apart here; empty: they
+// can.
+func (a *agent) loopbackUnproven() string {
+	switch {
+	case runtime.GOOS != "linux":
+		return "this system does not say who is at the other end of a connection"
+	case a.groups.Mount == "":
+		return "control groups of version 2 are not mounted, so sockets carry none"
+	}
+	return ""
+}
+
+// serve serves one listener.
+func (a *agent) serve(face string, l net.Listener, s *http.Server) {
+	if len(a.names) == 0 || a.names[len(a.names)-1] != face {
+		a.names = append(a.names, face)
+	}
+	a.servers = append(a.servers, s)
+	a.serving.Go(func() {
+		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			a.log.Error("a face of the agent ended", "face", face, "error", err)
+		}
+	})
+}
+
+// close ends the faces: answers that are on their way get a moment.
+func (a *agent) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	for _, s := range a.servers {
+		if s.Shutdown(ctx) != nil {
+			_ = s.Close()
+		}
+	}
+	a.serving.Wait()
+	return nil
+}
+
+// watch follows what counts on this node.
+func (a *agent) watch(ctx context.Context) {
+	a.client.Watch(ctx, func(v nodedoc.View) {
+		a.mu.Lock()
+		a.cluster = v.Cluster
+		a.mu.Unlock()
+		a.bindings.Confirm(view(v))
+	}, a.bindings.Dismiss)
+}
+
+// view reads the server's document.
+func view(v nodedoc.View) binding.View {
+	out := binding.View{Revision: v.Revision}
+	for _, x := range v.Attachments {
+		out.Attachments = append(out.Attachments, binding.Attachment{
+			ID: identity.AttachmentID(x.ID), UID: x.UID, Scope: x.Scope, ScopeID: x.ScopeID, Account: x.Account, Name: x.Name, Role: x.Role, Expires: x.Expires,
+		})
+	}
+	return out
+}
+
+func (a *agent) trouble(text string) {
+	a.log.Warn(text)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.troubles = append(a.troubles, text)
+}
+
+// about is the status of the node, without an attachment.
+func (a *agent) about() localdoc.Status {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return localdoc.Status{
+		Node: a.client.Node(), Cluster: a.cluster.Name, Kind: a.cluster.Kind, Server: a.client.Server(), Fresh: a.bindings.Fresh(), Faces: a.faces, CA: a.c.CA,
+	}
+}
+
+// ready says why not.
+func (a *agent) ready() []string {
+	if !a.bindings.Fresh() {
+		return []string{"the server has not been reached for a while"}
+	}
+	return nil
+}
+
+// reportEvery is how often the server hears how the node is.
+const reportEvery = 5 * time.Minute
+
+func (a *agent) report(ctx context.Context) {
+	wait := time.Second
+	for {
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return
+		}
+		wait = reportEvery
+		if !a.bindings.Fresh() {
+			wait = 10 * time.Second
+			continue
+		}
+		a.mu.Lock()
+		r := nodedoc.Report{Version: a.version, Faces: a.names, Troubles: append([]string{}, a.troubles...)}
+		a.mu.Unlock()
+		if err := a.client.Report(ctx, r); err != nil && ctx.Err() == nil {
+			a.log.Warn("the server has not heard how this node is", "error", err)
+			wait = time.Minute
+		}
+	}
+}
+
+// rotate replaces the node's key when it is a day old.
+func (a *agent) rotate(ctx context.Context) {
+	for {
+		select {
+		case <-time.After(10*time.Minute + rand.N(10*time.Minute)):
+		case <-ctx.Done():
+			return
+		}
+		if !a.bindings.Fresh() {
+			continue
+		}
+		if err := a.client.Rotate(ctx); err != nil && ctx.Err() == nil {
+			a.log.Warn("the node's key has not been replaced yet", "error", err)
+		}
+	}
+}
+
+// account finds the uid of an account that the configuration names.
+func account(name string) (uint32, error) {
+	text := name
+	if u, err := user.Lookup(name); err == nil {
+		text = u.Uid
+	}
+	uid, err := strconv.ParseUint(text, 10, 32)
+	if err != nil || uid == 0 {
+		return 0, misconfigured("engine_account", fmt.Sprintf("%q: want the name or the number of an account, and not root", name))
+	}
+	return uint32(uid), nil
+}
+
+// accountName finds the login name of a uid, also where it comes from a directory
+// (getent asks all of the system's sources). Empty: it has none.
+func accountName(uid uint32) string {
+	number := strconv.FormatUint(uint64(uid), 10)
+	if u, err := user.LookupId(number); err == nil {
+		return u.Username
+	}
+	if runtime.GOOS != "linux" {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "/usr/bin/getent", "passwd", number)
+	cmd.Env = []string{}
+	out, err := cmd.Output()
+	if err != nil {
+		return ""
+	}
+	fields := strings.Split(strings.TrimSuffix(string(out), "\n"), ":")
+	if len(fields) < 3 || fields[2] != number {
+		return ""
+	}
+	return fields[0]
+}

@@ -1,0 +1,239 @@
+package node
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/core/identity"
+	"carnet.dev/carnet/internal/core/secret"
+	"carnet.dev/carnet/internal/edge/attest"
+	"carnet.dev/carnet/internal/edge/node/localdoc"
+	"carnet.dev/carnet/internal/edge/node/peer"
+	"carnet.dev/carnet/internal/edge/nodeapi/nodedoc"
+	"carnet.dev/carnet/internal/service/binding"
+)
+
+// Asking is the server's side of attaching; see nodeclient.Client.
+type Asking interface {
+	Attach(ctx context.Context, in nodedoc.AttachRequest) (nodedoc.AttachBegun, error)
+	Poll(ctx context.Context, request string) (nodedoc.AttachState, error)
+}
+
+// Live knows and ends attachments; see binding.Service.
+type Live interface {
+	Await(ctx context.Context, id identity.AttachmentID) (*binding.Attachment, error)
+	End(ctx context.Context, id identity.AttachmentID, why binding.Why)
+}
+
+// Leaders keeps the process that leads a login without a scope of its own: when it is
+// gone, so is the attachment.
+type Leaders interface {
+	Follow(id identity.AttachmentID, leader *attest.Process)
+}
+
+// Attaching attaches callers.
+type Attaching struct {
+	Server  Asking
+	Live    Live
+	Leaders Leaders
+	// ScopeID gives the kernel's id of a scope; 0: the system tells none.
+	ScopeID func(scope string) (uint64, error)
+	// Account is the login name of a uid; empty: it has none.
+	Account func(uid uint32) string
+	// Reachable reports whether a uid reaches an instance metadata service.
+	Reachable func(uid uint32) bool
+	Now       func() time.Time
+
+	mu      sync.Mutex
+	pending map[string]*request
+}
+
+// request is one that a person has yet to approve.
+type request struct {
+	server string // what the server is polled with
+	place  nodedoc.Place
+	leader *attest.Process // nil: the scope ends by itself
+	ends   time.Time
+}
+
+const (
+	mostPending      = 256
+	mostPendingOfUID = 8
+	// appears bounds the wait until the watch shows what was just made.
+	appears = 10 * time.Second
+)
+
+func (s *Socket) attach(r *http.Request) (any, error) {
+	var in localdoc.Attach
+	if err := read(r, &in); err != nil {
+		return nil, err
+	}
+	p := peer.Of(r.Context())
+	caller, err := p.Caller()
+	if err != nil {
+		return nil, err
+	}
+	out, a, err := s.Attaching.begin(r.Context(), p.Process(), caller, in.ByLoginName)
+	if a != nil {
+		out.Attachment = s.document(a)
+	}
+	return out, err
+}
+
+func (s *Socket) poll(r *http.Request) (any, error) {
+	var in localdoc.Poll
+	if err := read(r, &in); err != nil {
+		return nil, err
+	}
+	caller, err := peer.Of(r.Context()).Caller()
+	if err != nil {
+		return nil, err
+	}
+	state, a, err := s.Attaching.poll(r.Context(), caller, in.Request)
+	out := localdoc.Polled{State: state}
+	if a != nil {
+		out.Attachment = s.document(a)
+	}
+	return out, err
+}
+
+func (s *Socket) detach(r *http.Request) (any, error) {
+	a, err := s.mine(r)
+	if err != nil {
+		return nil, err
+	}
+	s.Attaching.Live.End(r.Context(), a.ID, binding.Detached)
+	return nil, nil
+}
+
+// place says where a caller would be attached: the scope that its group lies in.
+func (t *Attaching) place(c binding.Caller, process *attest.Process) (nodedoc.Place, *attest.Process, error) {
+	scope := binding.ScopeOf(c.Group)
+	id, err := t.ScopeID(scope)
+	if err != nil || scope == "" {
+		return nodedoc.Place{}, nil, fault.Wrap(err, fault.Denied, "Your login has no control group that can be found").WithCode("node.scope").WithMend("log in anew, and try again")
+	}
+	p := nodedoc.Place{UID: c.UID, Scope: scope, ScopeID: id, Account: t.Account(c.UID)}
+	if scope != "/" && id != 0 {
+		return p, nil, nil
+	}
+	if process == nil {
+		return p, nil, nil
+	}
+	leader, err := process.Leader()
+	return p, leader, err
+}
+
+func (t *Attaching) begin(ctx context.Context, process *attest.Process, c binding.Caller, byName bool) (out localdoc.Begun, a *binding.Attachment, err error) {
+	place, leader, err := t.place(c, process)
+	if err != nil {
+		return out, nil, err
+	}
+	kept := false
+	defer func() {
+		if !kept && leader != nil {
+			leader.Close()
+		}
+	}()
+	if err := t.room(c.UID); err != nil {
+		return out, nil, err
+	}
+	begun, err := t.Server.Attach(ctx, nodedoc.AttachRequest{Place: place, MetadataReachable: t.Reachable(c.UID), ByLoginName: byName})
+	if err != nil {
+		return out, nil, err
+	}
+	out = localdoc.Begun{UserCode: begun.UserCode, VerificationURI: begun.VerificationURI, Expires: begun.Expires, Interval: begun.Interval}
+	if begun.Attachment != nil {
+		kept = true
+		a, err = t.appeared(ctx, begun.Attachment.ID, leader)
+		return out, a, err
+	}
+	kept = true
+	out.Request = t.remember(&request{server: begun.Request, place: place, leader: leader, ends: begun.Expires})
+	return out, nil, nil
+}
+
+// appeared waits until an attachment is known here.
+func (t *Attaching) appeared(ctx context.Context, id string, leader *attest.Process) (*binding.Attachment, error) {
+	if leader != nil {
+		t.Leaders.Follow(identity.AttachmentID(id), leader)
+	}
+	ctx, cancel := context.WithTimeout(ctx, appears)
+	defer cancel()
+	return t.Live.Await(ctx, identity.AttachmentID(id))
+}
+
+func (t *Attaching) poll(ctx context.Context, c binding.Caller, handle string) (string, *binding.Attachment, error) {
+	t.mu.Lock()
+	q := t.pending[handle]
+	t.mu.Unlock()
+	// Another uid or scope is told what a stranger is told.
+	if q == nil || q.place.UID != c.UID || q.place.Scope != binding.ScopeOf(c.Group) {
+		return "", nil, fault.Coded(fault.NotFound, "node.request", "No such request to attach is open").WithMend("begin again: carnet attach")
+	}
+	if id, err := t.ScopeID(q.place.Scope); err != nil || id != q.place.ScopeID {
+		return "", nil, fault.Coded(fault.NotFound, "node.request", "The login that began this has ended").WithMend("begin again: carnet attach")
+	}
+	state, err := t.Server.Poll(ctx, q.server)
+	if err != nil {
+		return "", nil, err
+	}
+	if state.State == "pending" {
+		return state.State, nil, nil
+	}
+	t.forget(handle, state.Attachment == nil)
+	if state.Attachment == nil {
+		return state.State, nil, nil
+	}
+	a, err := t.appeared(ctx, state.Attachment.ID, q.leader)
+	return state.State, a, err
+}
+
+// room refuses a uid that has too many requests open.
+func (t *Attaching) room(uid uint32) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	own := 0
+	for handle, q := range t.pending {
+		switch {
+		case !t.Now().Before(q.ends):
+			t.drop(handle, true)
+		case q.place.UID == uid:
+			own++
+		}
+	}
+	if own >= mostPendingOfUID || len(t.pending) >= mostPending {
+		return fault.Coded(fault.Limited, "node.requests", "Too many requests to attach are open").WithMend("approve one of them, or wait ten minutes")
+	}
+	return nil
+}
+
+func (t *Attaching) remember(q *request) string {
+	handle := secret.Random(16).Reveal()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.pending == nil {
+		t.pending = map[string]*request{}
+	}
+	t.pending[handle] = q
+	return handle
+}
+
+func (t *Attaching) forget(handle string, leader bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.drop(handle, leader)
+}
+
+// drop removes a request, and with leader the handle on its process. t is locked.
+func (t *Attaching) drop(handle string, leader bool) {
+	if q := t.pending[handle]; q != nil {
+		delete(t.pending, handle)
+		if leader && q.leader != nil {
+			q.leader.Close()
+		}
+	}
+}
