@@ -78,6 +78,8 @@ var siblings = map[string]string{
 	"edge/devidp/forge -> edge/devidp":             "a package of its own parent",
 	"edge/api/client -> edge/api":                  "the client speaks the documents of the API",
 	"edge/api -> edge/api/ssodoc":                  "a package of its own",
+	"edge/api -> edge/api/clusterdoc":              "a package of its own",
+	"edge/api/client -> edge/api/clusterdoc":       "the client speaks the documents of the API",
 	"edge/api/client -> edge/api/ssodoc":           "the client speaks the documents of the API",
 	"app/cli -> app/config":                        "the command line names configuration files",
 	"app/cli -> app/cli/profile":                   "a package of its own parent",

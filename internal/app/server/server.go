@@ -158,6 +158,7 @@ func (srv *Server) wireSite(o Options) error {
 		Cookies: httpd.NewCookies(base), Web: c.BaseURL, Home: home, Elsewhere: elsewhere, LocalAccounts: localNumbers(c),
 		Administration: srv.newAdministrator(), Issuers: srv.issuers, IDTokens: srv.oauth, Delegations: srv.workload, Denials: srv.denials, Stores: srv.upstreams,
 		GatewayKeys: srv.gatewayKeys, GatewayClusters: srv.clusters, PrefixGrants: srv.gatewayKeys, Delivery: srv.gatewayKeys, ByGateway: byGateway(c),
+		Clusters: srv.clusters, ClusterRules: srv.clusters, ClusterNodes: srv.clusters, Names: clusterNames{srv.state}, GroupsAround: srv.directory.GroupsAround, Now: o.Now,
 	}), srv.issuerRoutes(base, pages.ErrorPage))
 	return err
 }

@@ -17,6 +17,7 @@ import (
 	"mime"
 	"net/http"
 	"slices"
+	"time"
 
 	"carnet.dev/carnet/internal/core/credential"
 	"carnet.dev/carnet/internal/core/fault"
@@ -77,7 +78,16 @@ type Config struct {
 	GatewayKeys     GatewayKeys
 	GatewayClusters GatewayClusters
 	PrefixGrants    PrefixGrants
-	Delivery        Delivery
+	// What clusters ask: one service, in parts, and who is called what.
+	Clusters     Clusters
+	ClusterRules ClusterRules
+	ClusterNodes ClusterNodes
+	Names        Names
+	// GroupsAround gives every group that a subject is in.
+	GroupsAround func(ctx context.Context, subject string) ([]identity.GroupID, error)
+	// Now is the time; nil: that of the machine.
+	Now      func() time.Time
+	Delivery Delivery
 	// What attachments to nodes ask: one service, in parts.
 	Attachments        Attachments
 	ClusterAttachments ClusterAttachments
@@ -109,7 +119,7 @@ func Routes(c Config) []httpd.Route {
 	}
 	redeem := row(http.MethodPost, "cli/tokens", httpd.Public, maxSmall, a.redeemCode)
 	redeem.Rate = httpd.RateSecret
-	return slices.Concat(a.administratorRoutes(row), a.ssoRoutes(row), a.issuerRoutes(row), a.idTokenRoutes(row), a.delegationRoutes(row), a.denialRoutes(row), a.gatewayKeyRoutes(row), a.upstreamRoutes(row), []httpd.Route{
+	return slices.Concat(a.administratorRoutes(row), a.ssoRoutes(row), a.issuerRoutes(row), a.idTokenRoutes(row), a.delegationRoutes(row), a.denialRoutes(row), a.gatewayKeyRoutes(row), a.clusterRoutes(row), a.upstreamRoutes(row), []httpd.Route{
 		row(http.MethodGet, "openapi.json", httpd.Open, 0, a.document),
 		redeem,
 		row(http.MethodGet, "session", httpd.Person, 0, a.session),

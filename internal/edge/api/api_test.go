@@ -25,7 +25,6 @@ import (
 	"carnet.dev/carnet/internal/service/administrator"
 	"carnet.dev/carnet/internal/service/cluster"
 	"carnet.dev/carnet/internal/service/denial"
-	"carnet.dev/carnet/internal/service/directory"
 	"carnet.dev/carnet/internal/service/federation"
 	"carnet.dev/carnet/internal/service/gatewaykeys"
 	"carnet.dev/carnet/internal/service/login"
@@ -53,7 +52,6 @@ type world struct {
 	denials   *denial.Keeper
 	gateway   *gatewaykeys.Service
 	clusters  *cluster.Service
-	directory *directory.Directory
 }
 
 func (w *world) person(admin bool) login.LoginSession {
@@ -144,6 +142,7 @@ func serve(t *testing.T) (*world, string, []httpd.Route) {
 		Delegations:    &delegations{},
 		Denials:        w.denials,
 		GatewayKeys:    w.gateway, GatewayClusters: w.clusters, PrefixGrants: w.gateway, Delivery: w.gateway,
+		Clusters: w.clusters, ClusterRules: w.clusters, ClusterNodes: w.clusters, Names: folk{}, GroupsAround: around, Now: func() time.Time { return start.Add(time.Hour) },
 		Issuers: func() []api.Issuer {
 			i, err := w.sso.Installation()
 			if err != nil {

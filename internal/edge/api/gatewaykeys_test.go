@@ -13,7 +13,6 @@ import (
 	"carnet.dev/carnet/internal/edge/api"
 	"carnet.dev/carnet/internal/edge/sql"
 	sqlcluster "carnet.dev/carnet/internal/edge/sql/cluster"
-	sqldirectory "carnet.dev/carnet/internal/edge/sql/directory"
 	sqlgatewaykeys "carnet.dev/carnet/internal/edge/sql/gatewaykeys"
 	sqlonceonly "carnet.dev/carnet/internal/edge/sql/onceonly"
 	sqlrevocation "carnet.dev/carnet/internal/edge/sql/revocation"
@@ -45,8 +44,7 @@ func (w *world) openGatewayKeys(t *testing.T, db *sql.DB, ring gatewaykeys.Seale
 	}
 	store := sqlgatewaykeys.Store{DB: db}
 	clusters := sqlcluster.Store{DB: db}
-	w.directory = sqldirectory.On(db, now)
-	w.clusters, err = cluster.Open(t.Context(), cluster.Config{Clusters: clusters, Nodes: clusters, Healths: clusters, JoinTokens: clusters, Directory: sqldirectory.Store{DB: db}, Providers: w.sso,
+	w.clusters, err = cluster.Open(t.Context(), cluster.Config{Clusters: clusters, Nodes: clusters, Healths: clusters, JoinTokens: clusters, Directory: folk{}, Providers: w.sso,
 		Once: onceonly.New(sqlonceonly.Store{DB: db}, 1000, now), Sealer: ring, Feed: feed, State: db, Trail: unwritten{}, Now: now})
 	if err != nil {
 		t.Fatal(err)

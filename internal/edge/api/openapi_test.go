@@ -14,6 +14,7 @@ import (
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/edge/api"
 	"carnet.dev/carnet/internal/edge/api/client"
+	"carnet.dev/carnet/internal/edge/api/clusterdoc"
 	"carnet.dev/carnet/internal/edge/api/ssodoc"
 	"carnet.dev/carnet/internal/edge/httpd"
 	"carnet.dev/carnet/internal/service/denial"
@@ -126,6 +127,8 @@ func TestDocumentHasExactlyTheFields(t *testing.T) {
 		api.DelegationList{}, api.Delegation{}, api.NewDelegation{}, client.Delegation{}, client.NewDelegation{},
 		api.GatewayKeyList{}, api.GatewayKey{}, api.NewGatewayKey{}, api.MadeGatewayKey{}, api.GatewayKeyRoll{}, api.GatewayClusterList{}, api.GatewayCluster{},
 		api.TrinoMappingRequest{}, api.TrinoMapping{}, api.TrinoRule{}, api.PrefixGrantList{}, api.PrefixGrant{}, api.NewPrefixGrant{},
+		clusterdoc.ClusterList{}, clusterdoc.Cluster{}, clusterdoc.ClusterMember{}, clusterdoc.NewCluster{}, clusterdoc.ClusterSettings{}, clusterdoc.ClusterChange{},
+		clusterdoc.Assignment{}, clusterdoc.JoinTokenRequest{}, clusterdoc.JoinToken{}, clusterdoc.NodeList{}, clusterdoc.Node{},
 		client.Session{}, client.Person{}, client.LoginSession{}, client.Endpoints{}, client.Role{}, client.RoleError{}, client.RoleWarning{},
 	} {
 		ty := reflect.TypeOf(v)
@@ -233,6 +236,7 @@ func TestAnswersFollowTheDocument(t *testing.T) {
 
 		"POST /api/v1/gateway-keys":     `{"login_session":"lgn_bob","networks":["10.0.0.0/8"]}`,
 		"POST /api/v1/gateway-clusters": `{"name":"trino","networks":["10.0.0.0/8"]}`,
+		"POST /api/v1/clusters":         `{"name":"lab","kind":"standard","settings":{}}`,
 		"POST /api/v1/prefix-grants":    `{"place":"s3://sales","role":"` + analyst.String() + `"}`,
 	}
 	want := map[string]int{"POST /api/v1/id-tokens": 200, "GET /api/v1/issuers": 200, "GET /api/v1/accounts/{account}/place": 200, "GET /api/v1/identity-providers": 200, "GET /api/v1/identity-providers/{id}": 200, "PATCH /api/v1/identity-providers/{id}": 200,
@@ -240,6 +244,7 @@ func TestAnswersFollowTheDocument(t *testing.T) {
 		"GET /api/v1/saml-keys": 200, "POST /api/v1/saml-keys": 201, "POST /api/v1/saml-keys/promote": 200, "DELETE /api/v1/saml-keys/{id}": 404,
 		"GET /api/v1/single-sign-on": 200, "PATCH /api/v1/single-sign-on": 200,
 		"GET /api/v1/gateway-keys": 200, "POST /api/v1/gateway-keys": 201, "GET /api/v1/gateway-clusters": 200, "POST /api/v1/gateway-clusters": 200,
+		"GET /api/v1/clusters": 200, "POST /api/v1/clusters": 201,
 		"GET /api/v1/prefix-grants": 200, "POST /api/v1/prefix-grants": 201}
 	for _, r := range rows {
 		key := r.Method + " " + r.Pattern

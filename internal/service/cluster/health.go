@@ -101,3 +101,28 @@ func printable(text string, most int) string {
 	}
 	return b.String()
 }
+
+// State is how a node does.
+type State string
+
+// The states of a node.
+const (
+	Well     State = "well"
+	Troubled State = "troubled" // it reports, and says what is wrong
+	Silent   State = "silent"   // it has not been heard for SilentAfter
+)
+
+// SilentAfter is how long a node may be quiet: its agent reports every minute, and
+// proves itself every ten.
+const SilentAfter = 3 * time.Minute
+
+// State says how a node does.
+func (l Listed) State(now time.Time) State {
+	switch {
+	case now.Sub(l.Health.Seen) > SilentAfter:
+		return Silent
+	case len(l.Health.Report.Troubles) > 0:
+		return Troubled
+	}
+	return Well
+}
