@@ -31,11 +31,12 @@ func (r *run) delegationAdd() *cobra.Command {
 	var n client.NewDelegation
 	var life time.Duration
 	c := &cobra.Command{
-		Use:     "add ROLE",
-		Short:   "Let a service principal work as you in a role",
-		Long:    "ROLE is the ARN of a role that you hold, its name where only one of your roles has it, or ACCOUNT/NAME. The role's account must take web identity.",
-		Example: "  carnet delegation add analyst --to nightly-export --label 'nightly report' --lifetime 720h",
-		Args:    cobra.ExactArgs(1),
+		Use:   "add ROLE",
+		Short: "Let a service principal, or a cluster, work as you in a role",
+		Long:  "ROLE is the ARN of a role that you hold, its name where only one of your roles has it, or ACCOUNT/NAME. The role's account must take web identity.",
+		Example: "  carnet delegation add analyst --to nightly-export --label 'nightly report' --lifetime 720h\n" +
+			"  carnet delegation add analyst --cluster notebooks --label 'long training' --lifetime 72h",
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if life < 0 || life%time.Second != 0 {
 				return usage("--lifetime is %s: want whole seconds, such as 720h", life)
@@ -46,6 +47,9 @@ func (r *run) delegationAdd() *cobra.Command {
 				if err != nil {
 					return err
 				}
+				if d.Cluster != "" {
+					return r.say(d, fmt.Sprintf("%s\nYou may be attached to cluster %s in %s while you are away, until %s.\n", d.ID, named(d), d.Role, d.Expires.Format(time.RFC3339)))
+				}
 				return r.say(d, fmt.Sprintf("%s\n%s may work as you in %s until %s.\nThe job asks with: carnet token --client-id %s --delegation %s\n",
 					d.ID, named(d), d.Role, d.Expires.Format(time.RFC3339), d.ServicePrincipal, d.ID))
 			})
@@ -54,7 +58,9 @@ func (r *run) delegationAdd() *cobra.Command {
 	c.Flags().StringVar(&n.ServicePrincipal, "to", "", "service principal that shall work as you: its name or id (spn_…)")
 	c.Flags().StringVar(&n.Label, "label", "", "what it is for")
 	c.Flags().DurationVar(&life, "lifetime", 0, "how long it lives, at most 8760h (default 720h)")
-	_ = c.MarkFlagRequired("to")
+	c.Flags().StringVar(&n.Cluster, "cluster", "", "cluster where you may be attached while you are away, instead of --to: its name or id (cls_…)")
+	c.MarkFlagsOneRequired("to", "cluster")
+	c.MarkFlagsMutuallyExclusive("to", "cluster")
 	_ = c.MarkFlagRequired("label")
 	return c
 }
@@ -113,6 +119,12 @@ func (r *run) withAPI(do func(*signedIn) error) error {
 }
 
 func named(d client.Delegation) string {
+	switch {
+	case d.ClusterName != "":
+		return d.ClusterName
+	case d.Cluster != "":
+		return d.Cluster
+	}
 	if d.ServicePrincipalName != "" {
 		return d.ServicePrincipalName
 	}

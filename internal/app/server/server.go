@@ -23,6 +23,7 @@ import (
 	"carnet.dev/carnet/internal/edge/gateway/accesslog"
 	"carnet.dev/carnet/internal/edge/httpd"
 	"carnet.dev/carnet/internal/edge/web"
+	"carnet.dev/carnet/internal/service/attachment"
 	"carnet.dev/carnet/internal/service/audit"
 	"carnet.dev/carnet/internal/service/broker"
 	"carnet.dev/carnet/internal/service/denial"
@@ -62,6 +63,7 @@ type Server struct {
 	oauth  *oauth.Service
 	// gatewayKeys are the keys without a session token.
 	gatewayKeys *gatewaykeys.Service
+	attachments *attachment.Service
 	stores      *stores
 	site        *httpd.Site
 	aws         http.Handler
@@ -133,6 +135,9 @@ func New(starting context.Context, o Options) (_ *Server, err error) {
 		return nil, err
 	}
 	srv.tasks.Go(func() { srv.oauth.Run(ctx) })
+	if err := srv.openAttachments(ctx); err != nil {
+		return nil, err
+	}
 	if err := srv.keepPublished(ctx); err != nil {
 		return nil, err
 	}
@@ -152,14 +157,15 @@ func (srv *Server) wireSite(o Options) error {
 	}
 	home, elsewhere := places(c)
 	srv.site, err = httpd.New(httpd.Config{
-		BaseURL: base, AlsoHosts: o.AlsoHosts, Sessions: srv.login, AccessTokens: srv.oauth, Page: pages.ErrorPage, Logger: srv.log, Now: o.Now,
+		BaseURL: base, AlsoHosts: o.AlsoHosts, Sessions: srv.login, AccessTokens: srv.oauth, Nodes: srv.clusters, Machines: srv.oauth, Page: pages.ErrorPage, Logger: srv.log, Now: o.Now,
 	}, pages.Routes(), api.Routes(api.Config{
 		Login: srv.login, Providers: srv.federation, Metadata: srv.federation, Installation: srv.federation, Keys: srv.spkeys, SAMLURL: c.SAMLURL(),
 		Cookies: httpd.NewCookies(base), Web: c.BaseURL, Home: home, Elsewhere: elsewhere, LocalAccounts: localNumbers(c),
 		Administration: srv.newAdministrator(), Issuers: srv.issuers, IDTokens: srv.oauth, Delegations: srv.workload, Denials: srv.denials, Stores: srv.upstreams,
 		GatewayKeys: srv.gatewayKeys, GatewayClusters: srv.clusters, PrefixGrants: srv.gatewayKeys, Delivery: srv.gatewayKeys, ByGateway: byGateway(c),
 		Clusters: srv.clusters, ClusterRules: srv.clusters, ClusterNodes: srv.clusters, Names: clusterNames{srv.state}, GroupsAround: srv.directory.GroupsAround, Now: o.Now,
-	}), srv.issuerRoutes(base, pages.ErrorPage))
+		Attachments: srv.attachments, ClusterAttachments: srv.attachments,
+	}), srv.issuerRoutes(base, pages.ErrorPage), srv.nodeRoutes(home, elsewhere))
 	return err
 }
 

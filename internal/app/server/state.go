@@ -150,10 +150,10 @@ func (s *state) open(ctx context.Context, development bool, id string) error {
 	if err := s.openIssuer(ctx); err != nil {
 		return err
 	}
-	if err := s.openWorkload(ctx); err != nil {
+	if err := s.openClusters(ctx); err != nil {
 		return err
 	}
-	if err := s.openClusters(ctx); err != nil {
+	if err := s.openWorkload(ctx); err != nil {
 		return err
 	}
 	s.iam, err = iam.Open(ctx, iam.Config{

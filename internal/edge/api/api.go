@@ -119,7 +119,7 @@ func Routes(c Config) []httpd.Route {
 	}
 	redeem := row(http.MethodPost, "cli/tokens", httpd.Public, maxSmall, a.redeemCode)
 	redeem.Rate = httpd.RateSecret
-	return slices.Concat(a.administratorRoutes(row), a.ssoRoutes(row), a.issuerRoutes(row), a.idTokenRoutes(row), a.delegationRoutes(row), a.denialRoutes(row), a.gatewayKeyRoutes(row), a.clusterRoutes(row), a.upstreamRoutes(row), []httpd.Route{
+	return slices.Concat(a.administratorRoutes(row), a.ssoRoutes(row), a.issuerRoutes(row), a.idTokenRoutes(row), a.delegationRoutes(row), a.denialRoutes(row), a.gatewayKeyRoutes(row), a.clusterRoutes(row), a.upstreamRoutes(row), a.attachmentRoutes(row), []httpd.Route{
 		row(http.MethodGet, "openapi.json", httpd.Open, 0, a.document),
 		redeem,
 		row(http.MethodGet, "session", httpd.Person, 0, a.session),

@@ -52,6 +52,7 @@ type world struct {
 	denials   *denial.Keeper
 	gateway   *gatewaykeys.Service
 	clusters  *cluster.Service
+	attached  attachments
 }
 
 func (w *world) person(admin bool) login.LoginSession {
@@ -130,7 +131,7 @@ func serve(t *testing.T) (*world, string, []httpd.Route) {
 		t.Fatal(err)
 	}
 	site, err := httpd.New(httpd.Config{
-		BaseURL: base, Sessions: w, AccessTokens: programs{w}, Page: httpd.Problem, Now: time.Now, Logger: slog.New(slog.DiscardHandler),
+		BaseURL: base, Sessions: w, AccessTokens: programs{w}, Machines: hubs{}, Page: httpd.Problem, Now: time.Now, Logger: slog.New(slog.DiscardHandler),
 	}, api.Routes(api.Config{
 		Login: w, Providers: w.sso, Metadata: w.sso, Installation: w.sso, Keys: w.keys, SAMLURL: base.String() + "/saml/consume",
 		Cookies: httpd.NewCookies(base), Web: base.String(),
@@ -140,8 +141,9 @@ func serve(t *testing.T) (*world, string, []httpd.Route) {
 		LocalAccounts:  []string{"111122223333"},
 		IDTokens:       idTokens{base.String()},
 		Delegations:    &delegations{},
-		Denials:        w.denials,
-		GatewayKeys:    w.gateway, GatewayClusters: w.clusters, PrefixGrants: w.gateway, Delivery: w.gateway,
+		Attachments:    &w.attached, ClusterAttachments: &w.attached,
+		Denials:     w.denials,
+		GatewayKeys: w.gateway, GatewayClusters: w.clusters, PrefixGrants: w.gateway, Delivery: w.gateway,
 		Clusters: w.clusters, ClusterRules: w.clusters, ClusterNodes: w.clusters, Names: folk{}, GroupsAround: around, Now: func() time.Time { return start.Add(time.Hour) },
 		Issuers: func() []api.Issuer {
 			i, err := w.sso.Installation()

@@ -2,8 +2,10 @@ package api
 
 import (
 	"context"
+	"math"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"time"
 
 	"carnet.dev/carnet/internal/core/fault"
@@ -45,7 +47,7 @@ type Attachment struct {
 	ClusterName  string     `json:"cluster_name"`
 	Node         string     `json:"node"`
 	NodeName     string     `json:"node_name"`
-	UID          uint32     `json:"uid"`
+	UID          int        `json:"uid"`
 	Account      string     `json:"account"` // login name on the node, as its agent says
 	Scope        string     `json:"scope"`
 	Person       string     `json:"person"`
@@ -70,7 +72,7 @@ type AttachmentApproval struct {
 type ApprovedAttachment struct {
 	ClusterName string `json:"cluster_name"`
 	NodeName    string `json:"node_name"`
-	UID         uint32 `json:"uid"`
+	UID         int    `json:"uid"`
 	Account     string `json:"account"`
 }
 
@@ -78,9 +80,9 @@ type ApprovedAttachment struct {
 type NewAttachment struct {
 	Node            string `json:"node"`
 	Person          string `json:"person"` // psn_…, or a user name
-	UID             uint32 `json:"uid"`
+	UID             int    `json:"uid"`
 	Scope           string `json:"scope"`
-	ScopeID         uint64 `json:"scope_id,string"`
+	ScopeID         string `json:"scope_id"` // in decimal: 64 bits
 	Account         string `json:"account"`
 	Role            string `json:"role"`
 	LifetimeSeconds int    `json:"lifetime_seconds"`
@@ -131,7 +133,7 @@ func (a api) approveAttachment(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return answer(w, http.StatusOK, ApprovedAttachment{ClusterName: got.Cluster.Name, NodeName: got.Node.Name, UID: got.UID, Account: got.Account})
+	return answer(w, http.StatusOK, ApprovedAttachment{ClusterName: got.Cluster.Name, NodeName: got.Node.Name, UID: int(got.UID), Account: got.Account})
 }
 
 func (a api) clusterAttachments(w http.ResponseWriter, r *http.Request) error {
@@ -157,8 +159,12 @@ func (a api) attachOnBehalf(w http.ResponseWriter, r *http.Request) error {
 	if in.LifetimeSeconds < 0 || in.LifetimeSeconds > int((30*24*time.Hour)/time.Second) {
 		return fault.Coded(fault.Invalid, "attachment.lifetime", "lifetime_seconds must be 60 to 2592000").WithMend("leave it out for the longest that the cluster has")
 	}
+	scope, err := strconv.ParseUint(in.ScopeID, 10, 64)
+	if err != nil || in.UID < 0 || int64(in.UID) > math.MaxUint32 {
+		return fault.Coded(fault.Invalid, "attachment.place", "uid, or scope_id, is not a number of the kernel's: want uid as a number of 32 bits, scope_id as text in decimal")
+	}
 	made, err := a.ClusterAttachments.OnBehalf(r.Context(), httpd.CallerOf(r).Machine, r.PathValue("id"), attachment.NewOnBehalf{
-		Node: in.Node, Person: in.Person, UID: in.UID, Scope: in.Scope, ScopeID: in.ScopeID, Account: in.Account, Role: in.Role,
+		Node: in.Node, Person: in.Person, UID: uint32(in.UID), Scope: in.Scope, ScopeID: scope, Account: in.Account, Role: in.Role,
 		Lifetime: time.Duration(in.LifetimeSeconds) * time.Second})
 	if err != nil {
 		return err
@@ -169,7 +175,7 @@ func (a api) attachOnBehalf(w http.ResponseWriter, r *http.Request) error {
 // AttachmentOf writes an attachment as the API shows it.
 func AttachmentOf(x attachment.Listed) Attachment {
 	d := Attachment{ID: string(x.ID), State: "ended", Cluster: string(x.Cluster), ClusterName: x.ClusterName, Node: string(x.Place.Node), NodeName: x.NodeName,
-		UID: x.Place.UID, Account: x.Place.Account, Scope: x.Place.Scope, Person: string(x.Person), UserName: x.Name, How: string(x.How),
+		UID: int(x.Place.UID), Account: x.Place.Account, Scope: x.Place.Scope, Person: string(x.Person), UserName: x.Name, How: string(x.How),
 		RestsOn: "login-session", RestsOnID: string(x.LoginSession), Orchestrator: string(x.By), Made: seconds(x.Made), Expires: seconds(x.Expires), Why: x.Why}
 	if x.Live {
 		d.State = "live"

@@ -24,12 +24,15 @@ type DelegationList struct {
 	Delegations []Delegation `json:"delegations"`
 }
 
-// Delegation lets a service principal work as the person in one role.
+// Delegation lets a service principal work as the person in one role, or the person
+// be attached to a cluster in it.
 type Delegation struct {
 	ID                   string     `json:"id"`
 	Role                 string     `json:"role"`
 	ServicePrincipal     string     `json:"service_principal"`
 	ServicePrincipalName string     `json:"service_principal_name"`
+	Cluster              string     `json:"cluster"`
+	ClusterName          string     `json:"cluster_name"`
 	Label                string     `json:"label"`
 	State                string     `json:"state"`
 	Created              time.Time  `json:"created"`
@@ -41,6 +44,7 @@ type Delegation struct {
 type NewDelegation struct {
 	Role             string `json:"role"`
 	ServicePrincipal string `json:"service_principal"`
+	Cluster          string `json:"cluster"`
 	Label            string `json:"label"`
 	LifetimeSeconds  int    `json:"lifetime_seconds"`
 }
@@ -76,7 +80,7 @@ func (a api) delegate(w http.ResponseWriter, r *http.Request) error {
 	if most := int(workload.LongestDelegation / time.Second); in.LifetimeSeconds < 0 || in.LifetimeSeconds > most {
 		return fault.Coded(fault.Invalid, "delegation.lifetime", "lifetime_seconds must be 60 to 31536000").WithMend("leave it out for 30 days")
 	}
-	d, err := a.Delegations.Delegate(r.Context(), httpd.CallerOf(r).Session, workload.NewDelegation{Role: in.Role, ServicePrincipal: in.ServicePrincipal,
+	d, err := a.Delegations.Delegate(r.Context(), httpd.CallerOf(r).Session, workload.NewDelegation{Role: in.Role, ServicePrincipal: in.ServicePrincipal, Cluster: in.Cluster,
 		Label: in.Label, Lifetime: time.Duration(in.LifetimeSeconds) * time.Second})
 	if err != nil {
 		return err
@@ -93,7 +97,7 @@ func (a api) endDelegation(w http.ResponseWriter, r *http.Request) error {
 }
 
 func delegationDocument(d workload.Listed) Delegation {
-	out := Delegation{ID: string(d.ID), Role: d.Role.String(), ServicePrincipal: string(d.ServicePrincipal), ServicePrincipalName: d.MachineName,
+	out := Delegation{ID: string(d.ID), Role: d.Role.String(), ServicePrincipal: string(d.ServicePrincipal), ServicePrincipalName: d.MachineName, Cluster: string(d.Cluster), ClusterName: d.ClusterName,
 		Label: d.Label, State: string(d.State), Created: seconds(d.Created), Expires: seconds(d.Expires)}
 	if !d.Revoked.IsZero() {
 		at := seconds(d.Revoked)

@@ -98,7 +98,7 @@ func TestDocumentHasExactlyTheRoutes(t *testing.T) {
 			t.Errorf("openapi.json lacks %s %s", r.Method, r.Pattern)
 			continue
 		}
-		if open := op.Security != nil && string(*op.Security) == "[]"; open != (r.Access < httpd.Person) {
+		if open := op.Security != nil && string(*op.Security) == "[]"; open != (r.Access < httpd.Node) {
 			t.Errorf("%s %s: the document says open %v, the table %s", r.Method, r.Pattern, open, r.Access)
 		}
 		if takesBody := op.Body != nil; takesBody != (r.Method == http.MethodPost || r.Method == http.MethodPatch) {
@@ -124,6 +124,7 @@ func TestDocumentHasExactlyTheFields(t *testing.T) {
 		api.Issuers{}, api.Issuer{}, api.AccountPlace{}, client.Issuer{}, api.IDTokenRequest{}, api.IDToken{},
 		api.DenialList{}, denial.Denial{}, denial.Check{}, denial.Statement{},
 		api.Upstreams{}, api.Upstream{}, api.UpstreamEndpoint{}, client.Upstream{}, client.UpstreamEndpoint{},
+		api.AttachmentList{}, api.Attachment{}, api.AttachmentApproval{}, api.ApprovedAttachment{}, api.NewAttachment{},
 		api.DelegationList{}, api.Delegation{}, api.NewDelegation{}, client.Delegation{}, client.NewDelegation{},
 		api.GatewayKeyList{}, api.GatewayKey{}, api.NewGatewayKey{}, api.MadeGatewayKey{}, api.GatewayKeyRoll{}, api.GatewayClusterList{}, api.GatewayCluster{},
 		api.TrinoMappingRequest{}, api.TrinoMapping{}, api.TrinoRule{}, api.PrefixGrantList{}, api.PrefixGrant{}, api.NewPrefixGrant{},
@@ -234,6 +235,9 @@ func TestAnswersFollowTheDocument(t *testing.T) {
 		"POST /api/v1/saml-keys/promote":               `{"purpose":"signing"}`,
 		"PATCH /api/v1/single-sign-on":                 `{"unified_login":false}`,
 
+		"POST /api/v1/attachments/approve":       `{"user_code":"BBBB-BBBB"}`,
+		"POST /api/v1/clusters/{id}/attachments": `{"node":"n1","person":"ada","uid":1001,"scope":"/a","scope_id":"1"}`,
+
 		"POST /api/v1/gateway-keys":     `{"login_session":"lgn_bob","networks":["10.0.0.0/8"]}`,
 		"POST /api/v1/gateway-clusters": `{"name":"trino","networks":["10.0.0.0/8"]}`,
 		"POST /api/v1/clusters":         `{"name":"lab","kind":"standard","settings":{}}`,
@@ -243,6 +247,8 @@ func TestAnswersFollowTheDocument(t *testing.T) {
 		"DELETE /api/v1/identity-providers/{id}": 204, "POST /api/v1/identity-providers/{id}/refresh": 404, "POST /api/v1/identity-providers/{id}/accept": 404,
 		"GET /api/v1/saml-keys": 200, "POST /api/v1/saml-keys": 201, "POST /api/v1/saml-keys/promote": 200, "DELETE /api/v1/saml-keys/{id}": 404,
 		"GET /api/v1/single-sign-on": 200, "PATCH /api/v1/single-sign-on": 200,
+		"GET /api/v1/attachments": 200, "DELETE /api/v1/attachments/{id}": 204, "POST /api/v1/attachments/approve": 200, "GET /api/v1/clusters/{id}/attachments": 200,
+		"POST /api/v1/clusters/{id}/attachments": 401, "DELETE /api/v1/clusters/{id}/attachments/{attachment}": 204,
 		"GET /api/v1/gateway-keys": 200, "POST /api/v1/gateway-keys": 201, "GET /api/v1/gateway-clusters": 200, "POST /api/v1/gateway-clusters": 200,
 		"GET /api/v1/clusters": 200, "POST /api/v1/clusters": 201,
 		"GET /api/v1/prefix-grants": 200, "POST /api/v1/prefix-grants": 201}
@@ -255,7 +261,7 @@ func TestAnswersFollowTheDocument(t *testing.T) {
 		if want[key] != 0 && status != want[key] {
 			t.Errorf("%s: status %d, want %d: %s", key, status, want[key], body)
 		}
-		if r.Access >= httpd.Person {
+		if r.Access >= httpd.Node {
 			status, header, body = call(t, r.Method, at, bodies[key])
 			if status != 401 {
 				t.Errorf("%s by a stranger: status %d", key, status)

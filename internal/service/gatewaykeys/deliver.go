@@ -32,23 +32,26 @@ func (s *Service) Deliver(ctx context.Context, l login.LoginSession, role arn.Ro
 		}
 		bound.Networks = []netip.Prefix{cluster.Only(from)}
 	}
-	if e := s.delivered(l, role, bound); e != nil {
+	if e := s.young(func(k Key) bool {
+		return k.Attachment == "" && k.Owner.LoginSession == l.ID && k.Cluster == "" && slices.Equal(k.Roles, []arn.Role{role}) && slices.Equal(k.Binding.Networks, bound.Networks)
+	}); e != nil {
 		return Made{Key: e.Key, Secret: e.secret}, nil
 	}
 	return s.Make(ctx, NewKey{Owner: Owner{LoginSession: l.ID}, Binding: bound, Roles: []arn.Role{role}, Default: role, Lifetime: deliveredLife, delivered: true})
 }
 
-// delivered finds the key that a person was given for the same, and that is still
-// young.
-func (s *Service) delivered(l login.LoginSession, role arn.Role, bound Binding) *entry {
+// young finds a key that was delivered for the same, and that still has a good part
+// of its life.
+func (s *Service) young(same func(k Key) bool) *entry {
 	var best *entry
 	now := s.Now()
 	for _, e := range s.known.Load().byAccessKey {
-		if !e.Delivered || e.Owner.LoginSession != l.ID || e.Cluster != "" || !slices.Equal(e.Roles, []arn.Role{role}) || !slices.Equal(e.Binding.Networks, bound.Networks) {
+		if !e.Delivered || !same(e.Key) {
 			continue
 		}
-		left := e.Expires.Sub(now)
-		young := left > deliveredLife/2 || !e.Expires.Before(l.Expires.Truncate(time.Second)) && left > Shortest
+		left, whole := e.Expires.Sub(now), e.Expires.Sub(e.Made)
+		// One that what it rests on cuts short has no better successor.
+		young := left > deliveredLife/2 || whole < deliveredLife-time.Second && left > Shortest
 		if young && s.state(e.Key) == Active && (best == nil || best.Expires.Before(e.Expires)) {
 			best = e
 		}

@@ -63,6 +63,8 @@ type Key struct {
 	// Delivered: Carnet made it for a person who asked for the keys of a role in
 	// their own login session. Others were made by administrators.
 	Delivered bool
+	// Attachment is what it was delivered for on a node, and ends with; empty: none.
+	Attachment identity.AttachmentID
 	// Follows is the key that this one was rolled from; empty: none.
 	Follows identity.GatewayKeyID
 

@@ -30,9 +30,10 @@ type NewKey struct {
 	// Lifetime is Longest where it is 0. What the key rests on may end it earlier.
 	Lifetime time.Duration
 
-	delivered bool
-	follows   *Key
-	ends      time.Time // of the key that it follows
+	delivered  bool
+	attachment identity.AttachmentID
+	follows    *Key
+	ends       time.Time // of the key that it follows
 }
 
 // Made is a new gateway key with its secret, which nobody is shown again.
@@ -60,9 +61,12 @@ func (s *Service) Make(ctx context.Context, n NewKey) (Made, error) {
 	if err != nil {
 		return Made{}, err
 	}
+	if st.Owner.Cluster != "" && n.attachment == "" {
+		return Made{}, fault.Coded(fault.Denied, "gateway-key.delegation", "this delegation is to a cluster: it serves attachments there alone").WithMend("use a delegation to a service principal")
+	}
 	now := s.now()
 	k := Key{ID: identity.NewGatewayKeyID(), AccessKeyID: identity.NewGatewayAccessKeyID(), Owner: st.Owner, Cluster: n.Cluster, Binding: n.Binding,
-		Delivered: n.delivered, Made: now, Expires: now.Add(n.Lifetime).Truncate(time.Second), Epoch: epoch}
+		Delivered: n.delivered, Attachment: n.attachment, Made: now, Expires: now.Add(n.Lifetime).Truncate(time.Second), Epoch: epoch}
 	if n.Cluster != "" {
 		c, err := s.cluster(n.Cluster)
 		if err != nil {
@@ -199,7 +203,7 @@ func (s *Service) Roll(ctx context.Context, id identity.GatewayKeyID, overlap ti
 	case Ended:
 		return Made{}, fault.Coded(fault.Expired, "gateway-key.ended", fmt.Sprintf("the gateway key %s ended at %s", id, old.Expires.Format(time.RFC3339))).WithMend("make a new one")
 	}
-	n := NewKey{Owner: old.Owner, Cluster: old.Cluster, Binding: old.Binding, Lifetime: lifetime(old), delivered: old.Delivered, follows: &old,
+	n := NewKey{Owner: old.Owner, Cluster: old.Cluster, Binding: old.Binding, Lifetime: lifetime(old), delivered: old.Delivered, attachment: old.Attachment, follows: &old,
 		ends: now.Add(overlap).Truncate(time.Second)}
 	if old.Expires.Before(n.ends) {
 		n.ends = old.Expires

@@ -39,6 +39,11 @@ type TrinoRules struct {
 // meaning DefaultOverlap. Who can't be served (signed out, or no role left) has no
 // rule, nor has a name that two people share. Faults: NotFound, Invalid.
 func (s *Service) TrinoRules(ctx context.Context, cluster string, roll, overlap time.Duration) (TrinoRules, error) {
+	return s.trinoRules(ctx, cluster, roll, overlap, func(Owner) bool { return true })
+}
+
+// trinoRules is TrinoRules for those whom only admits.
+func (s *Service) trinoRules(ctx context.Context, cluster string, roll, overlap time.Duration, only func(Owner) bool) (TrinoRules, error) {
 	if roll == 0 {
 		roll = DefaultTrinoRoll
 	}
@@ -52,7 +57,7 @@ func (s *Service) TrinoRules(ctx context.Context, cluster string, roll, overlap 
 		return TrinoRules{}, err
 	}
 	var out TrinoRules
-	newest, shared := s.newest(cluster)
+	newest, shared := s.newest(cluster, only)
 	for _, name := range shared {
 		out.Notes = append(out.Notes, fmt.Sprintf("%q is the name of two people: neither has a rule, since Trino could not tell them apart", name))
 	}
@@ -76,7 +81,7 @@ func (s *Service) TrinoRules(ctx context.Context, cluster string, roll, overlap 
 
 // newest gives each name's newest key for a cluster, by name, and the names that
 // two people share.
-func (s *Service) newest(cluster string) (out []*entry, shared []string) {
+func (s *Service) newest(cluster string, only func(Owner) bool) (out []*entry, shared []string) {
 	b := s.known.Load()
 	rolled := map[identity.GatewayKeyID]bool{}
 	for _, e := range b.byAccessKey {
@@ -84,7 +89,7 @@ func (s *Service) newest(cluster string) (out []*entry, shared []string) {
 	}
 	byName := map[string]*entry{}
 	for _, e := range b.byAccessKey {
-		if fold(e.Cluster) != fold(cluster) || e.Delivered || rolled[e.ID] || s.state(e.Key) != Active {
+		if fold(e.Cluster) != fold(cluster) || e.Delivered || rolled[e.ID] || !only(e.Owner) || s.state(e.Key) != Active {
 			continue
 		}
 		had := byName[e.Owner.Name]

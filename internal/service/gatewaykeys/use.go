@@ -89,6 +89,7 @@ func (s *Service) Holds(h *Holder) error {
 		{revocation.Person, string(o.Person)},
 		{revocation.Delegation, string(o.Delegation)},
 		{revocation.ServicePrincipal, string(o.ServicePrincipal)},
+		{revocation.Attachment, string(h.key.Attachment)},
 	} {
 		if r.id == "" {
 			continue

@@ -31,8 +31,10 @@ type Owner struct {
 	Delegation   identity.DelegationID
 	// ServicePrincipal stands beside a delegation too: who runs it.
 	ServicePrincipal identity.ServicePrincipalID
-	Person           identity.PersonID // empty for a service principal alone
-	IdP              identity.IdPID    // of the person
+	// Cluster stands beside a delegation to one: where it is used.
+	Cluster identity.ClusterID
+	Person  identity.PersonID // empty for a service principal alone
+	IdP     identity.IdPID    // of the person
 	// Name is the person's user name, or the service principal's.
 	Name string
 }
@@ -125,7 +127,7 @@ func (s Holders) Standing(ctx context.Context, o Owner, of []arn.Role) (Standing
 			return Standing{}, err
 		}
 		return Standing{Held: s.byWebIdentity([]arn.Role{d.Role}), Ends: d.Expires,
-			Owner: Owner{Delegation: d.ID, ServicePrincipal: d.ServicePrincipal, Person: d.Person, IdP: d.IdP, Name: person.UserName}}, nil
+			Owner: Owner{Delegation: d.ID, ServicePrincipal: d.ServicePrincipal, Cluster: d.Cluster, Person: d.Person, IdP: d.IdP, Name: person.UserName}}, nil
 	case "service-principal":
 		p, roles, err := s.Machines.Held(ctx, o.ServicePrincipal)
 		if err != nil {
@@ -188,7 +190,7 @@ const (
 
 // trade has keys for a machine or a job at the STS of the role's account.
 func (s Holders) trade(ctx context.Context, o Owner, role arn.Role, why string) (credential.Temporary, error) {
-	who := workload.Principal{ServicePrincipal: o.ServicePrincipal, Delegation: o.Delegation}
+	who := workload.Principal{ServicePrincipal: o.ServicePrincipal, Delegation: o.Delegation, Cluster: o.Cluster}
 	life := keysLife
 	if o.Delegation != "" {
 		d, _, err := s.Machines.Behind(ctx, o.Delegation)

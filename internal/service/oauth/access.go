@@ -8,10 +8,12 @@ import (
 
 	"carnet.dev/carnet/internal/core/event"
 	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/core/secret"
 	"carnet.dev/carnet/internal/service/issuer"
 	"carnet.dev/carnet/internal/service/login"
 	"carnet.dev/carnet/internal/service/revocation"
+	"carnet.dev/carnet/internal/service/workload"
 )
 
 func badToken(cause error) *fault.Fault {
@@ -232,4 +234,22 @@ func (s *Service) revokeRefresh(ctx context.Context, r TokenRequest, token secre
 		}
 		return s.end(ctx, r, g, tokens, "client.revoked")
 	})
+}
+
+// MachineOf gives the service principal of an access token that opens our own API:
+// its own, of no person and no job. Errors: Unauthenticated, Denied, Unavailable.
+func (s *Service) MachineOf(ctx context.Context, token secret.Text) (identity.ServicePrincipalID, error) {
+	t, err := s.Access(token)
+	if err != nil {
+		return "", err
+	}
+	if !scopesOf(t.Scope).Has(ScopeAPI) {
+		return "", refuse(InsufficientScope, "the access token does not open the API: it lacks the scope "+ScopeAPI)
+	}
+	id, ok := strings.CutPrefix(t.Subject, principalPrefix)
+	if !ok || t.LoginSession != "" {
+		return "", refuse(AccessDenied, "this is for service principals: "+t.Subject+" is none")
+	}
+	p := identity.ServicePrincipalID(id)
+	return p, s.Workloads.Standing(ctx, workload.Principal{ServicePrincipal: p})
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"carnet.dev/carnet/internal/core/arn"
 	"carnet.dev/carnet/internal/core/event"
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
@@ -19,15 +20,17 @@ type NewDelegation struct {
 	// Role is one of theirs: its ARN, its name, or account/name, where that
 	// names one of them alone.
 	Role string
-	// ServicePrincipal is who shall work as them: its id or name.
+	// ServicePrincipal is who shall work as them: its id or name. Or Cluster is
+	// where they may be attached while they are away: its id or name.
 	ServicePrincipal string
+	Cluster          string
 	Label            string
 	// Lifetime is DefaultDelegation where it is 0.
 	Lifetime time.Duration
 }
 
 // Delegate lets a service principal work as the person of a login session in a
-// role that they hold there. Nobody else can delegate for them. Faults: Denied,
+// role that they hold there, or lets them be attached to a cluster in it. Nobody else can delegate for them. Faults: Denied,
 // Invalid, NotFound, Conflict (too many).
 func (s *Service) Delegate(ctx context.Context, l login.LoginSession, n NewDelegation) (Listed, error) {
 	if l.Person.ID == "" {
@@ -53,7 +56,7 @@ func (s *Service) Delegate(ctx context.Context, l login.LoginSession, n NewDeleg
 			WithMend("My access says why it could not be had")
 	}
 	role := held.Role
-	sp, err := s.findMachine(ctx, n.ServicePrincipal)
+	to, name, err := s.delegate(ctx, n, role)
 	if err != nil {
 		return Listed{}, err
 	}
@@ -62,7 +65,7 @@ func (s *Service) Delegate(ctx context.Context, l login.LoginSession, n NewDeleg
 		return Listed{}, err
 	}
 	now := s.now()
-	d := Delegation{ID: identity.NewDelegationID(), Person: l.Person.ID, IdP: l.Person.IdP, Role: role, ServicePrincipal: sp.ID, Label: n.Label,
+	d := Delegation{ID: identity.NewDelegationID(), Person: l.Person.ID, IdP: l.Person.IdP, Role: role, ServicePrincipal: to.ServicePrincipal, Cluster: to.Cluster, Label: n.Label,
 		Created: now, Expires: now.Add(n.Lifetime).Truncate(time.Second), Epoch: epoch,
 		Evidence: Evidence{LoginSession: l.ID, UserName: l.Person.UserName, SignedIn: l.Started.UTC().Truncate(time.Millisecond)}}
 	// What would not work at its first use is refused now, with the reason.
@@ -77,14 +80,38 @@ func (s *Service) Delegate(ctx context.Context, l login.LoginSession, n NewDeleg
 	if err := s.recorded(ctx, e, func(ctx context.Context) error { return s.Delegations.AddDelegation(ctx, d, MostDelegations) }); err != nil {
 		return Listed{}, err
 	}
-	return s.listed(d, sp.Name), nil
+	return s.listed(d, name), nil
+}
+
+// delegate finds whom a delegation is made to, with their name.
+func (s *Service) delegate(ctx context.Context, n NewDelegation, role arn.Role) (to Principal, name string, err error) {
+	if n.Cluster == "" {
+		sp, err := s.findMachine(ctx, n.ServicePrincipal)
+		return Principal{ServicePrincipal: sp.ID}, sp.Name, err
+	}
+	if n.ServicePrincipal != "" {
+		return to, "", fault.Coded(fault.Invalid, "delegation.to", "a delegation is to a service principal or to a cluster, not to both")
+	}
+	if s.Clusters == nil {
+		return to, "", fault.Coded(fault.Unsupported, "delegation.cluster", "this installation has no clusters")
+	}
+	c, err := s.Clusters.Find(n.Cluster)
+	if err == nil && !s.Clusters.Allows(c, role) {
+		err = fault.Coded(fault.Denied, "delegation.cluster", fmt.Sprintf("role %s may not be used on cluster %s", role, c.Name)).WithMend("choose another role, or ask who manages the cluster")
+	}
+	return Principal{Cluster: c.ID}, c.Name, err
 }
 
 // event is the record of something that is done with a delegation.
 func (d Delegation) event(action string) event.Event {
-	return event.Event{Action: action, Outcome: event.Done, Target: string(d.ID), Role: d.Role.String(), Account: d.Role.Account, IdP: d.IdP,
-		Detail: map[string]string{"label": d.Label, "service_principal": string(d.ServicePrincipal), "person": string(d.Person),
-			"user_name": d.Evidence.UserName, "expires": d.Expires.Format(time.RFC3339)}}
+	e := event.Event{Action: action, Outcome: event.Done, Target: string(d.ID), Role: d.Role.String(), Account: d.Role.Account, IdP: d.IdP,
+		Detail: map[string]string{"label": d.Label, "person": string(d.Person), "user_name": d.Evidence.UserName, "expires": d.Expires.Format(time.RFC3339)}}
+	if d.Cluster != "" {
+		e.Detail["cluster_id"] = string(d.Cluster)
+	} else {
+		e.Detail["service_principal"] = string(d.ServicePrincipal)
+	}
+	return e
 }
 
 // findMachine finds a service principal by id, or by name, letter case aside.
@@ -133,12 +160,19 @@ const (
 type Listed struct {
 	Delegation
 	State State
-	// MachineName is the name of its service principal; empty for one that is gone.
+	// MachineName is the name of its service principal, ClusterName that of its
+	// cluster; empty for one that is gone.
 	MachineName string
+	ClusterName string
 }
 
 func (s *Service) listed(d Delegation, name string) Listed {
-	l := Listed{Delegation: d, State: Active, MachineName: name}
+	l := Listed{Delegation: d, State: Active}
+	if d.Cluster != "" {
+		l.ClusterName = name
+	} else {
+		l.MachineName = name
+	}
 	switch err := d.Stands(s.Now()); {
 	case fault.KindOf(err) == fault.Expired && err != nil:
 		l.State = Ended
@@ -168,7 +202,12 @@ func (s *Service) ListNamed(ctx context.Context, of Of) ([]Listed, error) {
 	}
 	out := make([]Listed, len(all))
 	for i, d := range all {
-		out[i] = s.listed(d, names[d.ServicePrincipal])
+		name := names[d.ServicePrincipal]
+		if d.Cluster != "" && s.Clusters != nil {
+			c, _ := s.Clusters.Cluster(d.Cluster)
+			name = c.Name
+		}
+		out[i] = s.listed(d, name)
 	}
 	return out, nil
 }
@@ -281,7 +320,11 @@ func (s *Service) Tend(ctx context.Context) error {
 }
 
 func (s *Service) unrevoked(d Delegation) error {
-	return s.notRevoked(d.Epoch, [2]string{revocation.Person, string(d.Person)}, [2]string{revocation.Delegation, string(d.ID)})
+	on := [][2]string{{revocation.Person, string(d.Person)}, {revocation.Delegation, string(d.ID)}}
+	if d.Cluster != "" {
+		on = append(on, [2]string{revocation.Cluster, string(d.Cluster)})
+	}
+	return s.notRevoked(d.Epoch, on...)
 }
 
 // Behind gives a delegation that counts now: neither ended nor revoked, its person
@@ -307,7 +350,7 @@ func (s *Service) Behind(ctx context.Context, id identity.DelegationID) (Delegat
 
 // serves asks everything that a delegation rests on, but itself.
 func (s *Service) serves(ctx context.Context, d Delegation) (directory.Person, error) {
-	if err := s.machine(ctx, d.ServicePrincipal); err != nil {
+	if err := s.place(ctx, d); err != nil {
 		return directory.Person{}, err
 	}
 	p, err := s.person(ctx, d.Person, d.IdP)
@@ -327,6 +370,24 @@ func (s *Service) serves(ctx context.Context, d Delegation) (directory.Person, e
 	return p, denial(s.Entitled.StillEntitled(ctx, d.Person, d.IdP, d.Role))
 }
 
+// place asks for whom, or where, a delegation is.
+func (s *Service) place(ctx context.Context, d Delegation) error {
+	if d.Cluster == "" {
+		return s.machine(ctx, d.ServicePrincipal)
+	}
+	if s.Clusters == nil {
+		return refused("this installation has no clusters")
+	}
+	c, ok := s.Clusters.Cluster(d.Cluster)
+	if !ok {
+		return refused("the cluster of the delegation is gone")
+	}
+	if !s.Clusters.Allows(c, d.Role) {
+		return refused(fmt.Sprintf("role %s may not be used on cluster %s any more", d.Role, c.Name))
+	}
+	return nil
+}
+
 // denial makes every refusal one of the grant; what is away stays away.
 func denial(err error) error {
 	if err == nil {
@@ -339,10 +400,14 @@ func denial(err error) error {
 }
 
 // job gives the delegation under which a job asks, when the service principal that
-// asks is the one that may use it.
+// asks, or the cluster where it is asked for, is the one that may use it.
 func (s *Service) job(ctx context.Context, who Principal) (Delegation, directory.Person, error) {
 	d, p, err := s.Behind(ctx, who.Delegation)
-	if err == nil && (who.ServicePrincipal == "" || d.ServicePrincipal != who.ServicePrincipal) {
+	switch {
+	case err != nil:
+	case d.Cluster != "" && (d.Cluster != who.Cluster || who.ServicePrincipal != ""):
+		return Delegation{}, directory.Person{}, refused("the delegation is for a cluster")
+	case d.Cluster == "" && (who.ServicePrincipal == "" || d.ServicePrincipal != who.ServicePrincipal || who.Cluster != ""):
 		return Delegation{}, directory.Person{}, refused("the delegation is not for this service principal")
 	}
 	return d, p, err

@@ -102,6 +102,10 @@ func (s *Service) grant(ctx context.Context, who Principal, a Ask, t *issuer.IDT
 		}
 		e.Person, e.UserName, e.IdP = d.Person, person.UserName, d.IdP
 		e.Detail["service_principal"], e.Detail["label"] = string(d.ServicePrincipal), d.Label
+		if d.Cluster != "" {
+			delete(e.Detail, "service_principal")
+			e.Detail["cluster_id"] = string(d.Cluster)
+		}
 		e.Detail["sign_in"] = string(d.Evidence.LoginSession)
 	case !role.IsZero():
 		if err := s.holds(ctx, who, role); err != nil {

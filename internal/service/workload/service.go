@@ -7,9 +7,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"carnet.dev/carnet/internal/core/arn"
 	"carnet.dev/carnet/internal/core/event"
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/protocol/oidc"
+	"carnet.dev/carnet/internal/service/cluster"
 	"carnet.dev/carnet/internal/service/directory"
 	"carnet.dev/carnet/internal/service/entitlement"
 	"carnet.dev/carnet/internal/service/federation"
@@ -68,6 +70,14 @@ type Trail interface {
 	Record(ctx context.Context, e event.Event) error
 }
 
+// Clusters are the clusters, in memory.
+type Clusters interface {
+	// Find gives one by id or name; NotFound.
+	Find(text string) (cluster.Cluster, error)
+	Cluster(id identity.ClusterID) (cluster.Cluster, bool)
+	Allows(c cluster.Cluster, role arn.Role) bool
+}
+
 // Config is what a Service stands on.
 type Config struct {
 	Policies    Policies
@@ -79,6 +89,8 @@ type Config struct {
 	Issuer      Minter
 	// Entitled is asked before a job gets anything; nil refuses all jobs.
 	Entitled Entitled
+	// Clusters are where people may let themselves be attached; nil: there are none.
+	Clusters Clusters
 	Feed     Revocations
 	State    Atomic
 	Trail    Trail

@@ -61,11 +61,14 @@ type FederationPolicy struct {
 }
 
 // Principal is who asks. A person or service principal stands alone; a job has
-// its delegation, and the service principal that runs it.
+// its delegation, and the service principal that runs it or the cluster that it runs
+// on.
 type Principal struct {
 	ServicePrincipal identity.ServicePrincipalID
 	Person           identity.PersonID
 	Delegation       identity.DelegationID
+	// Cluster is where a delegation to a cluster is used.
+	Cluster identity.ClusterID
 	// IdP is by whose subject a person was proven.
 	IdP identity.IdPID
 }
@@ -84,13 +87,15 @@ func (p Principal) Subject() string {
 }
 
 // Delegation is a person's word that a service principal may work as them in
-// one role while they are away (design 4.6).
+// one role while they are away, or that they may be attached to the nodes of a cluster
+// in it (design 4.6). Exactly one of ServicePrincipal and Cluster is set.
 type Delegation struct {
 	ID               identity.DelegationID
 	Person           identity.PersonID
 	IdP              identity.IdPID
 	Role             arn.Role
 	ServicePrincipal identity.ServicePrincipalID
+	Cluster          identity.ClusterID
 	Label            string
 	Created          time.Time
 	Expires          time.Time

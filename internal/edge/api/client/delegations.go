@@ -7,12 +7,15 @@ import (
 	"time"
 )
 
-// Delegation lets a service principal work as the person in one role.
+// Delegation lets a service principal work as the person in one role, or the person
+// be attached to a cluster in it.
 type Delegation struct {
 	ID                   string     `json:"id"`
 	Role                 string     `json:"role"`
 	ServicePrincipal     string     `json:"service_principal"`
 	ServicePrincipalName string     `json:"service_principal_name"`
+	Cluster              string     `json:"cluster"`
+	ClusterName          string     `json:"cluster_name"`
 	Label                string     `json:"label"`
 	State                string     `json:"state"` // active, revoked, ended
 	Created              time.Time  `json:"created"`
@@ -21,10 +24,11 @@ type Delegation struct {
 }
 
 // NewDelegation is what a person says when they delegate. Role is an ARN or a
-// name, ServicePrincipal an id or a name; LifetimeSeconds 0 is 30 days.
+// name, ServicePrincipal or Cluster an id or a name; LifetimeSeconds 0 is 30 days.
 type NewDelegation struct {
 	Role             string `json:"role"`
 	ServicePrincipal string `json:"service_principal"`
+	Cluster          string `json:"cluster"`
 	Label            string `json:"label"`
 	LifetimeSeconds  int    `json:"lifetime_seconds"`
 }

@@ -120,7 +120,7 @@ func (s Store) WatchPolicies(ctx context.Context, changed func()) error {
 	return s.DB.Watch(ctx, Topic, changed)
 }
 
-const delegationColumns = `id, person, idp, role, service_principal, label, created, expires, revoked, epoch, evidence`
+const delegationColumns = `id, person, idp, role, service_principal, label, created, expires, revoked, epoch, evidence, cluster`
 
 // AddDelegation stores a new delegation.
 func (s Store) AddDelegation(ctx context.Context, d workload.Delegation, most int) error {
@@ -138,9 +138,9 @@ func (s Store) AddDelegation(ctx context.Context, d workload.Delegation, most in
 			return fault.Coded(fault.Conflict, "delegation.most", fmt.Sprintf("you have %d delegations already, the most that one person can have", have)).
 				WithMend("remove one that you don't need: carnet delegation list")
 		}
-		_, err := t.Exec(`INSERT INTO delegation (`+delegationColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9, $10)`,
+		_, err := t.Exec(`INSERT INTO delegation (`+delegationColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9, $10, $11)`,
 			d.ID, d.Person, d.IdP, d.Role.String(), d.ServicePrincipal, d.Label, d.Created.UnixMilli(), d.Expires.UnixMilli(),
-			int64(d.Epoch), string(evidence))
+			int64(d.Epoch), string(evidence), d.Cluster)
 		return err
 	})
 }
@@ -148,7 +148,7 @@ func (s Store) AddDelegation(ctx context.Context, d workload.Delegation, most in
 func scanDelegation(scan func(...any) error) (d workload.Delegation, err error) {
 	var role, evidence string
 	var created, expires, revoked, epoch int64
-	if err := scan(&d.ID, &d.Person, &d.IdP, &role, &d.ServicePrincipal, &d.Label, &created, &expires, &revoked, &epoch, &evidence); err != nil {
+	if err := scan(&d.ID, &d.Person, &d.IdP, &role, &d.ServicePrincipal, &d.Label, &created, &expires, &revoked, &epoch, &evidence, &d.Cluster); err != nil {
 		return d, err
 	}
 	d.Created, d.Expires, d.Epoch = time.UnixMilli(created).UTC(), time.UnixMilli(expires).UTC(), uint64(epoch)
