@@ -158,7 +158,7 @@ func (n *Node) arguments() []string {
 // Join runs carnet agent join under the agent's account.
 func (n *Node) Join(t testing.TB, joinToken string) Output {
 	t.Helper()
-	cmd := n.asAgent(append([]string{"agent", "join", "--name", n.Name, "--join-token-file", "/dev/stdin"}, n.arguments()...))
+	cmd := n.asAgent(append([]string{"agent", "join", "--name", n.Name}, n.arguments()...))
 	cmd.Stdin = strings.NewReader(joinToken)
 	return n.finish(t, cmd)
 }

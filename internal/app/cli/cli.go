@@ -177,7 +177,8 @@ func onHost(c *cobra.Command) {
 	}
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		for _, name := range []string{"server", "profile", "ca"} {
-			if f := cmd.InheritedFlags().Lookup(name); f != nil && f.Changed {
+			// A command's own flag of that name is another.
+			if f := cmd.InheritedFlags().Lookup(name); f != nil && f.Changed && f == cmd.Root().PersistentFlags().Lookup(name) {
 				return usage("--%s has no meaning for %s, which works on this host", name, cmd.CommandPath())
 			}
 		}
