@@ -112,9 +112,9 @@ const (
 	Silent   State = "silent"   // it has not been heard for SilentAfter
 )
 
-// SilentAfter is how long a node may be quiet: its agent reports every minute, and
-// proves itself every ten.
-const SilentAfter = 3 * time.Minute
+// SilentAfter is how long a node may be quiet: its agent reports every five minutes,
+// and proves itself every ten.
+const SilentAfter = 11 * time.Minute
 
 // State says how a node does.
 func (l Listed) State(now time.Time) State {
