@@ -276,6 +276,11 @@ interop-proxies: ## the AWS port behind a real nginx, set up as documented
 	@.ci/need nginx
 	go test -count=1 -tags interop -timeout 5m -run Nginx -v ./internal/app/server
 
+.PHONY: isolation
+isolation: build ## attacks on a node's agent by other people, machines and agents (Linux, root; docs/security/isolation.md)
+	@.ci/need curl
+	CARNET_BINARY=$(abspath $(BIN)) go test -count=1 -tags interop -timeout 5m -v ./test/nodes ./test/isolation
+
 .PHONY: state-suites
 state-suites: build ## conformance, crash and several-server suites on SQLite and a real PostgreSQL
 	@.ci/need postgres

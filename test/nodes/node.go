@@ -314,3 +314,16 @@ func Until(t testing.TB, what string, check func() error) {
 		time.Sleep(20 * time.Millisecond)
 	}
 }
+
+// Agent runs the agent with further flags and gives how it ended: for flags and places
+// that it refuses. One that goes on fails the test.
+func (n *Node) Agent(t testing.TB, flags ...string) Output {
+	t.Helper()
+	cmd := n.asAgent(append(append([]string{"agent"}, n.arguments()...), flags...))
+	ends := time.AfterFunc(10*time.Second, func() {
+		t.Errorf("carnet agent %v goes on", flags)
+		_ = cmd.Process.Kill()
+	})
+	defer ends.Stop()
+	return n.finish(t, cmd)
+}

@@ -42,7 +42,8 @@ import (
 type Options struct {
 	// Dev are further flags of carnet dev.
 	Dev []string
-	// Cluster holds fields of POST /api/v1/clusters that differ from the usual.
+	// Cluster holds settings of POST /api/v1/clusters that differ from the usual; its
+	// member kind is the cluster's.
 	Cluster map[string]any
 }
 
@@ -199,14 +200,23 @@ func (s *Site) Must(t testing.TB, person, method, path string, in, out any) {
 // administrator is who may make clusters in carnet dev.
 const administrator = "carol"
 
-// AddCluster makes a cluster and gives its id.
+// AddCluster makes a cluster, with settings as in Options, and gives its id.
 func (s *Site) AddCluster(t testing.TB, fields map[string]any) string {
 	t.Helper()
+	s.mu.Lock()
 	s.nodes++
-	in := map[string]any{"name": fmt.Sprintf("shared-%d", s.nodes), "kind": "high-concurrency", "instance_metadata": true, "signing_proxy": true}
+	name := fmt.Sprintf("shared-%d", s.nodes)
+	s.mu.Unlock()
+	in := map[string]any{"name": name, "kind": "high-concurrency"}
+	settings := map[string]any{"instance_metadata": true, "signing_proxy": true}
 	for k, v := range fields {
-		in[k] = v
+		settings[k] = v
 	}
+	if kind, ok := settings["kind"]; ok {
+		in["kind"] = kind
+		delete(settings, "kind")
+	}
+	in["settings"] = settings
 	var made struct {
 		ID string `json:"id"`
 	}
