@@ -124,9 +124,23 @@ func (s *Site) Person(t testing.TB, name string) *running.Person {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.people[name] == nil {
-		s.people[name] = s.World.Login(t, name)
+		s.people[name] = s.World.Login(housed{t, s.Folder}, name)
 	}
 	return s.people[name]
+}
+
+// housed is a test whose folders last as long as the site.
+type housed struct {
+	testing.TB
+	folder string
+}
+
+func (h housed) TempDir() string {
+	folder, err := os.MkdirTemp(h.folder, "person-") // 0700
+	if err != nil {
+		h.Fatal(err)
+	}
+	return folder
 }
 
 // Bearer is the CLI token of a person's sign-in.
