@@ -260,6 +260,7 @@ type world struct {
 	c         Config
 	container string // host:port
 	uid       uint32 // of people on this node
+	group     string // the folder of the control group that processes start in; empty: ours
 	stop      func()
 }
 
@@ -368,7 +369,7 @@ func (w *world) as(uid uint32, q ask) answered {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = []string{asking + "=1"}
 	cmd.Stdin = bytes.NewReader(in)
-	under(w.t, cmd, uid)
+	under(w.t, cmd, uid, w.group)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
