@@ -28,7 +28,9 @@ import (
 	"carnet.dev/carnet/internal/edge/node"
 	"carnet.dev/carnet/internal/edge/node/localdoc"
 	"carnet.dev/carnet/internal/edge/node/localhttp"
+	"carnet.dev/carnet/internal/edge/node/metadata"
 	"carnet.dev/carnet/internal/edge/node/peer"
+	"carnet.dev/carnet/internal/edge/node/tokenfiles"
 	"carnet.dev/carnet/internal/edge/nodeapi/nodedoc"
 	"carnet.dev/carnet/internal/edge/nodeclient"
 	"carnet.dev/carnet/internal/service/binding"
@@ -52,6 +54,10 @@ type agent struct {
 	names    []string // of the faces that answer
 	troubles []string
 
+	files      *tokenfiles.Keeper // nil: none are kept
+	metadata   *metadata.Prober
+	metadataAt []string // where our own instance metadata endpoint listens
+
 	servers []*http.Server
 	serving sync.WaitGroup
 }
@@ -69,7 +75,7 @@ func run(ctx context.Context, c Config, version string, logs io.Writer) (err err
 	a.log.Info("the agent answers", "node", a.client.Node(), "server", a.client.Server(), "socket", c.Socket, "container", a.faces.Container, "memory", guard())
 	ctx, stop := context.WithCancel(ctx)
 	var working sync.WaitGroup
-	for _, work := range []func(context.Context){a.watch, a.bindings.Run, a.ends.Run, a.report, a.rotate} {
+	for _, work := range []func(context.Context){a.watch, a.bindings.Run, a.ends.Run, a.report, a.rotate, a.keepFiles} {
 		working.Go(func() { work(ctx) })
 	}
 	<-ctx.Done()
@@ -112,22 +118,26 @@ func (a *agent) open() (err error) {
 // offered where it can be.
 func (a *agent) listen() error {
 	a.faces.Missing = map[string]string{}
+	a.metadata = a.prober()
 	unix, err := listenUnix(a.c.Socket)
 	if err != nil {
 		return err
 	}
 	socket := &node.Socket{
-		Bindings: a.bindings, About: a.about, Ready: a.ready, Engine: a.engine, Mapping: a.mapping, Logger: a.log,
+		Bindings: a.bindings, About: a.about, Files: a.filesOf, Ready: a.ready, Engine: a.engine, Mapping: a.mapping, Logger: a.log,
 		Attaching: &node.Attaching{
 			Server: a.client, Live: a.bindings, Leaders: a.ends, ScopeID: a.groups.ID, Account: accountName, Now: time.Now,
-			Reachable: func(uint32) bool { return false },
+			Reachable: a.metadata.Reachable,
 		},
 	}
 	a.serve("socket", peer.Unix(unix, attest.Mount(a.groups.Mount)), peer.Server(socket.Handler(), a.log))
 	if a.c.InsecurePorts {
 		a.trouble("insecure_ports is set: any account of this machine could stand in for the agent while it restarts")
 	}
-	return a.listenContainer()
+	if err := a.listenContainer(); err != nil {
+		return err
+	}
+	return a.listenFaces()
 }
 
 // listenContainer opens the container credentials endpoint. An address that the
@@ -142,7 +152,7 @@ func (a *agent) listenContainer() error {
 	var addresses []string
 	var missing error
 	for i, address := range a.c.Listen.Container {
-		l, err := a.c.listen(address)
+		l, err := a.c.listen(address, nil)
 		if err == nil {
 			open, addresses = append(open, l), append(addresses, l.Addr().String())
 			continue
@@ -241,7 +251,7 @@ func (a *agent) about() localdoc.Status {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return localdoc.Status{
-		Node: a.client.Node(), Cluster: a.cluster.Name, Kind: a.cluster.Kind, Server: a.client.Server(), Fresh: a.bindings.Fresh(), Faces: a.faces, CA: a.c.CA,
+		Node: a.client.Node(), Cluster: a.cluster.Name, Kind: a.cluster.Kind, Server: a.client.Server(), Fresh: a.bindings.Fresh(), Faces: a.offered(), CA: a.c.CA,
 	}
 }
 
@@ -269,8 +279,9 @@ func (a *agent) report(ctx context.Context) {
 			wait = 10 * time.Second
 			continue
 		}
+		exposed, why := a.exposed()
 		a.mu.Lock()
-		r := nodedoc.Report{Version: a.version, Faces: a.names, Troubles: append([]string{}, a.troubles...)}
+		r := nodedoc.Report{Version: a.version, Faces: a.names, Troubles: append(why, a.troubles...), MetadataReachable: exposed}
 		a.mu.Unlock()
 		if err := a.client.Report(ctx, r); err != nil && ctx.Err() == nil {
 			a.log.Warn("the server has not heard how this node is", "error", err)

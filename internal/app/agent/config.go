@@ -38,6 +38,8 @@ type Config struct {
 	Offline string `yaml:"offline"`
 	// Fresh is how long the server's last word counts.
 	Fresh time.Duration `yaml:"fresh"`
+	// WebIdentity "off" keeps no web identity tokens in people's files.
+	WebIdentity string `yaml:"web_identity"`
 	// EngineAccount is the account, by name or number, that may read Trino's mapping.
 	EngineAccount string `yaml:"engine_account"`
 	// Cgroup is where control groups of version 2 are mounted; empty: it is looked up.
@@ -47,7 +49,7 @@ type Config struct {
 }
 
 // Listen are the addresses of the loopback faces; of those that stand here by default
-// each is offered where it can be bound.
+// each is offered where it can be bound. Proxy and Metadata may be "off".
 type Listen struct {
 	Container []string `yaml:"container"`
 	Proxy     string   `yaml:"proxy"`
@@ -137,6 +139,8 @@ func (c Config) complete() (Config, error) {
 	switch {
 	case c.Offline != serve && c.Offline != refuse:
 		return c, misconfigured("offline", fmt.Sprintf("%q: want serve or refuse", c.Offline))
+	case c.WebIdentity != "" && c.WebIdentity != "on" && c.WebIdentity != off:
+		return c, misconfigured("web_identity", fmt.Sprintf("%q: want on or off", c.WebIdentity))
 	case c.Fresh < 30*time.Second || c.Fresh > time.Hour:
 		return c, misconfigured("fresh", fmt.Sprintf("%s: want 30s to 1h", c.Fresh))
 	}

@@ -9,24 +9,28 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"carnet.dev/carnet/internal/core/fault"
 )
 
-// container credentials may also be served under the addresses that AWS gave them
-// (Amazon ECS and EKS Pod Identity), where this machine has them on an interface of its
-// own.
+// special are the addresses that AWS gave container credentials (Amazon ECS, EKS Pod
+// Identity) and instance metadata: they may be served there too, where this machine has
+// them on an interface of its own.
 func special(a netip.Addr) bool {
 	switch a.String() {
-	case "169.254.170.2", "169.254.170.23", "fd00:ec2::23":
+	case "169.254.170.2", "169.254.170.23", "fd00:ec2::23", "169.254.169.254", "fd00:ec2::254":
 		return true
 	}
 	return false
 }
 
+// control sets options of a socket before it listens; nil: none.
+type control = func(network, address string, raw syscall.RawConn) error
+
 // listen opens one loopback face. Faults: Misconfigured for an address or a port that
 // must not be, Unavailable where the system does not let us.
-func (c Config) listen(address string) (net.Listener, error) {
+func (c Config) listen(address string, set control) (net.Listener, error) {
 	at, err := netip.ParseAddrPort(address)
 	if err != nil || !at.Addr().IsLoopback() && !special(at.Addr()) || at.Addr().Is4In6() || at.Addr().Zone() != "" {
 		return nil, misconfigured("listen", fmt.Sprintf("%q: want an address of loopback with its port, such as 127.0.0.1:1018", address))
@@ -38,7 +42,7 @@ func (c Config) listen(address string) (net.Listener, error) {
 	if at.Addr().Is6() {
 		network = "tcp6" // bound to IPv6 alone
 	}
-	var lc net.ListenConfig
+	lc := net.ListenConfig{Control: set}
 	l, err := lc.Listen(context.Background(), network, address)
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Unavailable, "it can't listen at "+address).WithCode("agent.listen").

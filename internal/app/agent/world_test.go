@@ -280,7 +280,7 @@ func newWorld(t *testing.T, change ...func(*Config)) *world {
 		t.Fatal(err)
 	}
 	w.container = freePort(t)
-	w.c = Config{State: filepath.Join(folder, "state"), Run: folder, InsecurePorts: true, Listen: Listen{Container: []string{w.container}}}
+	w.c = Config{State: filepath.Join(folder, "state"), Run: folder, InsecurePorts: true, WebIdentity: off, Listen: Listen{Container: []string{w.container}, Proxy: freePort(t), Metadata: freePort(t)}}
 	if err := os.Mkdir(w.c.State, 0o700); err != nil {
 		t.Fatal(err)
 	}
