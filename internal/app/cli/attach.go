@@ -87,11 +87,11 @@ func (r *run) askApproval(ctx context.Context, f attachFlags, st localdoc.Status
 			fmt.Sprintf("this machine belongs to %s, and profile %q is signed in at %s", st.Server, s.name, s.profile.Server)).
 			WithMend("sign in there"), r.loginCommand(s.name, st.Server))
 	}
-	a, err := s.api.ApproveAttachment(ctx, b.UserCode, r.uid())
+	a, err := s.api.ApproveAttachment(ctx, b.UserCode)
 	if err != nil {
 		return r.again(s, err)
 	}
-	r.note("Approved as %s: account %s (uid %d) on %s of cluster %s.", s.profile.UserName, a.Account, a.UID, a.Node, a.Cluster)
+	r.note("Approved as %s: account %s (uid %d) on %s of cluster %s.", s.profile.UserName, a.Account, a.UID, a.NodeName, a.ClusterName)
 	return nil
 }
 

@@ -24,9 +24,6 @@ func (r *run) agent() *localclient.Client {
 	return localclient.New(r.Getenv(localdoc.SocketVariable))
 }
 
-// uid is the account that this process runs under.
-func (r *run) uid() uint32 { return uint32(os.Getuid()) } //nolint:gosec // -1 on systems without, where no agent attaches
-
 // onNode is the attachment that this process is in.
 type onNode struct {
 	agent  *localclient.Client

@@ -1,10 +1,12 @@
 package cli_test
 
 import (
+	"context"
 	"encoding/json"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -12,7 +14,12 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/edge/node/localdoc"
+	"carnet.dev/carnet/internal/service/attachment"
+	"carnet.dev/carnet/internal/service/cluster"
+	"carnet.dev/carnet/internal/service/login"
 )
 
 // agent stands for the agent of a machine below its unix socket: one login, whose
@@ -28,10 +35,10 @@ type agent struct {
 	expires  time.Time
 }
 
-func newAgent(server string) *agent {
+func newAgent() *agent {
 	return &agent{
 		status: localdoc.Status{
-			Node: "login-1", Cluster: "research", Kind: "high-concurrency", Server: server, Fresh: true,
+			Node: "login-1", Cluster: "research", Kind: "high-concurrency", Fresh: true,
 			Faces: localdoc.Faces{Container: "http://127.0.0.1:1018/v1/credentials"},
 		},
 		roles: []localdoc.Role{
@@ -115,26 +122,44 @@ func (a *agent) keys(w http.ResponseWriter, wanted string) {
 	a.refuse(w, 404, "not-found", "binding.role", "There is no role "+wanted+" here")
 }
 
+// Decide is the server's: it attaches the login that shows the code.
+func (a *agent) Decide(_ context.Context, _ login.LoginSession, _ netip.Addr, code string, _ bool) (attachment.Review, error) {
+	if code != "BCDF-GHJK" {
+		return attachment.Review{}, fault.Coded(fault.NotFound, "attachment.code", "no login waits under this code")
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.approved = true
+	return attachment.Review{Cluster: cluster.Cluster{Name: "research"}, Node: cluster.Node{Name: "login-1"}, UID: 1000, Account: "alice"}, nil
+}
+
+// Own and EndOwn are not what this command line asks.
+func (a *agent) Own(context.Context, login.LoginSession) ([]attachment.Listed, error) {
+	return nil, nil
+}
+
+// EndOwn ends nothing.
+func (a *agent) EndOwn(context.Context, login.LoginSession, identity.AttachmentID) error { return nil }
+
 type agentKey struct{}
 
 // startAgent serves an agent at the script's own socket.
-func startAgent(e *testscript.Env, server string) (*agent, error) {
+func startAgent(e *testscript.Env, a *agent) error {
 	folder, err := os.MkdirTemp("", "agent") // short: a socket's path is
 	if err != nil {
-		return nil, err
+		return err
 	}
 	e.Defer(func() { os.RemoveAll(folder) })
 	e.Setenv("CARNET_AGENT_SOCKET", filepath.Join(folder, "none.sock"))
 	e.Setenv("AGENT", filepath.Join(folder, "agent.sock"))
 	l, err := net.Listen("unix", filepath.Join(folder, "agent.sock"))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	a := newAgent(server)
 	s := &httptest.Server{Listener: l, Config: &http.Server{Handler: a}}
 	s.Start()
 	e.Defer(s.Close)
-	return a, nil
+	return nil
 }
 
 // node changes the agent: node answers STATE, node keeps no-token, node offers

@@ -100,7 +100,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			w := &world{
 				user: "alice@example.com", codes: map[string]string{}, tokens: map[string]bool{},
-				expires: time.Now().Add(12 * time.Hour).Truncate(time.Second), roles: roleSets()["one"],
+				expires: time.Now().Add(12 * time.Hour).Truncate(time.Second), roles: roleSets()["one"], agent: newAgent(),
 			}
 			srv, err := w.start(false)
 			if err != nil {
@@ -124,11 +124,10 @@ func TestScripts(t *testing.T) {
 			if err := writeClientKey(filepath.Join(e.WorkDir, "key.pem"), w); err != nil {
 				return err
 			}
-			a, err := startAgent(e, srv.URL)
-			if err != nil {
+			w.agent.status.Server, e.Values[agentKey{}] = srv.URL, w.agent
+			if err := startAgent(e, w.agent); err != nil {
 				return err
 			}
-			w.agent, e.Values[agentKey{}] = a, a
 			e.Setenv("SERVER", srv.URL)
 			e.Setenv("SECURE", secure.URL)
 			e.Setenv("HOME", e.WorkDir)

@@ -5,7 +5,6 @@ import (
 	"crypto"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
 	"io"
 	"log"
 	"log/slog"
@@ -170,21 +169,6 @@ func (w *world) authorize(rw http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// approve attaches the login that shows the code.
-func (w *world) approve(rw http.ResponseWriter, r *http.Request) error {
-	var in struct {
-		UserCode string `json:"user_code"`
-		UID      uint32 `json:"uid"`
-	}
-	if err := json.NewDecoder(r.Body).Decode(&in); err != nil || in.UserCode != "BCDF-GHJK" {
-		return fault.Coded(fault.NotFound, "attachment.code", "no login waits under this code")
-	}
-	w.agent.mu.Lock()
-	defer w.agent.mu.Unlock()
-	w.agent.approved = true
-	return json.NewEncoder(rw).Encode(map[string]any{"id": "att_1", "cluster": "research", "node": "login-1", "uid": in.UID, "account": "alice"})
-}
-
 // start serves the world by the real table, over http or https.
 func (w *world) start(secure bool) (*httptest.Server, error) {
 	srv := httptest.NewUnstartedServer(nil)
@@ -201,6 +185,7 @@ func (w *world) start(secure bool) (*httptest.Server, error) {
 		LocalAccounts:  []string{"111122223333", "444455556666"},
 		IDTokens:       idTokens{w, base.String()},
 		Delegations:    &delegations{},
+		Attachments:    w.agent,
 		Issuers: func() []api.Issuer {
 			return []api.Issuer{{Level: "workspace", Issuer: base.String() + "/oidc"}, {Level: "account", Issuer: base.String() + "/oidc/accounts/org", Registered: true}}
 		},
@@ -208,9 +193,6 @@ func (w *world) start(secure bool) (*httptest.Server, error) {
 	rows = append(rows, httpd.Route{
 		Method: http.MethodGet, Pattern: "/cli/authorize", Access: httpd.Open, Rate: httpd.RatePage,
 		Errors: httpd.Problem, Handler: w.authorize,
-	}, httpd.Route{
-		Method: http.MethodPost, Pattern: "/api/v1/attachments/approve", Access: httpd.Person, Rate: httpd.RatePage, MaxBody: 1 << 10, CLIToken: true,
-		Errors: httpd.Problem, Handler: w.approve,
 	})
 	site, err := httpd.New(httpd.Config{
 		BaseURL: base, Sessions: w, Page: httpd.Problem, Now: time.Now, Logger: slog.New(slog.DiscardHandler),

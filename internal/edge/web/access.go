@@ -27,6 +27,8 @@ type accessPage struct {
 	Administrator bool
 	// Delegated is what the person lets others do as them.
 	Delegated delegated
+	// Attached are the logins to nodes that work as the person.
+	Attached attached
 }
 
 // clock is a moment, and how far away it is.
@@ -83,6 +85,7 @@ func (web *Web) showAccess(w http.ResponseWriter, r *http.Request, status int, f
 	if page.Usable != 1 {
 		page.Only = ""
 	}
+	page.Attached = web.attached(r.Context(), s, attachmentWords[r.URL.Query().Get("done")])
 	page.Delegated = web.delegated(r.Context(), s, form)
 	return web.show(w, r, status, "access", frame{Title: "My access", Here: "access", Page: page})
 }

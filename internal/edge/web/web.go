@@ -1,5 +1,5 @@
 // Package web serves the pages: sign-in and sign-out, My access, set-up, single
-// sign-on and the approval of a command line.
+// sign-on, clusters, and the approval of a command line, a device or a login to a node.
 //
 // Pages are plain HTML from templates that escape by context; forms work
 // without script. One small script adds copy buttons, another presses the one
@@ -209,6 +209,11 @@ type Config struct {
 	Policies      Policies
 	Delegations   Delegations
 	Denials       Denials
+	Attaching     Attaching
+	Clusters      Clusters
+	ClusterCare   ClusterCare
+	ClusterLogins ClusterLogins
+	Subjects      Subjects
 	OIDC          OIDC
 	BaseURL       *url.URL
 	// SAMLURL is ACS URL, entity ID, audience and recipient at once.
@@ -303,6 +308,11 @@ func (web *Web) Routes() []httpd.Route {
 		post("/admin/oidc/delegations", httpd.Administrator, web.revokeDelegation),
 		with(get("/admin/oidc/clients/{id}", httpd.Administrator, web.client), mayBeStranger),
 		post("/admin/oidc/clients/{id}", httpd.Administrator, web.actOnClient),
+		with(get("/admin/clusters", httpd.Administrator, web.clusters), mayBeStranger),
+		post("/admin/clusters", httpd.Administrator, web.addCluster),
+		with(get("/admin/clusters/{id}", httpd.Administrator, web.cluster), mayBeStranger),
+		post("/admin/clusters/{id}", httpd.Administrator, web.saveCluster),
+		post("/admin/clusters/{id}/act", httpd.Administrator, web.actOnCluster),
 		with(get("/admin/denials", httpd.Administrator, web.denials), mayBeStranger),
 		post("/delegations", httpd.Person, web.delegate),
 		post("/delegations/revoke", httpd.Person, web.endDelegation),
@@ -311,6 +321,10 @@ func (web *Web) Routes() []httpd.Route {
 		with(get("/device", httpd.Person, web.device), mayBeStranger),
 		with(post("/device", httpd.Person, web.reviewDevice), code),
 		with(post("/device/decide", httpd.Person, web.decideDevice), code),
+		with(get("/attach", httpd.Person, web.attach), mayBeStranger),
+		with(post("/attach", httpd.Person, web.reviewAttach), code),
+		with(post("/attach/decide", httpd.Person, web.decideAttach), code),
+		post("/attachments/end", httpd.Person, web.endAttachment),
 		with(get(ConsentPath, httpd.Person, web.consent), mayBeStranger),
 		post(ConsentPath, httpd.Person, web.decideConsent),
 		with(get("/static/{file}", httpd.Open, web.static), static),

@@ -64,6 +64,7 @@ type world struct {
 	nextKey   bool
 	programs  *programs
 	machinery *machinery
+	shared    *shared
 	oidc      web.OIDC
 }
 
@@ -536,6 +537,7 @@ func newWorld(t *testing.T, change func(*world)) *world {
 	t.Cleanup(idp.Close)
 	w.idp = strings.Replace(idp.URL, "127.0.0.1", "localhost", 1)
 	w.programs, w.machinery = newPrograms(t), &machinery{}
+	w.shared = newShared(t)
 	w.denials = denial.New(denial.Config{Store: sqldenial.Store{DB: sqltest.Open(t)}, Now: time.Now, Name: func(context.Context, identity.PersonID) (string, error) { return "bob@example.com", nil }})
 	if change != nil {
 		change(w)
@@ -548,6 +550,7 @@ func newWorld(t *testing.T, change func(*world)) *world {
 	pages, err := web.New(web.Config{
 		Login: w, Arrivals: w, Logouts: w, LoginSessions: w, Providers: w, ProviderCare: w, Metadata: w, Installation: w, Keys: ours{w}, Devices: w.programs, Consents: w.programs,
 		OwnIssuers: w.machinery, Clients: w.machinery, Machines: w.machinery, Policies: policies{w.machinery}, Delegations: delegations{w.machinery}, Denials: w.denials, OIDC: w.oidc,
+		Attaching: w.shared, Clusters: w.shared, ClusterCare: w.shared, ClusterLogins: logins{w.shared}, Subjects: w.shared,
 
 		BaseURL: base, SAMLURL: w.base + "/saml/consume", Issuers: federation.IssuerURLs{Workspace: w.base + "/oidc", Account: w.base + "/oidc/accounts/6b1f7b0e"},
 		Trusts: func(issuer string) []string { return []string{"Role nightly, which trusts " + issuer} }, Now: time.Now,

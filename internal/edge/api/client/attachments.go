@@ -9,31 +9,38 @@ import (
 
 // Attachment is one login to a node of a cluster that works as the person.
 type Attachment struct {
-	ID      string    `json:"id"`
-	Cluster string    `json:"cluster"` // its name
-	Node    string    `json:"node"`    // its name
-	UID     uint32    `json:"uid"`
-	Account string    `json:"account"` // login name on the node
-	Scope   string    `json:"scope"`
-	How     string    `json:"how"` // approved, on-behalf, login-name
-	Role    string    `json:"role"`
-	Made    time.Time `json:"made"`
-	Expires time.Time `json:"expires"`
+	ID          string    `json:"id"`
+	State       string    `json:"state"` // live or ended
+	ClusterName string    `json:"cluster_name"`
+	NodeName    string    `json:"node_name"`
+	UID         uint32    `json:"uid"`
+	Account     string    `json:"account"` // login name on the node, as its agent says
+	Scope       string    `json:"scope"`
+	How         string    `json:"how"`  // approved, on-behalf or login-name
+	Role        string    `json:"role"` // ARN of the current one; empty: none chosen
+	Made        time.Time `json:"made"`
+	Expires     time.Time `json:"expires"`
 }
 
-// ApproveAttachment lets the login that shows the code work as the person, if it is
-// one of an account with this uid on its node.
-func (c *Client) ApproveAttachment(ctx context.Context, userCode string, uid uint32) (Attachment, error) {
+// ApprovedAttachment says what was approved.
+type ApprovedAttachment struct {
+	ClusterName string `json:"cluster_name"`
+	NodeName    string `json:"node_name"`
+	UID         uint32 `json:"uid"`
+	Account     string `json:"account"`
+}
+
+// ApproveAttachment lets the login that shows the code work as the person.
+func (c *Client) ApproveAttachment(ctx context.Context, userCode string) (ApprovedAttachment, error) {
 	in := struct {
 		UserCode string `json:"user_code"`
-		UID      uint32 `json:"uid"`
-	}{userCode, uid}
-	var out Attachment
+	}{userCode}
+	var out ApprovedAttachment
 	err := c.call(ctx, http.MethodPost, "/api/v1/attachments/approve", in, &out)
 	return out, err
 }
 
-// Attachments lists the person's own live ones.
+// Attachments lists the person's own: live ones, and those that ended lately.
 func (c *Client) Attachments(ctx context.Context) ([]Attachment, error) {
 	var out struct {
 		Attachments []Attachment `json:"attachments"`
