@@ -262,6 +262,39 @@ interop-clients: build ## S3 clients against the gateway: http and https, sessio
 	CARNET_BINARY=$(abspath $(BIN)) CARNET_VENV=$(abspath $(VENV)) CARNET_CLIENTS=$(abspath $(CLIENTS)) \
 	  go test -count=1 -tags interop -timeout 60m -v ./test/clients -run 'TestClients/$(CLIENT_ROWS)|TestPages/$(firstword $(subst /, ,$(CLIENT_ROWS)))' $(CLIENT_FLAGS)
 
+ENGINES := $(BUILD)/engines
+
+$(ENGINES)/python/.done: test/engines/python/requirements.txt
+	python3 -m venv $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+# Spark comes with pyspark; beside it what S3A needs, and the guard of a shared server.
+$(ENGINES)/spark/.done: test/engines/spark/requirements.txt test/engines/spark/pom.xml $(wildcard contrib/spark-connect/*.java)
+	@.ci/need maven && .ci/need jdk
+	python3 -m venv $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check -r $<
+	rm -rf $(@D)/s3a $(@D)/guard && mkdir -p $(@D)/guard
+	mvn -q -B -f test/engines/spark/pom.xml dependency:copy-dependencies -DoutputDirectory=$(abspath $(@D))/s3a -DexcludeGroupIds=io.netty,org.slf4j,commons-codec,commons-logging
+	javac -Xlint:all,-processing,-classfile,-path -Werror -cp "$$(echo $(@D)/lib/python3*/site-packages/pyspark/jars)/*" -d $(@D)/guard $(filter %.java,$^)
+	jar cf $(@D)/guard.jar -C $(@D)/guard .
+	touch $@
+
+$(ENGINES)/trino/.done: .ci/need
+	.ci/need trino
+	touch $@
+
+# ENGINE_ROWS, a regular expression, picks rows; only what they need is installed.
+# ENGINE_FLAGS: -update writes the table anew; -life D is how long keys live in
+# the rows that outlive them (2m).
+.PHONY: engines
+engines: build ## Spark, Trino, DuckDB, pyarrow, polars, delta-rs, pandas, MLflow: two people on the same machines at once (root)
+	@set -e; for row in pyarrow:$(CLIENTS)/pyarrow spark-local:$(ENGINES)/spark spark-cluster:$(ENGINES)/spark spark-long:$(ENGINES)/spark spark-stream:$(ENGINES)/spark spark-connect:$(ENGINES)/spark \
+	  trino:$(ENGINES)/trino duckdb:$(ENGINES)/python polars:$(ENGINES)/python deltalake:$(ENGINES)/python pandas:$(ENGINES)/python mlflow:$(ENGINES)/python; do \
+	  if [[ -z '$(ENGINE_ROWS)' || "$${row%%:*}" =~ $(or $(ENGINE_ROWS),.) ]]; then $(MAKE) --no-print-directory "$${row#*:}/.done"; fi; done
+	CARNET_BINARY=$(abspath $(BIN)) CARNET_ENGINES=$(abspath $(ENGINES)) CARNET_CLIENTS=$(abspath $(CLIENTS)) \
+	  go test -count=1 -tags interop -timeout 90m -v ./test/engines -run 'TestEngines/$(ENGINE_ROWS)' $(ENGINE_FLAGS)
+
 # IDP_ROWS, a regular expression, picks rows; only what they need is installed.
 .PHONY: interop-idp
 interop-idp: build ## people sign in through real identity providers (IDP_ROWS picks rows)
