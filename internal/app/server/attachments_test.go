@@ -19,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	awssts "github.com/aws/aws-sdk-go-v2/service/sts"
 
+	"carnet.dev/carnet/internal/app/visitor"
 	"carnet.dev/carnet/internal/edge/api"
 	"carnet.dev/carnet/internal/edge/nodeapi/nodedoc"
 )
@@ -226,4 +227,301 @@ func TestANodeServesWhoIsAttached(t *testing.T) {
 	if v := m.view(t, 0); len(v.Attachments) != 0 {
 		t.Errorf("view after the end %+v", v)
 	}
+}
+
+// person signs somebody in and gives their browser.
+func (w *machineWorld) person(t *testing.T, name string) *visitor.Visitor {
+	t.Helper()
+	v := visitor.New(nil)
+	w.signIn(t, v, name)
+	return v
+}
+
+// code begins to attach and gives what the node asks with, and the code.
+func (m *machine) code(t *testing.T, p nodedoc.Place) nodedoc.AttachBegun {
+	t.Helper()
+	var begun nodedoc.AttachBegun
+	m.works(t, "attach", nodedoc.AttachRequest{Place: p}, &begun)
+	return begun
+}
+
+// approve sends a code in somebody's name.
+func (w *machineWorld) approve(t *testing.T, v *visitor.Visitor, code string) problem {
+	t.Helper()
+	var p problem
+	p.Status = ask(t, v, http.MethodPost, w.base+"/api/v1/attachments/approve", `{"user_code":"`+code+`"}`, &p)
+	return p
+}
+
+// TestAttackForeignAttachments: a node gets nothing of what is attached to another
+// node, to another cluster, or to nobody, however it asks.
+func TestAttackForeignAttachments(t *testing.T) {
+	t.Parallel()
+	w := newLab(t)
+	w.must(t, "cluster", "add", "other", "--kind", "high-concurrency")
+	own, beside, far := w.join(t, "lab", "n1"), w.join(t, "lab", "n2"), w.join(t, "other", "n1")
+	a := w.attach(t, own, place(1001))
+	for name, m := range map[string]*machine{"a node of the same cluster": beside, "a node of another cluster": far} {
+		for path, in := range map[string]any{
+			"credentials": nodedoc.Fetch{Attachment: a.ID, Role: analyst}, "id-token": nodedoc.Fetch{Attachment: a.ID}, "roles": nodedoc.Fetch{Attachment: a.ID},
+			"role": nodedoc.SetRole{Attachment: a.ID, Role: analyst}, "end": nodedoc.End{Attachment: a.ID, Why: "detached"},
+		} {
+			m.refused(t, 404, "attachment.unknown", path, in)
+		}
+		if v := m.view(t, 0); len(v.Attachments) != 0 {
+			t.Errorf("%s sees %+v", name, v.Attachments)
+		}
+	}
+	own.refused(t, 404, "attachment.unknown", "credentials", nodedoc.Fetch{Attachment: "att_aaaaaaaaaaaaaaaaaaaaaaaaaa"})
+	if v := own.view(t, 0); len(v.Attachments) != 1 {
+		t.Errorf("its own node sees %+v", v.Attachments)
+	}
+
+	// A request of one node is nobody else's to poll.
+	begun := own.code(t, place(1002))
+	beside.refused(t, 404, "attachment.request", "attach/poll", nodedoc.AttachPoll{Request: begun.Request})
+	own.refused(t, 404, "attachment.request", "attach/poll", nodedoc.AttachPoll{Request: begun.UserCode})
+}
+
+// TestAttackReplayedProofs: join token, assertion and access token count for whom and
+// as often as they were made for.
+func TestAttackReplayedProofs(t *testing.T) {
+	t.Parallel()
+	w := newLab(t)
+	m := w.join(t, "lab", "n1")
+	spki, err := x509.MarshalPKIXPublicKey(&m.key.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.refused(t, 403, "join-token.refused", "join", nodedoc.Join{JoinToken: m.joined, Name: "n2", PublicKey: base64.StdEncoding.EncodeToString(spki), Version: "1"})
+	proof := m.assertion(t, "once", m.base)
+	m.works(t, "token", nodedoc.TokenRequest{Assertion: proof}, nil)
+	m.refused(t, 401, "node.unproven", "token", nodedoc.TokenRequest{Assertion: proof})
+	m.refused(t, 401, "node.unproven", "token", nodedoc.TokenRequest{Assertion: m.assertion(t, "else", "https://elsewhere.example")})
+	stranger := &machine{base: m.base, id: m.id, key: w.join(t, "lab", "n3").key}
+	stranger.refused(t, 401, "node.unproven", "token", nodedoc.TokenRequest{Assertion: stranger.assertion(t, "x", m.base)})
+	for _, token := range []string{"", "carnet-node-AAAA", m.access[:len(m.access)-2], "carnet-node-" + m.access} {
+		(&machine{base: m.base, access: token}).refused(t, 401, map[bool]string{true: "login.authorization", false: "node.token"}[token == ""], "watch", nodedoc.Watch{})
+	}
+	// A person's browser and CLI token open none of a node's routes, nor a node's
+	// token any of theirs.
+	var p problem
+	if status := ask(t, w.ann, http.MethodPost, w.base+"/api/v1/node/watch", `{}`, &p); status != 401 {
+		t.Errorf("a person at a node's route: %d %+v", status, p)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.base+"/api/v1/roles", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+m.access)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != 401 {
+		t.Errorf("a node at a person's route: %d", resp.StatusCode)
+	}
+}
+
+// TestAttackCodes: a code is guessed a few times only, counts once, and gives its node
+// nothing on a no.
+func TestAttackCodes(t *testing.T) {
+	t.Parallel()
+	w := newLab(t)
+	m := w.join(t, "lab", "n1")
+	first, second := m.code(t, place(1001)), m.code(t, place(1002))
+	if p := w.approve(t, w.ann, first.UserCode); p.Status != 200 {
+		t.Fatalf("%+v", p)
+	}
+	if p := w.approve(t, w.ann, first.UserCode); p.Status != 404 || p.Code != "attachment.code" {
+		t.Errorf("a second approval: %+v", p)
+	}
+	for range 9 {
+		if p := w.approve(t, w.ann, "BBBB-BBBB"); p.Status != 404 {
+			t.Errorf("a guess: %+v", p)
+		}
+	}
+	for _, code := range []string{"BBBB-BBBB", second.UserCode} { // the tenth was the second approval
+		if p := w.approve(t, w.ann, code); p.Status != 429 || p.Code != "device.tries" {
+			t.Errorf("after ten wrong codes: %+v", p)
+		}
+	}
+	var state nodedoc.AttachState
+	m.works(t, "attach/poll", nodedoc.AttachPoll{Request: second.Request}, &state)
+	if state.State != "pending" || state.Attachment != nil {
+		t.Errorf("%+v", state)
+	}
+	for uid, code := range map[uint32]string{0: "attachment.root", 65534: "attachment.root", 4294967295: "attachment.root"} {
+		m.refused(t, 403, code, "attach", nodedoc.AttachRequest{Place: place(uid)})
+	}
+	p := place(1003)
+	for _, scope := range []string{"", "user.slice", "/a/../b", "/a//b", "/a\n", "/" + strings.Repeat("x", 2000)} {
+		p.Scope = scope
+		m.refused(t, 400, "attachment.scope", "attach", nodedoc.AttachRequest{Place: p})
+	}
+	m.refused(t, 403, "attachment.metadata", "attach", nodedoc.AttachRequest{Place: place(1003), MetadataReachable: true})
+	m.refused(t, 403, "attachment.login-names", "attach", nodedoc.AttachRequest{Place: place(1003), ByLoginName: true})
+}
+
+// TestAttackSharedUID: two people never share a uid of a node, however they race.
+func TestAttackSharedUID(t *testing.T) {
+	t.Parallel()
+	w := newLab(t)
+	root := w.person(t, "root@example.com")
+	m, beside := w.join(t, "lab", "n1"), w.join(t, "lab", "n2")
+	a := w.attach(t, m, place(1001))
+	if p := w.approve(t, root, m.code(t, place(1001)).UserCode); p.Status != 409 || p.Code != "attachment.uid" {
+		t.Errorf("another person of the same scope: %+v", p)
+	}
+	other := place(1001)
+	other.Scope, other.ScopeID = "/user.slice/user-1001.slice/session-4.scope", 77
+	if p := w.approve(t, root, m.code(t, other).UserCode); p.Status != 409 {
+		t.Errorf("another person of another scope: %+v", p)
+	}
+	if p := w.approve(t, root, beside.code(t, place(1001)).UserCode); p.Status != 200 {
+		t.Errorf("the same uid of another node: %+v", p)
+	}
+	if p := w.approve(t, w.ann, m.code(t, other).UserCode); p.Status != 200 {
+		t.Errorf("the same person, another scope: %+v", p)
+	}
+	again := w.attach(t, m, place(1001)) // takes the place of the first
+	m.refused(t, 404, "attachment.ended", "credentials", nodedoc.Fetch{Attachment: a.ID})
+	if v := m.view(t, 0); len(v.Attachments) != 2 {
+		t.Errorf("%+v", v.Attachments)
+	}
+	for _, x := range m.view(t, 0).Attachments {
+		m.works(t, "end", nodedoc.End{Attachment: x.ID, Why: "scope-ended"}, nil)
+	}
+	m.refused(t, 404, "attachment.ended", "roles", nodedoc.Fetch{Attachment: again.ID})
+
+	for round := range uint32(3) { // ann and root race for a uid that is free
+		p := place(2000 + round)
+		codes := []string{m.code(t, p).UserCode, m.code(t, p).UserCode}
+		won := make(chan int, 2)
+		for i, v := range []*visitor.Visitor{w.ann, root} {
+			go func() { won <- w.approve(t, v, codes[i]).Status }()
+		}
+		if x, y := <-won, <-won; x+y != 200+409 {
+			t.Errorf("the race ended %d and %d", x, y)
+		}
+	}
+}
+
+// TestAttackAfterTheEnd: nothing is given once what an attachment rests on is gone,
+// and the node hears of it.
+func TestAttackAfterTheEnd(t *testing.T) {
+	t.Parallel()
+	w := newLab(t)
+	m := w.join(t, "lab", "n1")
+	w.person(t, "root@example.com")
+	for name, end := range map[string]func(t *testing.T, a nodedoc.Attachment){
+		"the person signs out": func(t *testing.T, _ nodedoc.Attachment) {
+			if status := signOut(t, w); status != 204 {
+				t.Fatal(status)
+			}
+		},
+		"the person detaches": func(t *testing.T, a nodedoc.Attachment) { remove(t, w, "/api/v1/attachments/"+a.ID) },
+		"the host ends it":    func(t *testing.T, a nodedoc.Attachment) { w.must(t, "attachment", "end", a.ID) },
+		"it is revoked":       func(t *testing.T, a nodedoc.Attachment) { w.must(t, "revoke", "attachment", a.ID) },
+		"the person is revoked": func(t *testing.T, _ nodedoc.Attachment) {
+			w.must(t, "revoke", "person", "ann@example.com")
+		},
+		"the person is switched off": func(t *testing.T, _ nodedoc.Attachment) {
+			w.must(t, "people", "deactivate", "ann@example.com")
+		},
+		"everything is revoked": func(t *testing.T, _ nodedoc.Attachment) { w.must(t, "revoke", "everything") },
+		"the cluster admits others": func(t *testing.T, _ nodedoc.Attachment) {
+			w.must(t, "cluster", "set", "lab", "--people", "root@example.com")
+		},
+	} {
+		// One world, one after the other: what a case took away is given back.
+		t.Run(name, func(t *testing.T) {
+			m.prove(t)
+			w.signIn(t, w.ann, "ann@example.com")
+			a := w.attach(t, m, place(1001))
+			m.works(t, "credentials", nodedoc.Fetch{Attachment: a.ID}, nil)
+			before := m.view(t, 0)
+			end(t, a)
+			soon(t, name, func() bool { return m.post(t, "credentials", nodedoc.Fetch{Attachment: a.ID}, nil).Status != 200 })
+			if name == "everything is revoked" {
+				m.prove(t) // the node's own token is among it
+			}
+			m.refused(t, 404, "attachment.ended", "credentials", nodedoc.Fetch{Attachment: a.ID})
+			if v := m.view(t, before.Revision); len(v.Attachments) != 0 || v.Revision == before.Revision {
+				t.Errorf("the node sees %+v", v)
+			}
+			switch name {
+			case "the person is switched off":
+				w.must(t, "people", "activate", "ann@example.com")
+			case "the cluster admits others":
+				now := m.view(t, 0)
+				w.must(t, "cluster", "set", "lab", "--people", "ann@example.com,root@example.com")
+				soon(t, "ann is admitted again", func() bool { return m.view(t, 0).Revision != now.Revision })
+			}
+		})
+	}
+}
+
+// TestAttackARemovedNode: a node that was taken out gets nothing more, of those who
+// were attached there neither, and does not come back by its key.
+func TestAttackARemovedNode(t *testing.T) {
+	t.Parallel()
+	w := newLab(t)
+	m, stays := w.join(t, "lab", "n1"), w.join(t, "lab", "n2")
+	a := w.attach(t, m, place(1001))
+	begun := m.code(t, place(1002))
+	w.must(t, "node", "remove", "lab", "n1")
+	soon(t, "the node was removed", func() bool { return m.post(t, "watch", nodedoc.Watch{}, nil).Status == 401 })
+	m.refused(t, 401, "node.removed", "credentials", nodedoc.Fetch{Attachment: a.ID})
+	m.refused(t, 401, "node.unproven", "token", nodedoc.TokenRequest{Assertion: m.assertion(t, "again", m.base)})
+	if p := w.approve(t, w.ann, begun.UserCode); p.Status != 404 || p.Code != "attachment.code" {
+		t.Errorf("approved for a node that was removed: %+v", p)
+	}
+	stays.refused(t, 404, "attachment.unknown", "credentials", nodedoc.Fetch{Attachment: a.ID})
+	b := w.attach(t, stays, place(1001))
+	w.must(t, "cluster", "remove", "lab")
+	soon(t, "the cluster was removed", func() bool { return stays.post(t, "watch", nodedoc.Watch{}, nil).Status == 401 })
+	stays.refused(t, 401, "node.removed", "credentials", nodedoc.Fetch{Attachment: b.ID})
+	var own api.AttachmentList
+	if ask(t, w.ann, http.MethodGet, w.base+"/api/v1/attachments", "", &own); len(own.Attachments) != 2 || own.Attachments[0].State != "ended" || own.Attachments[1].State != "ended" {
+		t.Errorf("ann sees %+v", own)
+	}
+}
+
+// TestAttackRolesOfTheCluster: a cluster bounds the roles, whatever somebody holds,
+// and from the moment it says so.
+func TestAttackRolesOfTheCluster(t *testing.T) {
+	t.Parallel()
+	w := newLab(t)
+	m := w.join(t, "lab", "n1")
+	a := w.attach(t, m, place(1001))
+	m.works(t, "role", nodedoc.SetRole{Attachment: a.ID, Role: "analyst"}, nil)
+	before := m.view(t, 0)
+	w.must(t, "cluster", "set", "lab", "--roles", "arn:aws:iam::111122223333:role/lab-*")
+	if v := m.view(t, before.Revision); v.Revision == before.Revision {
+		t.Error("the node does not hear that the roles changed")
+	}
+	for _, role := range []string{"", "analyst", analyst} {
+		m.refused(t, 404, "role.none", "credentials", nodedoc.Fetch{Attachment: a.ID, Role: role})
+		m.refused(t, 404, "role.none", "id-token", nodedoc.Fetch{Attachment: a.ID, Role: role})
+	}
+	m.refused(t, 404, "role.none", "role", nodedoc.SetRole{Attachment: a.ID, Role: analyst})
+}
+
+func signOut(t *testing.T, w *machineWorld) int { return remove(t, w, "/api/v1/session") }
+
+// remove sends a DELETE in ann's name.
+func remove(t *testing.T, w *machineWorld, path string) int {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodDelete, w.base+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := w.ann.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	return resp.StatusCode
 }

@@ -66,6 +66,24 @@ func (h *host) revoke() *cobra.Command {
 		d, err := s.workload.Delegation(ctx, identity.DelegationID(args[0]))
 		return revocation.Delegation, string(d.ID), err
 	})
+	one("cluster NAME-or-ID", "All that is attached to a cluster's nodes, and their access tokens", cobra.ExactArgs(1), func(_ context.Context, s *state, args []string) (string, string, error) {
+		c, err := s.clusters.Find(args[0])
+		return revocation.Cluster, string(c.ID), err
+	})
+	one("node CLUSTER NODE", "All that is attached to a node, and its access tokens; its key proves it again", cobra.ExactArgs(2), func(_ context.Context, s *state, args []string) (string, string, error) {
+		c, err := s.clusters.Find(args[0])
+		if err != nil {
+			return "", "", err
+		}
+		n, err := s.clusters.FindNode(c.ID, args[1])
+		return revocation.Node, string(n.ID), err
+	})
+	one("attachment ID", "One attachment, and the gateway keys that it was given", cobra.ExactArgs(1), func(_ context.Context, _ *state, args []string) (string, string, error) {
+		if !attachmentID.MatchString(args[0]) {
+			return "", "", fault.New(fault.Invalid, fmt.Sprintf("%q is not the id of an attachment (att_…)", args[0])).WithMend("carnet attachment list shows them")
+		}
+		return revocation.Attachment, args[0], nil
+	})
 	one("everything", "Everything of everybody", cobra.NoArgs, func(context.Context, *state, []string) (string, string, error) {
 		return revocation.Everything, revocation.Everything, nil
 	})
@@ -76,6 +94,7 @@ func (h *host) revoke() *cobra.Command {
 var (
 	personID           = regexp.MustCompile(`^psn_[a-z2-7]{26}$`)
 	loginSessionID     = regexp.MustCompile(`^lgn_[a-z2-7]{26}$`)
+	attachmentID       = regexp.MustCompile(`^att_[a-z2-7]{26}$`)
 	servicePrincipalID = regexp.MustCompile(`^spn_[a-z2-7]{26}$`)
 )
 

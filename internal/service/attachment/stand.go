@@ -111,7 +111,7 @@ func sentence(why string) string {
 	case WhyGround:
 		return "its person signed out, or what it rests on was taken back"
 	case WhyNode:
-		return "its node, or its cluster, was removed"
+		return "its node, or its cluster, was removed or revoked"
 	case WhyExpired:
 		return "its time is over"
 	}
