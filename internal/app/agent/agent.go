@@ -72,6 +72,7 @@ func run(ctx context.Context, c Config, version string, logs io.Writer) (err err
 	if err := a.listen(); err != nil {
 		return err
 	}
+	trim()
 	a.log.Info("the agent answers", "node", a.client.Node(), "server", a.client.Server(), "socket", c.Socket, "container", a.faces.Container, "memory", guard())
 	ctx, stop := context.WithCancel(ctx)
 	var working sync.WaitGroup
