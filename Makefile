@@ -295,6 +295,26 @@ engines: build ## Spark, Trino, DuckDB, pyarrow, polars, delta-rs, pandas, MLflo
 	CARNET_BINARY=$(abspath $(BIN)) CARNET_ENGINES=$(abspath $(ENGINES)) CARNET_CLIENTS=$(abspath $(CLIENTS)) \
 	  go test -count=1 -tags interop -timeout 90m -v ./test/engines -run 'TestEngines/$(ENGINE_ROWS)' $(ENGINE_FLAGS)
 
+# AGENT_ROWS, a regular expression for each level of client/way, picks rows; only what
+# they need is installed. AGENT_FLAGS=-update writes the table anew.
+.PHONY: interop-agent
+interop-agent: build ## S3 clients on a node, by every way that the agent offers (AGENT_ROWS picks rows; needs root)
+	@.ci/need shell
+	@set -e; rows='$(AGENT_ROWS)'; first=$${rows%%/*}; for client in boto3 aws-v1 aws-v2 go javascript java polars polars-boto3 pyarrow hadoop duckdb; do \
+	  if [[ -z "$$first" || "$$client" =~ $$first ]]; then $(MAKE) --no-print-directory $(CLIENTS)/$${client%-boto3}/.done; fi; done
+	CARNET_BINARY=$(abspath $(BIN)) CARNET_VENV=$(abspath $(VENV)) CARNET_CLIENTS=$(abspath $(CLIENTS)) \
+	  go test -count=1 -tags interop -timeout 30m -v ./test/agents -run 'TestAgent/$(AGENT_ROWS)|TestRefused/$(firstword $(subst /, ,$(AGENT_ROWS)))' $(AGENT_FLAGS)
+
+# OUTAGE_FLAGS=-outage-keys D sets how long keys live.
+.PHONY: agent-outage
+agent-outage: build ## the server away for longer than the window in which keys are renewed (needs root)
+	CARNET_BINARY=$(abspath $(BIN)) go test -count=1 -tags interop -timeout 30m -v ./test/agents -run '^TestOutage$$' $(OUTAGE_FLAGS)
+
+# BENCH_FLAGS: -rounds N, -window D, -identities N.
+.PHONY: bench-agent
+bench-agent: build ## fetches from the agent beside canned ones, bursts, memory, with targets (to build/bench-agent.txt too; needs root)
+	CARNET_BINARY=$(abspath $(BIN)) go test -count=1 -tags interop -timeout 30m -v ./test/agentbench -run '^TestBenchAgent$$' -out $(abspath $(BUILD))/bench-agent.txt $(BENCH_FLAGS)
+
 # IDP_ROWS, a regular expression, picks rows; only what they need is installed.
 .PHONY: interop-idp
 interop-idp: build ## people sign in through real identity providers (IDP_ROWS picks rows)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"carnet.dev/carnet/internal/edge/nodeapi/nodedoc"
+	"carnet.dev/carnet/test/nodes"
 )
 
 // role is what every attachment has keys of.
@@ -27,6 +28,7 @@ type server struct {
 	mu      sync.Mutex
 	view    nodedoc.View
 	changed chan struct{} // closed with the next view
+	told    int64         // the revision that the agent has
 	asked   map[string]int
 }
 
@@ -61,19 +63,20 @@ func newServer(t testing.TB, l net.Listener, upstream time.Duration) *server {
 	return s
 }
 
-// watch answers at once where the view is another, else after a second.
+// watch answers at once where the view is another, else after as long as the real one.
 func (s *server) watch(r *http.Request) any {
 	var in nodedoc.Watch
 	_ = json.NewDecoder(r.Body).Decode(&in)
 	s.mu.Lock()
 	view, changed := s.view, s.changed
+	s.told = in.Revision
 	s.mu.Unlock()
 	if view.Revision != in.Revision {
 		return view
 	}
 	select {
 	case <-changed:
-	case <-time.After(time.Second):
+	case <-time.After(25 * time.Second):
 	case <-r.Context().Done():
 	}
 	s.mu.Lock()
@@ -96,14 +99,23 @@ func (s *server) credentials(r *http.Request) any {
 	}
 }
 
-// attach makes these the attachments of the node.
-func (s *server) attach(all []nodedoc.Attachment) {
+// attach makes these the attachments of the node, and waits until its agent knows.
+func (s *server) attach(t testing.TB, all ...nodedoc.Attachment) {
+	t.Helper()
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.view.Revision++
-	s.view.Attachments = all
+	s.view.Attachments = append([]nodedoc.Attachment{}, all...)
 	close(s.changed)
 	s.changed = make(chan struct{})
+	s.mu.Unlock()
+	nodes.Until(t, "the agent knows who is attached", func() error {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.told != s.view.Revision {
+			return fmt.Errorf("it has revision %d of %d", s.told, s.view.Revision)
+		}
+		return nil
+	})
 }
 
 // calls are how many sets of keys were asked for since the last look, and how many

@@ -12,6 +12,9 @@ package agentbench
 
 import (
 	"bufio"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -26,6 +29,7 @@ import (
 	"time"
 
 	"carnet.dev/carnet/internal/edge/nodeapi/nodedoc"
+	"carnet.dev/carnet/internal/edge/nodeclient"
 	"carnet.dev/carnet/test/nodes"
 )
 
@@ -174,16 +178,16 @@ func attachment(t *testing.T, l *nodes.Login, id string, uid uint32) nodedoc.Att
 	return nodedoc.Attachment{ID: id, UID: uid, Scope: l.Scope, ScopeID: l.ScopeID(t), Name: id, Role: role, Expires: time.Now().Add(12 * time.Hour)}
 }
 
-// bearer waits until the agent has written the second factor of a uid and gives it.
-func (w *world) bearer(t *testing.T, uid uint32) (token string) {
+// bearer is the second factor of an attachment, as the agent makes it.
+func (w *world) bearer(t *testing.T, a nodedoc.Attachment) string {
 	t.Helper()
-	file := filepath.Join(w.node.Run, "people", fmt.Sprint(uid), "token")
-	nodes.Until(t, fmt.Sprintf("the agent knows uid %d", uid), func() error {
-		b, err := os.ReadFile(file)
-		token = string(b)
-		return err
-	})
-	return token
+	key, err := (nodeclient.Folder{Path: w.node.State}).LocalKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := hmac.New(sha256.New, key[:])
+	m.Write([]byte("carnet attachment " + a.ID))
+	return "carnet-local-" + base64.RawURLEncoding.EncodeToString(m.Sum(nil))
 }
 
 // resident is the memory of a process in KiB.

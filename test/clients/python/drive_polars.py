@@ -18,8 +18,8 @@ if drive.SESSION_TOKEN:
     options["aws_session_token"] = drive.SESSION_TOKEN
 
 
-# Without boto3 polars looks for keys as object_store does.
-provider = {"credential_provider": None} if os.environ.get("CLIENT_WITHOUT_BOTO3") else {}
+# polars looks for keys as the crate object_store does, or asks boto3.
+provider = {"credential_provider": pl.CredentialProviderAWS()} if os.environ.get("CLIENT_BOTO3") else {}
 
 
 def place(name):
