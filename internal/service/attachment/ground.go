@@ -142,7 +142,8 @@ func (s *Service) OnBehalf(ctx context.Context, by identity.ServicePrincipalID, 
 	return s.attachAway(ctx, c, Attachment{Cluster: c.ID, Place: p, How: OnBehalf, By: by, Epoch: epoch}, person, n.Role, n.Lifetime)
 }
 
-// metadataReachable is the node's last word; one that said nothing yet may reach it.
+// metadataReachable is the node's last word; one whose agent has not said yet how it
+// is may reach it.
 func (s *Service) metadataReachable(ctx context.Context, n cluster.Node) (bool, error) {
 	all, err := s.Rules.ListNodes(ctx, n.Cluster)
 	if err != nil {
@@ -150,7 +151,7 @@ func (s *Service) metadataReachable(ctx context.Context, n cluster.Node) (bool, 
 	}
 	for _, x := range all {
 		if x.ID == n.ID {
-			return x.Health.Seen.IsZero() || x.Health.Report.MetadataReachable, nil
+			return len(x.Health.Report.Faces) == 0 || x.Health.Report.MetadataReachable, nil
 		}
 	}
 	return true, nil
