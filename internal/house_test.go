@@ -29,6 +29,7 @@ var serviceOrder = [][]string{
 	{"entitlement", "issuer", "cluster"},
 	{"access"}, // before sts, whose signed operations ask it
 	{"sts", "broker"},
+	{"meta"}, // takes roles for who holds them, as the broker's calls do
 	{"login"},
 	{"workload", "device"},   // delegations are made in a login session
 	{"holder"},               // who holds roles: a login session, a delegation or a service principal

@@ -119,6 +119,15 @@ type Database struct {
 // Secrets names the files of the server's own keys.
 type Secrets struct {
 	KeyEncryptionKey string `yaml:"key_encryption_key"`
+	// AWS is Carnet's own AWS identity, for accounts with the exchange assume-role.
+	// Without it the AWS SDK's default credentials of the server are used.
+	AWS AWSIdentity `yaml:"aws"`
+}
+
+// AWSIdentity names the files of a long-lived key of Carnet's own at AWS.
+type AWSIdentity struct {
+	AccessKeyFile string `yaml:"access_key_file"`
+	SecretKeyFile string `yaml:"secret_key_file"`
 }
 
 // Audit says what goes into the trail, and what becomes of it outside the
@@ -196,6 +205,7 @@ type Exchange string
 const (
 	ExchangeSAML        Exchange = "saml"         // AssumeRoleWithSAML
 	ExchangeWebIdentity Exchange = "web-identity" // AssumeRoleWithWebIdentity, with an ID token of our own issuer
+	ExchangeAssumeRole  Exchange = "assume-role"  // AssumeRole by Carnet's own AWS identity, for jobs and JDBC
 )
 
 // Deliver says how keys reach people and jobs.
@@ -233,6 +243,13 @@ type Account struct {
 
 // Accepts reports whether the account takes an exchange.
 func (a Account) Accepts(x Exchange) bool { return slices.Contains(a.Exchanges, x) }
+
+// Prefers reports whether the account takes an exchange, and lists another after it or
+// not at all.
+func (a Account) Prefers(x, to Exchange) bool {
+	i, j := slices.Index(a.Exchanges, x), slices.Index(a.Exchanges, to)
+	return i >= 0 && (j < 0 || i < j)
+}
 
 // STS says how the STS of an account at AWS is reached. HTTPS_PROXY and
 // NO_PROXY of the environment hold as well.

@@ -72,7 +72,7 @@ func plainOrigin(raw string) string {
 
 func (c *Config) paths(dir string) {
 	list := []*string{
-		&c.Data, &c.Database.SQLite, &c.Database.PostgreSQLDSNFile, &c.Secrets.KeyEncryptionKey, &c.Audit.Checkpoints, &c.AccessLog.File,
+		&c.Data, &c.Database.SQLite, &c.Database.PostgreSQLDSNFile, &c.Secrets.KeyEncryptionKey, &c.Secrets.AWS.AccessKeyFile, &c.Secrets.AWS.SecretKeyFile, &c.Audit.Checkpoints, &c.AccessLog.File,
 		&c.Listen.Web.TLS.Certificate, &c.Listen.Web.TLS.Key,
 		&c.Listen.AWS.TLS.Certificate, &c.Listen.AWS.TLS.Key, &c.Listen.AWS.ClientCA,
 		&c.IAM.Listen.TLS.Certificate, &c.IAM.Listen.TLS.Key, &c.OIDC.Publish.Folder,

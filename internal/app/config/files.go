@@ -20,7 +20,7 @@ const maxSecret = 64 << 10
 func (c *Config) CheckFiles() error {
 	var errs []error
 	plain := []string{c.Listen.Web.TLS.Certificate, c.Listen.AWS.TLS.Certificate, c.Listen.AWS.ClientCA, c.IAM.Listen.TLS.Certificate}
-	private := []string{c.Listen.Web.TLS.Key, c.Listen.AWS.TLS.Key, c.IAM.Listen.TLS.Key, c.Database.PostgreSQLDSNFile}
+	private := []string{c.Listen.Web.TLS.Key, c.Listen.AWS.TLS.Key, c.IAM.Listen.TLS.Key, c.Database.PostgreSQLDSNFile, c.Secrets.AWS.AccessKeyFile, c.Secrets.AWS.SecretKeyFile}
 	for _, u := range c.Upstreams {
 		plain = append(plain, u.CA, u.Client.Certificate)
 		private = append(private, u.AccessKeyFile, u.SecretKeyFile, u.Client.Key)

@@ -208,12 +208,16 @@ func (v *validator) rotation(c *Config) {
 func (v *validator) exchanges(path string, a Account) {
 	if len(a.Exchanges) == 0 {
 		v.bad(path+".exchanges", "empty: without an exchange nobody can get keys; want some of saml, web-identity")
+	} else if !a.Accepts(ExchangeSAML) && !a.Accepts(ExchangeWebIdentity) {
+		v.bad(path+".exchanges", "assume-role serves jobs and JDBC connections alone: list saml or web-identity beside it")
 	}
 	for i, x := range a.Exchanges {
 		at := fmt.Sprintf("%s.exchanges[%d]", path, i)
 		switch {
-		case x != ExchangeSAML && x != ExchangeWebIdentity:
-			v.bad(at, "%q is not an exchange of this release: want saml or web-identity", x)
+		case x != ExchangeSAML && x != ExchangeWebIdentity && x != ExchangeAssumeRole:
+			v.bad(at, "%q is not an exchange of this release: want saml, web-identity or assume-role", x)
+		case x == ExchangeAssumeRole && a.Kind == AccountLocal:
+			v.bad(at, "Carnet has no identity of its own in a local account, and needs none: list web-identity")
 		case slices.Contains(a.Exchanges[:i], x):
 			v.bad(at, "%q stands twice", x)
 		}

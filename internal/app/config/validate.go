@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -189,6 +190,13 @@ func (v *validator) secrets(c *Config) {
 		v.bad("secrets.key_encryption_key", "missing: name a file that holds the key; the server makes it at its first start on a new database")
 	} else if c.Data != "" && within(c.Data, k) && !v.development {
 		v.bad("secrets.key_encryption_key", "%s lies in the data folder: a backup of the data would hold the key that seals it", k)
+	}
+	own := c.Secrets.AWS
+	if (own.AccessKeyFile == "") != (own.SecretKeyFile == "") {
+		v.bad("secrets.aws", "access_key_file and secret_key_file stand together, or neither does")
+	}
+	if own.AccessKeyFile != "" && !slices.ContainsFunc(c.Accounts, func(a Account) bool { return a.Accepts(ExchangeAssumeRole) }) {
+		v.bad("secrets.aws", "no account lists the exchange assume-role, so nothing would use this identity")
 	}
 }
 

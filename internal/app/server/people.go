@@ -98,8 +98,9 @@ func entitledAccounts(c *config.Config) entitlement.Accounts {
 		e := entitlement.Account{
 			ID: a.ID, Name: a.Name, Partition: a.Partition, Deliver: string(a.Deliver), Decrypts: a.SAMLDecryption,
 			SAML: a.Accepts(config.ExchangeSAML), WebIdentity: a.Accepts(config.ExchangeWebIdentity),
-			WebIdentityFirst: a.Exchanges[0] == config.ExchangeWebIdentity,
-			Bridge:           a.Bridge.Renew == config.Accepted, Cap: a.Bridge.Cap, AuthnContexts: a.Bridge.AuthnContexts,
+			WebIdentityFirst: a.Prefers(config.ExchangeWebIdentity, config.ExchangeSAML),
+			AssumeRole:       a.Accepts(config.ExchangeAssumeRole), AssumeRoleFirst: a.Prefers(config.ExchangeAssumeRole, config.ExchangeWebIdentity),
+			Bridge: a.Bridge.Renew == config.Accepted, Cap: a.Bridge.Cap, AuthnContexts: a.Bridge.AuthnContexts,
 			Tags: a.Tags == config.On, SourceIdentity: a.SourceIdentity == config.On,
 		}
 		if a.Kind == config.AccountLocal {

@@ -33,6 +33,7 @@ import (
 	"carnet.dev/carnet/internal/service/iam"
 	"carnet.dev/carnet/internal/service/issuer"
 	"carnet.dev/carnet/internal/service/keyring"
+	"carnet.dev/carnet/internal/service/meta"
 	"carnet.dev/carnet/internal/service/onceonly"
 	"carnet.dev/carnet/internal/service/revocation"
 	"carnet.dev/carnet/internal/service/spkeys"
@@ -59,6 +60,7 @@ type state struct {
 	issuer     *issuer.Service
 	workload   *workload.Service
 	clusters   *cluster.Service
+	meta       *meta.Service // Carnet's own AWS identity
 	feed       *revocation.Feed
 	trail      *audit.Writer
 	iam        *iam.Service
@@ -151,6 +153,9 @@ func (s *state) open(ctx context.Context, development bool, id string) error {
 		return err
 	}
 	if err := s.openClusters(ctx); err != nil {
+		return err
+	}
+	if err := s.openMeta(ctx); err != nil {
 		return err
 	}
 	if err := s.openWorkload(ctx); err != nil {

@@ -38,6 +38,9 @@ type Account struct {
 	// WebIdentity: the account accepts AssumeRoleWithWebIdentity with ID tokens
 	// of our own issuer; WebIdentityFirst: rather than AssumeRoleWithSAML.
 	WebIdentity, WebIdentityFirst bool
+	// AssumeRole: Carnet's own AWS identity takes the account's roles for jobs and JDBC
+	// connections; AssumeRoleFirst: rather than web identity, where both would do.
+	AssumeRole, AssumeRoleFirst bool
 	// Bridge: roles that were traded by SAML may be renewed by web identity.
 	Bridge bool
 	// Cap is the longest time since the sign-in for which tokens are made; 0

@@ -29,6 +29,8 @@ type Config struct {
 	Entitled Entitled
 	Machines Machines
 	STS      STS // nil for a command that uses no key
+	// Meta serves delegations to clusters; nil: there is none.
+	Meta     holder.Meta
 	Accounts entitlement.Accounts
 	// BucketAccount gives the account of a bucket by the configuration; false
 	// where no rule covers the name.
@@ -62,7 +64,7 @@ func Open(ctx context.Context, c Config) (*Service, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Service{Config: c, holders: holder.Holders{Sessions: c.Sessions, Entitled: c.Entitled, Machines: c.Machines, STS: c.STS, Accounts: c.Accounts, Now: c.Now}}
+	s := &Service{Config: c, holders: holder.Holders{Sessions: c.Sessions, Entitled: c.Entitled, Machines: c.Machines, STS: c.STS, Meta: c.Meta, Accounts: c.Accounts, Now: c.Now}}
 	if err := c.Grants.Watch(ctx, func() { s.follow(ctx) }); err != nil {
 		return nil, err
 	}

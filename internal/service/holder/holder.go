@@ -21,6 +21,7 @@ import (
 	"carnet.dev/carnet/internal/service/entitlement"
 	"carnet.dev/carnet/internal/service/issuer"
 	"carnet.dev/carnet/internal/service/login"
+	"carnet.dev/carnet/internal/service/meta"
 	"carnet.dev/carnet/internal/service/workload"
 )
 
@@ -94,6 +95,13 @@ type STS interface {
 	AssumeRoleWithWebIdentity(ctx context.Context, c broker.WebCall) (broker.Assumed, error)
 }
 
+// Meta takes roles by Carnet's own AWS identity, on clusters that use it.
+type Meta interface {
+	// Serves says why a role can't be had so on a cluster; nil: it can.
+	Serves(cluster identity.ClusterID, role arn.Role) error
+	Keys(ctx context.Context, a meta.Ask) (credential.Temporary, error)
+}
+
 // Standing is what an owner has at one moment.
 type Standing struct {
 	Owner Owner
@@ -107,6 +115,8 @@ type Holders struct {
 	Entitled Entitled
 	Machines Machines
 	STS      STS // nil for a command that uses no keys
+	// Meta serves delegations to clusters; nil: there is none.
+	Meta     Meta
 	Accounts entitlement.Accounts
 	Now      func() time.Time
 }
@@ -126,7 +136,11 @@ func (s Holders) Standing(ctx context.Context, o Owner, of []arn.Role) (Standing
 		if err != nil {
 			return Standing{}, err
 		}
-		return Standing{Held: s.byWebIdentity([]arn.Role{d.Role}), Ends: d.Expires,
+		held := s.byWebIdentity([]arn.Role{d.Role})
+		if len(held) == 0 && s.byMeta(d.Cluster, d.Role) {
+			held = []arn.Role{d.Role}
+		}
+		return Standing{Held: held, Ends: d.Expires,
 			Owner: Owner{Delegation: d.ID, ServicePrincipal: d.ServicePrincipal, Cluster: d.Cluster, Person: d.Person, IdP: d.IdP, Name: person.UserName}}, nil
 	case "service-principal":
 		p, roles, err := s.Machines.Held(ctx, o.ServicePrincipal)
@@ -167,6 +181,11 @@ func (s Holders) byWebIdentity(roles []arn.Role) (out []arn.Role) {
 	return out
 }
 
+// byMeta reports whether Carnet's own identity has a role on a cluster.
+func (s Holders) byMeta(of identity.ClusterID, role arn.Role) bool {
+	return of != "" && s.Meta != nil && s.Meta.Serves(of, role) == nil
+}
+
 // Keys has the keys of a role: of a login session those that the broker keeps alive,
 // of a machine or a job new ones for a token of ours. why says in the trail what for.
 func (s Holders) Keys(ctx context.Context, o Owner, role arn.Role, why string) (credential.Temporary, error) {
@@ -193,9 +212,12 @@ func (s Holders) trade(ctx context.Context, o Owner, role arn.Role, why string) 
 	who := workload.Principal{ServicePrincipal: o.ServicePrincipal, Delegation: o.Delegation, Cluster: o.Cluster}
 	life := keysLife
 	if o.Delegation != "" {
-		d, _, err := s.Machines.Behind(ctx, o.Delegation)
+		d, p, err := s.Machines.Behind(ctx, o.Delegation)
 		if err != nil {
 			return credential.Temporary{}, err
+		}
+		if a := s.Accounts[role.Account]; (!a.WebIdentity || a.AssumeRoleFirst) && d.Cluster == o.Cluster && d.Role == role && s.byMeta(d.Cluster, role) {
+			return s.Meta.Keys(ctx, meta.Ask{Cluster: d.Cluster, Role: role, Person: d.Person, IdP: d.IdP, Name: p.UserName, Ends: d.Expires, Delegation: d.ID, Why: why})
 		}
 		life = max(leastLife, min(life, d.Expires.Sub(s.Now()).Truncate(time.Second)))
 	}

@@ -69,7 +69,7 @@ func (s *Service) Delegate(ctx context.Context, l login.LoginSession, n NewDeleg
 		Created: now, Expires: now.Add(n.Lifetime).Truncate(time.Second), Epoch: epoch,
 		Evidence: Evidence{LoginSession: l.ID, UserName: l.Person.UserName, SignedIn: l.Started.UTC().Truncate(time.Millisecond)}}
 	// What would not work at its first use is refused now, with the reason.
-	if err := s.takesWebIdentity(role); err != nil {
+	if err := s.takes(d.Cluster, role); err != nil {
 		return Listed{}, err
 	}
 	if _, err := s.serves(ctx, d); err != nil {
@@ -81,6 +81,18 @@ func (s *Service) Delegate(ctx context.Context, l login.LoginSession, n NewDeleg
 		return Listed{}, err
 	}
 	return s.listed(d, name), nil
+}
+
+// takes holds a role to its account: it takes our tokens, or on a cluster that uses
+// Carnet's own AWS identity it is taken by that.
+func (s *Service) takes(of identity.ClusterID, role arn.Role) error {
+	if of != "" && s.Clusters != nil {
+		a := s.Accounts[role.Account]
+		if c, ok := s.Clusters.Cluster(of); ok && c.Meta && a.AssumeRole && a.Partition == role.Partition {
+			return nil
+		}
+	}
+	return s.takesWebIdentity(role)
 }
 
 // delegate finds whom a delegation is made to, with their name.

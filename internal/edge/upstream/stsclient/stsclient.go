@@ -1,8 +1,9 @@
 // Package stsclient calls AssumeRoleWithSAML and AssumeRoleWithWebIdentity in
-// AWS's own wire protocol, at AWS or at a local authority.
+// AWS's own wire protocol, at AWS or at a local authority, and AssumeRole by Carnet's own
+// AWS identity.
 //
 // One client per configured account; an account that isn't configured is never
-// called. The calls are unsigned and carry a raw assertion or an ID token, which
+// called. The first two are unsigned and carry a raw assertion or an ID token, which
 // are credentials: the SDK's request logging stays off, and an error keeps the
 // code and the text of STS only. No endpoint comes from the environment or
 // from the caller.
@@ -68,26 +69,26 @@ const keptOpen = 64
 func New(accounts []Account) *Client {
 	c := &Client{accounts: make(map[string]account, len(accounts))}
 	for _, a := range accounts {
-		o := sts.Options{
-			Region:      a.Region,
-			Credentials: aws.AnonymousCredentials{},
-			Retryer:     newPatience(),
-		}
-		if a.Endpoint != "" {
-			o.BaseEndpoint = aws.String(a.Endpoint)
-		}
-		switch {
-		case a.HTTP != nil:
-			o.HTTPClient = a.HTTP
-		default:
-			o.HTTPClient = awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
-				t.TLSClientConfig.RootCAs = a.RootCAs
-				t.MaxIdleConnsPerHost = keptOpen
-			})
-		}
+		o := a.options()
+		o.Credentials = aws.AnonymousCredentials{}
 		c.accounts[a.ID] = account{sts: sts.New(o), internal: a.Internal}
 	}
 	return c
+}
+
+// options say how the account's STS is reached, by nobody yet.
+func (a Account) options() sts.Options {
+	o := sts.Options{Region: a.Region, Retryer: newPatience()}
+	if a.Endpoint != "" {
+		o.BaseEndpoint = aws.String(a.Endpoint)
+	}
+	if o.HTTPClient = a.HTTP; a.HTTP == nil {
+		o.HTTPClient = awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
+			t.TLSClientConfig.RootCAs = a.RootCAs
+			t.MaxIdleConnsPerHost = keptOpen
+		})
+	}
+	return o
 }
 
 // AssumeRoleWithSAML makes one call; see broker.STS for its errors.

@@ -1,0 +1,54 @@
+package server
+
+import (
+	"context"
+
+	"carnet.dev/carnet/internal/app/config"
+	sqlmeta "carnet.dev/carnet/internal/edge/sql/meta"
+	"carnet.dev/carnet/internal/edge/upstream/stsclient"
+	"carnet.dev/carnet/internal/service/meta"
+)
+
+// openMeta opens Carnet's own AWS identity, for accounts that it takes roles of.
+// Without one no role is had so.
+func (s *state) openMeta(ctx context.Context) error {
+	accounts, err := metaAccounts(s.config)
+	if err != nil {
+		return err
+	}
+	var own stsclient.Own
+	if files := s.config.Secrets.AWS; files.AccessKeyFile != "" {
+		id, err := config.ReadSecret(files.AccessKeyFile)
+		if err != nil {
+			return err
+		}
+		if own.SecretAccessKey, err = config.ReadSecret(files.SecretKeyFile); err != nil {
+			return err
+		}
+		own.AccessKeyID = id.Reveal()
+	}
+	sts, err := stsclient.NewAssumer(ctx, accounts, own)
+	if err != nil {
+		return err
+	}
+	s.meta, err = meta.Open(ctx, meta.Config{STS: sts, Clusters: s.clusters, ExternalIDs: sqlmeta.Store{DB: s.db}, Accounts: entitledAccounts(s.config),
+		State: s.db, Trail: s.trail, Now: s.now})
+	return err
+}
+
+// metaAccounts says how the STS of the accounts is reached that take assume-role.
+func metaAccounts(c *config.Config) (all []stsclient.Account, err error) {
+	for _, a := range c.Accounts {
+		if !a.Accepts(config.ExchangeAssumeRole) {
+			continue
+		}
+		s := stsclient.Account{ID: a.ID, Region: a.Region, Endpoint: a.STS.Endpoint}
+		if a.STS.CA != "" {
+			if s.RootCAs, err = believed(a.STS.CA); err != nil {
+				return nil, err
+			}
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
