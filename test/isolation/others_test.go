@@ -4,10 +4,13 @@ package isolation
 
 import (
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 
 	"carnet.dev/carnet/internal/core/secret"
+	"carnet.dev/carnet/internal/edge/node/localdoc"
+	"carnet.dev/carnet/test/nodes"
 )
 
 // TestAttackOtherUID: another account of the node, alone, attached as somebody else,
@@ -31,7 +34,7 @@ func TestAttackOtherUID(t *testing.T) {
 	}
 	// Two who are attached get their own, each from the same addresses.
 	c := container("127.0.0.1:1018")
-	for _, f := range []face{c, faces()[4]} {
+	for _, f := range []face{c, local()} {
 		if a, b := keyOf(t, f.ask(asAlice, alice.Bearer)), keyOf(t, f.ask(asBob, bob.Bearer)); a == b {
 			t.Errorf("%s: alice and bob get the same keys", f.name)
 		}
@@ -44,7 +47,7 @@ func TestAttackStolenBearer(t *testing.T) {
 	alice, bob := attached(t, "alice"), attached(t, "bob")
 	asAlice, asBob := newPuppet(t, alice.Login, nil), newPuppet(t, bob.Login, nil)
 	elsewhere := newPuppet(t, alice.Node.Login(t, alice.UID), nil)
-	for _, f := range faces()[:4] {
+	for _, f := range faces()[:5] {
 		t.Run(f.name, func(t *testing.T) {
 			gets(t, "alice", f.ask(asAlice, alice.Bearer))
 			nothing(t, "bob with alice's", f.ask(asBob, alice.Bearer))
@@ -73,5 +76,76 @@ func TestAttackRoot(t *testing.T) {
 		if status/100 == 2 {
 			t.Errorf("%s may begin to attach: %s", name, body)
 		}
+	}
+}
+
+// TestAttackOrdersOfOthers: nobody asks after, changes or ends what is another's.
+func TestAttackOrdersOfOthers(t *testing.T) {
+	alice, bob, mallory := attached(t, "alice"), attached(t, "bob"), stranger(t)
+	next := stranger(t)
+	begun := next.Begin(t)
+	if status, body := next.Local(t, "POST", "/v1/attach/poll", localdoc.Poll{Request: begun.Request}); status != 200 {
+		t.Fatalf("who asked may ask on: %d %s", status, body)
+	}
+	for _, l := range []*nodes.Login{mallory, bob.Login, alice.Node.Login(t, next.UID), alice.Node.Login(t, alice.UID)} {
+		status, body := l.Local(t, "POST", "/v1/attach/poll", localdoc.Poll{Request: begun.Request})
+		nothing(t, "another asks what became of it", answer{Status: status, Body: string(body)})
+	}
+	for _, l := range []*nodes.Login{mallory, alice.Node.Login(t, alice.UID)} {
+		for path, in := range map[string]any{"/v1/role": map[string]string{"role": "analyst"}, "/v1/detach": struct{}{}, "/v1/roles": nil, "/v1/bearer": nil, "/v1/keys": nil} {
+			method := map[string]string{"/v1/role": "PUT", "/v1/detach": "POST"}[path]
+			if method == "" {
+				method = "GET"
+			}
+			status, body := l.Local(t, method, path, in)
+			nothing(t, path, answer{Status: status, Body: string(body)})
+		}
+	}
+	if a := bob.Status(t).Attachment; a == nil || a.ID != bob.ID || a.Name == alice.Status(t).Attachment.Name {
+		t.Errorf("bob sees %+v", a)
+	}
+	bob.MustLocal(t, "POST", "/v1/detach", struct{}{}, nil)
+	gets(t, "alice, after bob left", local().ask(newPuppet(t, alice.Login, nil), ""))
+}
+
+// TestAttackStolenMetadataToken: a token of the metadata endpoint is its owner's socket's
+// alone, and is no way past the kernel's word.
+func TestAttackStolenMetadataToken(t *testing.T) {
+	alice, bob, mallory := attached(t, "alice"), attached(t, "bob"), stranger(t)
+	f := faces()[7]
+	token := f.ask(newPuppet(t, alice.Login, nil), "")
+	gets(t, "alice's token", token)
+	read := f
+	read.lines = func(string, ...string) []string {
+		return []string{"GET /latest/meta-data/iam/security-credentials/analyst HTTP/1.1", "Host: " + metadata, "X-aws-ec2-metadata-token: " + token.Body}
+	}
+	a := read.ask(newPuppet(t, alice.Login, nil), "")
+	gets(t, "alice", a)
+	if !strings.Contains(a.Body, "SecretAccessKey") {
+		t.Errorf("alice reads %s", a.Body)
+	}
+	nothing(t, "bob", read.ask(newPuppet(t, bob.Login, nil), ""))
+	nothing(t, "somebody who is not attached", read.ask(newPuppet(t, mallory, nil), ""))
+	nothing(t, "alice's uid in another login scope", read.ask(newPuppet(t, alice.Node.Login(t, alice.UID), nil), ""))
+	first := read
+	first.lines = func(string, ...string) []string {
+		return []string{"GET /latest/meta-data/iam/security-credentials/analyst HTTP/1.1", "Host: " + metadata}
+	}
+	nothing(t, "alice by the first version, without a token", first.ask(newPuppet(t, alice.Login, nil), ""))
+}
+
+// TestAttackClosedClient: a client that has closed its end before the agent looks reads
+// as root's in the kernel's table. It is nobody.
+func TestAttackClosedClient(t *testing.T) {
+	alice, mallory := attached(t, "alice"), stranger(t)
+	gets(t, "alice", tcp().ask(newPuppet(t, alice.Login, nil), alice.Bearer))
+	for _, l := range []*nodes.Login{mallory, alice.Login} {
+		p := newPuppet(t, l, nil)
+		goOn := stop(t, alice.Node)
+		on := p.dialed(tcp())
+		p.do(order{Do: "send", On: on, Lines: tcp().lines(alice.Bearer)})
+		p.do(order{Do: "half-close", On: on})
+		goOn()
+		nothing(t, "a connection that its client has closed", p.try(order{Do: "receive", On: on}))
 	}
 }

@@ -3,6 +3,7 @@
 package isolation
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -18,7 +19,7 @@ import (
 )
 
 // local is the unix socket, tcp a container endpoint.
-func local() face { return faces()[4] }
+func local() face { return faces()[5] }
 func tcp() face   { return faces()[0] }
 
 // dialed opens a connection that stays.
@@ -126,9 +127,28 @@ func TestAttackUIDReuse(t *testing.T) {
 	for i, f := range []face{local(), tcp()} {
 		nothing(t, f.name+": the same uid in a new scope of the same name", f.ask(asNext, alice.Bearer))
 		nothing(t, f.name+": the same uid in another scope", f.ask(asBefore, alice.Bearer))
+		// It ends as soon as the agent has learned that the group is gone.
+		nodes.Until(t, "a connection from before is refused", func() error {
+			if a := keeper.asks(kept[i], f, alice.Bearer); a.Status/100 == 2 {
+				return errors.New("answered")
+			}
+			return nil
+		})
 		nothing(t, f.name+": a connection from before", keeper.asks(kept[i], f, alice.Bearer))
 	}
 	// The attachment has ended at the server, too, and the place is free.
+	nodes.Until(t, "the server knows", func() error {
+		var own struct {
+			Attachments []struct{ ID, State string }
+		}
+		alice.Node.Site.Must(t, "alice", "GET", "attachments", nil, &own)
+		for _, a := range own.Attachments {
+			if a.ID == alice.ID && a.State != "ended" {
+				return errors.New(a.State)
+			}
+		}
+		return nil
+	})
 	attach(t, next, "bob")
 	gets(t, "who is attached there now", local().ask(asNext, ""))
 }
@@ -212,10 +232,7 @@ func TestAttackExecBetweenConnectAndAnswer(t *testing.T) {
 // exec has the puppet become a program, and waits until it is.
 func (p *puppet) exec(path string) {
 	p.t.Helper()
-	p.begin(order{Do: "exec", Address: path})
-	if a := p.try(order{Do: "file", Address: "/proc/self/comm"}); a.Err != "" {
-		p.t.Fatal(a.Err)
-	}
+	p.do(order{Do: "exec", Address: path})
 }
 
 // TestAttackPassedDescriptors: connections go from process to process. The word of the

@@ -29,6 +29,7 @@ import (
 const (
 	puppetVariable  = "CARNET_TEST_PUPPET"
 	handlesVariable = "CARNET_TEST_HANDLES" // descriptors of connections, as it starts
+	againVariable   = "CARNET_TEST_AGAIN"   // set: it was another program, and says that it is there
 )
 
 // order is one thing to do. What counts depends on Do.
@@ -61,6 +62,9 @@ type answer struct {
 // TestMain is a puppet's, too.
 func TestMain(m *testing.M) {
 	if os.Getenv(puppetVariable) != "" {
+		if os.Getenv(againVariable) != "" {
+			_ = json.NewEncoder(os.Stdout).Encode(answer{})
+		}
 		newStage().play(os.Stdin, os.Stdout)
 		os.Exit(0)
 	}
@@ -160,6 +164,8 @@ func (s *stage) do(o order) (answer, error) {
 		return answer{}, send(o.On, o.Lines)
 	case "receive":
 		return s.receive(o.On)
+	case "half-close":
+		return answer{}, unix.Shutdown(o.On, unix.SHUT_WR)
 	case "close":
 		delete(s.conns, o.On)
 		return answer{}, unix.Close(o.On)
@@ -289,13 +295,13 @@ func (s *stage) exec(path string) error {
 	if path == "" {
 		path = "/proc/self/exe"
 	}
-	return syscall.Exec(path, os.Args, append(os.Environ(), handlesVariable+"="+handles))
+	return syscall.Exec(path, os.Args, append(os.Environ(), handlesVariable+"="+handles, againVariable+"=1"))
 }
 
 // child does orders in a process that was forked, and holds the connection On as 3.
 func (s *stage) child(o order) (answer, error) {
 	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), handlesVariable+"=")
+	cmd.Env = append(os.Environ(), handlesVariable+"=", againVariable+"=")
 	cmd.SysProcAttr = &syscall.SysProcAttr{}
 	if o.On != 0 {
 		fd, err := unix.Dup(o.On)

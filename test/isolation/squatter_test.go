@@ -62,12 +62,15 @@ func TestAttackPortSquatting(t *testing.T) {
 func TestAttackHighPorts(t *testing.T) {
 	site, _ := start(t)
 	n := site.Node(t, nodes.NodeOptions{Stopped: true})
-	for name, flags := range map[string][]string{
-		"a port above 1023": {"--listen-container", "127.0.0.1:11018"},
-		"all interfaces":    {"--listen-container", "0.0.0.0:1018"},
+	for _, c := range []struct{ flag, address, says string }{
+		{"--listen-container", "127.0.0.1:11018", "could stand in for the agent"},
+		{"--listen-proxy", "127.0.0.1:11019", "could stand in for the agent"},
+		{"--listen-metadata", "127.0.0.1:11020", "could stand in for the agent"},
+		{"--listen-container", "0.0.0.0:1018", "0.0.0.0:1018"},
+		{"--listen-proxy", "192.0.2.1:1019", "192.0.2.1:1019"},
 	} {
-		if o := n.Agent(t, flags...); o.Code == 0 || !strings.Contains(o.Err, flags[1]) {
-			t.Errorf("%s: %s", name, o)
+		if o := n.Agent(t, c.flag, c.address); o.Code == 0 || !strings.Contains(o.Err, c.says) {
+			t.Errorf("%s %s: %s", c.flag, c.address, o)
 		}
 	}
 	// Where the system lets everybody have low ports, these are no better.
@@ -76,7 +79,7 @@ func TestAttackHighPorts(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if o := n.Agent(t); o.Code == 0 || !strings.Contains(o.Err, "ip_unprivileged_port_start") {
+	if o := n.Agent(t); o.Code == 0 || !strings.Contains(o.Err, "want one below 80") {
 		t.Errorf("low ports that are anybody's: %s", o)
 	}
 }

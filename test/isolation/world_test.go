@@ -21,6 +21,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"carnet.dev/carnet/internal/edge/node/localdoc"
 	"carnet.dev/carnet/test/nodes"
 )
 
@@ -156,7 +157,7 @@ func attach(t testing.TB, l *nodes.Login, person string) *owner {
 	a := l.Attach(t, person)
 	l.MustLocal(t, http.MethodPut, "/v1/role", map[string]string{"role": "analyst"}, nil)
 	o := &owner{Login: l, Name: person, ID: a.ID}
-	o.Bearer = l.Run(t, "cat", l.Status(t).Attachment.TokenFile).OK(t)
+	o.Bearer = bearer(t, l)
 	return o
 }
 
@@ -176,7 +177,7 @@ const (
 
 // container is the container endpoint at an address.
 func container(address string) face {
-	host := strings.TrimSuffix(address, ":80")
+	host := strings.ReplaceAll(strings.TrimSuffix(address, ":80"), "[::ffff:127.0.0.1]", "127.0.0.1")
 	return face{"container endpoint at " + address, "tcp", address, func(bearer string, more ...string) []string {
 		lines := []string{"GET /v1/credentials HTTP/1.1", "Host: " + host}
 		if bearer != "" {
@@ -190,6 +191,7 @@ func container(address string) face {
 func faces() []face {
 	return []face{
 		container("127.0.0.1:1018"), container("[::1]:1018"), container("169.254.170.2:80"), container("169.254.170.23:80"),
+		container("[::ffff:127.0.0.1]:1018"), // as programs with one kind of socket for both connect
 		{"unix socket", "unix", socket, func(_ string, more ...string) []string {
 			return append([]string{"GET /v1/keys HTTP/1.1", "Host: localhost"}, more...)
 		}},
@@ -250,4 +252,12 @@ func keyOf(t testing.TB, a answer) string {
 		t.Fatalf("no keys in %d %s %s: %v", a.Status, a.Err, a.Body, err)
 	}
 	return k.AccessKeyID + k.Local
+}
+
+// bearer asks the agent for the second factor of a sign-in.
+func bearer(t testing.TB, l *nodes.Login) string {
+	t.Helper()
+	var b localdoc.Bearer
+	l.MustLocal(t, http.MethodGet, "/v1/bearer", nil, &b)
+	return b.Token
 }
