@@ -41,6 +41,7 @@ func offersLoopback(t *testing.T) bool {
 }
 
 func TestAttachAndFetch(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	if a := w.local(w.uid, http.MethodGet, "/v1/keys", nil); a.Status != http.StatusNotFound {
 		t.Errorf("keys before attaching: %+v", a)
@@ -92,6 +93,7 @@ func TestAttachAndFetch(t *testing.T) {
 }
 
 func TestAttackContainerEndpoint(t *testing.T) {
+	t.Parallel()
 	if !offersLoopback(t) {
 		t.Log("this machine shows no control groups of version 2: the endpoint is not offered here")
 		return
@@ -158,6 +160,7 @@ func TestAttackContainerEndpoint(t *testing.T) {
 // TestAttackStolenToken: the right token from another uid, from root, and from another
 // control group.
 func TestAttackStolenToken(t *testing.T) {
+	t.Parallel()
 	if os.Getuid() != 0 {
 		t.Log("only root can run processes under other accounts: make isolation does")
 		return
@@ -182,6 +185,7 @@ func TestAttackStolenToken(t *testing.T) {
 }
 
 func TestServerAwayAndBack(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	bearer := w.attach(w.uid)
 	first := w.local(w.uid, http.MethodGet, "/v1/keys", nil)
@@ -209,6 +213,7 @@ func TestServerAwayAndBack(t *testing.T) {
 }
 
 func TestRevokedAndRemoved(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.attach(w.uid)
 	w.change(func() { w.live = nil })
@@ -225,6 +230,7 @@ func TestRevokedAndRemoved(t *testing.T) {
 // TestRestart: after a restart of the agent the second factor is the same, and keys are
 // fetched anew: they were in memory alone.
 func TestRestart(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	bearer := w.attach(w.uid)
 	w.local(w.uid, http.MethodGet, "/v1/keys", nil)
@@ -239,5 +245,30 @@ func TestRestart(t *testing.T) {
 	}
 	if again := into[localdoc.Bearer]([]byte(w.local(w.uid, http.MethodGet, "/v1/bearer", nil).Body)).Token; again != bearer {
 		t.Error("the second factor is another after a restart")
+	}
+}
+
+// TestTrinoForTheEngineAlone: the mapping holds everybody's keys.
+func TestTrinoForTheEngineAlone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *Config) { c.EngineAccount = "70124" })
+	mapping := func(q *ask) { q.Path = "/v1/trino" }
+	engine := uint32(70124)
+	if os.Getuid() == 0 {
+		if a := w.local(engine, http.MethodGet, "/v1/trino", nil); a.Status != http.StatusOK || !strings.Contains(a.Body, "CNGK") {
+			t.Errorf("the engine over the socket: %+v", a)
+		}
+		if a := w.keys(engine, "", mapping); offersLoopback(t) && (a.Status != http.StatusOK || !strings.Contains(a.Body, "CNGK")) {
+			t.Errorf("the engine: %+v", a)
+		}
+	}
+	bearer := w.attach(w.uid)
+	for _, a := range []answered{w.local(w.uid, http.MethodGet, "/v1/trino", nil), w.local(uint32(os.Getuid()), http.MethodGet, "/v1/trino", nil)} {
+		if a.Status != http.StatusForbidden || strings.Contains(a.Body, "CNGK") {
+			t.Errorf("somebody else over the socket: %+v", a)
+		}
+	}
+	if a := w.keys(w.uid, bearer, mapping); offersLoopback(t) && (a.Status != http.StatusForbidden || strings.Contains(a.Body, "CNGK")) {
+		t.Errorf("somebody else: %+v", a)
 	}
 }

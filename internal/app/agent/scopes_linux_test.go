@@ -62,6 +62,7 @@ func scopes(t *testing.T, names ...string) []string {
 // TestTwoLoginsOfOneUid: each is attached for itself, and a container under the same
 // uid gets nothing.
 func TestTwoLoginsOfOneUid(t *testing.T) {
+	t.Parallel()
 	at := scopes(t, "session-1.scope/inner", "session-2.scope", "other")
 	if at == nil {
 		t.Log("this account can't make control groups: make isolation does")
@@ -133,6 +134,7 @@ func hold(t *testing.T, uid uint32, group string) *exec.Cmd {
 // TestEndsWithItsScope: the login ends, and with it the attachment; a later login of the
 // same uid, in a scope of the same name, inherits nothing.
 func TestEndsWithItsScope(t *testing.T) {
+	t.Parallel()
 	at := scopes(t, "session-1.scope")
 	if at == nil {
 		t.Log("this account can't make control groups: make isolation does")

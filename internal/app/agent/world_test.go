@@ -322,12 +322,8 @@ func (w *world) start() {
 		})
 	}
 	w.t.Cleanup(w.stop)
-	w.until("the socket answers", func() bool {
-		c, err := net.Dial("unix", w.c.Socket)
-		if err == nil {
-			_ = c.Close()
-		}
-		return err == nil
+	w.until("the agent is ready", func() bool {
+		return do(ask{Network: "unix", Address: w.c.Socket, Method: http.MethodGet, Path: "/readyz", Host: "localhost"}).Status == http.StatusOK
 	})
 }
 

@@ -25,7 +25,7 @@ type Asking interface {
 // Live knows and ends attachments; see binding.Service.
 type Live interface {
 	Await(ctx context.Context, id identity.AttachmentID) (*binding.Attachment, error)
-	End(ctx context.Context, id identity.AttachmentID, why binding.Why)
+	End(id identity.AttachmentID, why binding.Why)
 }
 
 // Leaders keeps the process that leads a login without a scope of its own: when it is
@@ -105,7 +105,7 @@ func (s *Socket) detach(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.Attaching.Live.End(r.Context(), a.ID, binding.Detached)
+	s.Attaching.Live.End(a.ID, binding.Detached)
 	return nil, nil
 }
 

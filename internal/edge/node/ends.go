@@ -16,7 +16,7 @@ import (
 // Table lists and ends attachments; see binding.Service.
 type Table interface {
 	Attachments() []binding.Attachment
-	End(ctx context.Context, id identity.AttachmentID, why binding.Why)
+	End(id identity.AttachmentID, why binding.Why)
 }
 
 // Ends ends attachments with what they are bound to: a control group that is gone or
@@ -68,7 +68,7 @@ func (e *Ends) Run(ctx context.Context) {
 	tick := time.NewTicker(look)
 	defer tick.Stop()
 	for {
-		e.look(ctx)
+		e.look()
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -77,7 +77,7 @@ func (e *Ends) Run(ctx context.Context) {
 	}
 }
 
-func (e *Ends) look(ctx context.Context) {
+func (e *Ends) look() {
 	live := map[identity.AttachmentID]bool{}
 	var uids map[uint32]bool // read when it is first asked for
 	for _, a := range e.Table.Attachments() {
@@ -92,7 +92,7 @@ func (e *Ends) look(ctx context.Context) {
 			gone = !e.Live(a.Scope, a.ScopeID)
 		}
 		if gone {
-			e.Table.End(ctx, a.ID, binding.ScopeEnded)
+			e.Table.End(a.ID, binding.ScopeEnded)
 		}
 	}
 	e.mu.Lock()

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"context"
 	"testing"
 	"time"
 
@@ -24,7 +23,7 @@ func (t *table) Attachments() (out []binding.Attachment) {
 	return out
 }
 
-func (t *table) End(_ context.Context, id identity.AttachmentID, why binding.Why) { t.ended[id] = why }
+func (t *table) End(id identity.AttachmentID, why binding.Why) { t.ended[id] = why }
 
 func TestAttachmentsEndWithWhatTheyAreBoundTo(t *testing.T) {
 	t.Parallel()
@@ -41,7 +40,7 @@ func TestAttachmentsEndWithWhatTheyAreBoundTo(t *testing.T) {
 	e := &Ends{Table: tb, Live: func(scope string, _ uint64) bool { return !gone[scope] }, UIDs: func() map[uint32]bool { return uids }, Now: func() time.Time { return now }}
 	step := func(what string, want ...identity.AttachmentID) {
 		t.Helper()
-		e.look(t.Context())
+		e.look()
 		if len(tb.ended) != len(want) {
 			t.Fatalf("%s: %v ended, want %v", what, tb.ended, want)
 		}
@@ -63,7 +62,7 @@ func TestAttachmentsEndWithWhatTheyAreBoundTo(t *testing.T) {
 	step("a scope went", "never", "late", "scope")
 	uids = map[uint32]bool{}
 	step("all went", "never", "late", "scope", "there", "no ids")
-	e.look(t.Context())
+	e.look()
 	if len(e.seen) != 0 {
 		t.Errorf("what ended is remembered: %v", e.seen)
 	}

@@ -475,7 +475,7 @@ func TestEndsHereAtOnce(t *testing.T) {
 		view := View{Revision: 1, Attachments: []Attachment{attached("ann", 1000, "/s", 11)}}
 		s.Confirm(view)
 		srv.set(fault.New(fault.Unavailable, "away"))
-		s.End(ctx, "ann", ScopeEnded)
+		s.End("ann", ScopeEnded)
 		if _, err := s.Of(Caller{UID: 1000, Cgroup: 11}); code(err) != CodeUnattached {
 			t.Errorf("got %v", err)
 		}

@@ -2,6 +2,7 @@ package binding
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"carnet.dev/carnet/internal/core/fault"
@@ -35,8 +36,17 @@ func (s *Service) backoff(failures int) time.Duration {
 }
 
 // Run renews what is in use, and tells the server what ended here, until the context
-// ends.
+// ends. A server that does not answer holds up neither for the other.
 func (s *Service) Run(ctx context.Context) {
+	var telling sync.WaitGroup
+	telling.Go(func() { s.each(ctx, s.tell) })
+	s.each(ctx, s.renew)
+	telling.Wait()
+}
+
+// each does something each second. Nothing is asked of a server that is away: the watch
+// says when it is back.
+func (s *Service) each(ctx context.Context, do func(context.Context)) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
@@ -45,9 +55,8 @@ func (s *Service) Run(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		if s.Fresh() { // nothing is asked of a server that is away: the watch says when it is back
-			s.renew(ctx)
-			s.tell(ctx)
+		if s.Fresh() {
+			do(ctx)
 		}
 	}
 }
@@ -118,13 +127,13 @@ func putOff[V dated](s *Service, k *kept[V], now time.Time) {
 	k.due = now.Add(time.Duration(s.c.Random() * float64(max(room, 0))))
 }
 
-// End ends an attachment here, at once, and tells the server: now, or when it can be
-// reached. Ending one that is not known does nothing.
-func (s *Service) End(ctx context.Context, id identity.AttachmentID, why Why) {
+// End ends an attachment here, at once; Run tells the server. Ending one that is not
+// known does nothing.
+func (s *Service) End(id identity.AttachmentID, why Why) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	old := s.table.Load()
 	if old.byID[id] == nil {
-		s.mu.Unlock()
 		return
 	}
 	s.ended[id] = &ending{why: why}
@@ -136,8 +145,6 @@ func (s *Service) End(ctx context.Context, id identity.AttachmentID, why Why) {
 		}
 	}
 	s.put(next)
-	s.mu.Unlock()
-	s.tell(ctx)
 }
 
 // tell tells the server what ended here, as far as it does not know.
