@@ -17,6 +17,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 	awssts "github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"carnet.dev/carnet/internal/app/visitor"
@@ -507,6 +508,49 @@ func TestAttackRolesOfTheCluster(t *testing.T) {
 		m.refused(t, 404, "role.none", "id-token", nodedoc.Fetch{Attachment: a.ID, Role: role})
 	}
 	m.refused(t, 404, "role.none", "role", nodedoc.SetRole{Attachment: a.ID, Role: analyst})
+}
+
+// TestAnEngineHasTheKeysOfItsPeople: gateway keys of who is attached to the node that
+// asks, and of nobody else, until they are not.
+func TestAnEngineHasTheKeysOfItsPeople(t *testing.T) {
+	t.Parallel()
+	w := newLab(t)
+	m, beside := w.join(t, "lab", "n1"), w.join(t, "lab", "n2")
+	var got nodedoc.Trino
+	if m.works(t, "trino", struct{}{}, &got); len(got.Mappings)+len(got.Notes) != 0 {
+		t.Errorf("nobody is attached: %+v", got)
+	}
+	a := w.attach(t, m, place(1001))
+	if m.works(t, "trino", struct{}{}, &got); len(got.Mappings) != 0 || len(got.Notes) != 1 || !strings.Contains(got.Notes[0], "where cluster lab calls from") {
+		t.Errorf("the cluster has no network: %+v", got)
+	}
+	v := m.view(t, 0)
+	w.must(t, "cluster", "set", "lab", "--network", "127.0.0.0/8")
+	m.view(t, v.Revision)
+	m.works(t, "trino", struct{}{}, &got)
+	if len(got.Mappings) != 1 || got.Mappings[0].User != `ann@example\.com` || got.Mappings[0].Endpoint != "http://"+w.aws {
+		t.Fatalf("%+v", got)
+	}
+	key := got.Mappings[0]
+	if m.works(t, "trino", struct{}{}, &got); len(got.Mappings) != 1 || got.Mappings[0] != key {
+		t.Errorf("asked again: %+v", got)
+	}
+	if beside.works(t, "trino", struct{}{}, &got); len(got.Mappings) != 0 {
+		t.Errorf("another node of the cluster: %+v", got)
+	}
+	c := awss3.New(awss3.Options{Region: "us-east-1", BaseEndpoint: aws.String(key.Endpoint), UsePathStyle: true, RetryMaxAttempts: 1,
+		Credentials: credentials.NewStaticCredentialsProvider(key.AccessKey, key.SecretKey, "")})
+	if _, err := c.CreateBucket(t.Context(), &awss3.CreateBucketInput{Bucket: aws.String("sales")}); err != nil {
+		t.Errorf("with the key of the engine: %v", err)
+	}
+	m.works(t, "end", nodedoc.End{Attachment: a.ID, Why: "detached"}, nil)
+	soon(t, "the key ends with the attachment", func() bool {
+		_, err := c.ListObjectsV2(t.Context(), &awss3.ListObjectsV2Input{Bucket: aws.String("sales")})
+		return err != nil
+	})
+	if m.works(t, "trino", struct{}{}, &got); len(got.Mappings) != 0 {
+		t.Errorf("after they left: %+v", got)
+	}
 }
 
 func signOut(t *testing.T, w *machineWorld) int { return remove(t, w, "/api/v1/session") }

@@ -157,7 +157,7 @@ func TestAttackOrchestrators(t *testing.T) {
 	if got.IDToken != "" || got.AccessToken != "" {
 		t.Errorf("a service principal works under a delegation to a cluster: %+v", got)
 	}
-	if o := w.carnet(t, "gateway-key", "add", "--delegation", d.ID, "--network", "127.0.0.0/8"); o.code == 0 {
+	if o := w.carnet(t, "gateway-key", "make", "--delegation", d.ID, "--network", "127.0.0.0/8"); o.code == 0 || !strings.Contains(o.err, "to a cluster") {
 		t.Errorf("a gateway key of a delegation to a cluster: %s", o)
 	}
 	w.must(t, "revoke", "service-principal", "nightly")

@@ -128,7 +128,10 @@ func (s *Service) Credentials(ctx context.Context, n cluster.Node, id identity.A
 	}
 	e := s.event(a, "attachment.credentials")
 	e.Role, e.Account, e.AccessKeyID, e.Source = r.String(), r.Account, k.AccessKeyID, from.String()
-	return k, s.hand(ctx, n, a, e)
+	if err := s.hand(ctx, n, a, e); err != nil {
+		return Keys{}, err
+	}
+	return k, nil
 }
 
 // hand records that something is handed out, once the attachment still stands:
@@ -176,7 +179,10 @@ func (s *Service) IDToken(ctx context.Context, n cluster.Node, id identity.Attac
 	}
 	e := s.event(a, "attachment.id-token")
 	e.Role, e.Account, e.Detail["token"] = r.String(), r.Account, m.ID
-	return IDToken{Token: m.Token, Expires: m.Expires, Role: r}, s.hand(ctx, n, a, e)
+	if err := s.hand(ctx, n, a, e); err != nil {
+		return IDToken{}, err
+	}
+	return IDToken{Token: m.Token, Expires: m.Expires, Role: r}, nil
 }
 
 func (s *Service) token(ctx context.Context, a *Attachment, r arn.Role) (issuer.Minted, error) {
@@ -280,25 +286,48 @@ func (s *Service) End(ctx context.Context, n cluster.Node, id identity.Attachmen
 	return err
 }
 
-// TrinoRules gives the keys of those who are attached in a node's cluster, for its
-// engine.
+// TrinoRules gives the keys of those who are attached to a node, for an engine that
+// runs there. Of those who are attached elsewhere in the cluster it gives nothing: a
+// node reaches its own people alone.
 func (s *Service) TrinoRules(ctx context.Context, n cluster.Node) (gatewaykeys.TrinoRules, error) {
 	c, err := s.clusterOf(n)
 	if err != nil {
 		return gatewaykeys.TrinoRules{}, err
 	}
-	attached := map[identity.PersonID]bool{}
-	for _, a := range s.known.Load().byID {
-		if a.Cluster != c.ID {
-			continue
-		}
+	var users []gatewaykeys.TrinoUser
+	there := map[identity.PersonID]bool{}
+	all := s.known.Load().byNode[n.ID]
+	for _, a := range slices.Backward(all) { // the newest of each
 		why, err := s.over(a)
 		if err != nil {
 			return gatewaykeys.TrinoRules{}, err
 		}
-		if why == "" {
-			attached[a.Person] = true
+		if why != "" || there[a.Person] {
+			continue
 		}
+		there[a.Person] = true
+		o := a.owner()
+		o.Person, o.Name = a.Person, a.Name
+		users = append(users, gatewaykeys.TrinoUser{Attached: gatewaykeys.Attached{Owner: o, Attachment: a.ID, Cluster: c},
+			Roles: func(ctx context.Context) ([]arn.Role, arn.Role, error) {
+				st, err := s.usable(ctx, a, c)
+				if err != nil {
+					return nil, arn.Role{}, err
+				}
+				if len(st.Held) == 0 {
+					_, err = s.choose(a, nil, "")
+				}
+				return st.Held, s.fallback(a, st.Held), err
+			}})
 	}
-	return s.GatewayKeys.TrinoRulesFor(ctx, c.Name, func(o holder.Owner) bool { return o.Person != "" && attached[o.Person] })
+	return s.GatewayKeys.TrinoRulesFor(ctx, c, users)
+}
+
+// fallback is the role where no prefix grant says another: the current one, if it may
+// still be used.
+func (s *Service) fallback(a *Attachment, usable []arn.Role) arn.Role {
+	if slices.Contains(usable, a.Role) {
+		return a.Role
+	}
+	return arn.Role{}
 }

@@ -144,9 +144,8 @@ type GatewayKeys interface {
 	// DeliverAttached gives the key of a role for an attachment, bound to its
 	// cluster, or to the address that its node asks from.
 	DeliverAttached(ctx context.Context, a gatewaykeys.Attached, role arn.Role, from netip.Addr) (gatewaykeys.Made, error)
-	// TrinoRulesFor gives the rules of a cluster for those people alone whom only
-	// admits.
-	TrinoRulesFor(ctx context.Context, cluster string, only func(holder.Owner) bool) (gatewaykeys.TrinoRules, error)
+	// TrinoRulesFor gives the rules of a cluster for those who are attached.
+	TrinoRulesFor(ctx context.Context, c cluster.Cluster, users []gatewaykeys.TrinoUser) (gatewaykeys.TrinoRules, error)
 }
 
 // Revocations is the feed of what no longer holds.

@@ -2,6 +2,7 @@ package gatewaykeys
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"slices"
 
@@ -30,13 +31,12 @@ func (s *Service) DeliverAttached(ctx context.Context, a Attached, role arn.Role
 		}
 	}
 	n := NewKey{Owner: a.Owner, Roles: []arn.Role{role}, Default: role, Lifetime: deliveredLife, delivered: true, attachment: a.Attachment}
-	switch {
-	case !a.Cluster.Binding.IsZero():
-		n.Cluster = a.Cluster.Name
-	case from.IsValid():
+	n.Cluster = a.Cluster.Name
+	if a.Cluster.Binding.IsZero() {
+		if !from.IsValid() {
+			return Made{}, fault.New(fault.Internal, "the address that the node asks from is not known, so a gateway key can't be bound to it")
+		}
 		n.Binding.Networks = []netip.Prefix{cluster.Only(from)}
-	default:
-		return Made{}, fault.New(fault.Internal, "the address that the node asks from is not known, so a gateway key can't be bound to it")
 	}
 	if e := s.young(func(k Key) bool {
 		return k.Attachment == a.Attachment && k.Cluster == n.Cluster && slices.Equal(k.Roles, n.Roles) && slices.Equal(k.Binding.Networks, n.Binding.Networks)
@@ -46,7 +46,54 @@ func (s *Service) DeliverAttached(ctx context.Context, a Attached, role arn.Role
 	return s.Make(ctx, n)
 }
 
-// TrinoRulesFor gives the rules of a cluster for those alone whom only admits.
-func (s *Service) TrinoRulesFor(ctx context.Context, cluster string, only func(Owner) bool) (TrinoRules, error) {
-	return s.trinoRules(ctx, cluster, 0, -1, only)
+// TrinoUser is somebody attached, for an engine's rules. Roles gives those that may be
+// in their key, and its default or zero; it is asked where they have no key yet.
+type TrinoUser struct {
+	Attached
+	Roles func(ctx context.Context) (roles []arn.Role, fallback arn.Role, err error)
+}
+
+// TrinoRulesFor gives the rules of a cluster for those alone who are attached. Who has
+// no key for the cluster yet is given one, which ends with the attachment. Errors and
+// notes as for TrinoRules.
+func (s *Service) TrinoRulesFor(ctx context.Context, c cluster.Cluster, users []TrinoUser) (TrinoRules, error) {
+	if err := s.load(ctx); err != nil {
+		return TrinoRules{}, err
+	}
+	admitted := map[identity.PersonID]bool{}
+	var notes []string
+	for _, u := range users {
+		admitted[u.Owner.Person] = true
+		if s.keyed(c.Name, u.Owner.Person) {
+			continue
+		}
+		if err := s.keyFor(ctx, c, u); err != nil {
+			if isAway(err) {
+				return TrinoRules{}, err
+			}
+			notes = append(notes, fmt.Sprintf("%q has no rule: %s", u.Owner.Name, fault.Of(err).Public))
+		}
+	}
+	out, err := s.trinoRules(ctx, c.Name, 0, -1, func(o Owner) bool { return o.Person != "" && admitted[o.Person] })
+	out.Notes = append(notes, out.Notes...)
+	return out, err
+}
+
+// keyed reports whether a person has a key for a cluster that counts.
+func (s *Service) keyed(cluster string, person identity.PersonID) bool {
+	for _, e := range s.known.Load().byAccessKey {
+		if e.Owner.Person == person && fold(e.Cluster) == fold(cluster) && !e.Delivered && s.state(e.Key) == Active {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Service) keyFor(ctx context.Context, c cluster.Cluster, u TrinoUser) error {
+	roles, fallback, err := u.Roles(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = s.Make(ctx, NewKey{Owner: u.Owner, Cluster: c.Name, Roles: roles, Default: fallback, Lifetime: Longest, attachment: u.Attachment})
+	return err
 }

@@ -14,6 +14,8 @@ import (
 
 	"carnet.dev/carnet/internal/core/arn"
 	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/core/identity"
+	"carnet.dev/carnet/internal/service/cluster"
 	"carnet.dev/carnet/internal/service/gatewaykeys"
 	"carnet.dev/carnet/internal/service/login"
 	"carnet.dev/carnet/internal/service/revocation"
@@ -469,6 +471,60 @@ func TestDeliver(t *testing.T) {
 		w.set(func() { w.away = fault.Coded(fault.Denied, "AccessDenied", "the role can't be had") })
 		_, err := w.Deliver(t.Context(), w.session, role("7/reader"), netip.MustParseAddr("10.1.2.3"))
 		wantFault(t, "a role that can't be had", err, "AccessDenied")
+	})
+}
+
+// TestDeliverAttached: a key for an attachment is bound to its cluster, allows what that
+// allows, and ends with it.
+func TestDeliverAttached(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		lab, err := w.clusters.Add(t.Context(), cluster.Cluster{Name: "lab", Kind: cluster.HighConcurrency})
+		w.must(err)
+		bound, err := w.clusters.Add(t.Context(), cluster.Cluster{Name: "bound", Kind: cluster.HighConcurrency, Binding: gatewaykeys.Binding{Networks: []netip.Prefix{home}}})
+		w.must(err)
+		deliver := func(c cluster.Cluster, id identity.AttachmentID, o gatewaykeys.Owner, r string) gatewaykeys.Made {
+			t.Helper()
+			m, err := w.DeliverAttached(t.Context(), gatewaykeys.Attached{Owner: o, Attachment: id, Cluster: c}, role(r), netip.MustParseAddr("10.1.2.3"))
+			w.must(err)
+			return m
+		}
+		ann := gatewaykeys.Owner{LoginSession: "lgn_ann"}
+		first := deliver(lab, "att_1", ann, "1/analyst")
+		if first.Cluster != "lab" || first.Attachment != "att_1" || first.Binding.Networks[0].String() != "10.1.2.3/32" || time.Until(first.Expires) > time.Hour {
+			t.Errorf("%+v", first.Key)
+		}
+		if again := deliver(lab, "att_1", ann, "1/analyst"); again.ID != first.ID {
+			t.Error("the same question has another answer")
+		}
+		if deliver(lab, "att_2", ann, "1/analyst").ID == first.ID || deliver(lab, "att_1", ann, "1/hr").ID == first.ID {
+			t.Error("another attachment or role has the same key")
+		}
+		if m := deliver(bound, "att_1", ann, "1/analyst"); m.Cluster != "bound" || !m.Binding.IsZero() {
+			t.Errorf("%+v", m.Key)
+		}
+		h := w.holder(first)
+		w.must(w.Holds(h))
+		lab.Roles = []string{role("1/hr").String()}
+		_, err = w.clusters.Update(t.Context(), lab)
+		w.must(err)
+		time.Sleep(time.Minute + time.Second)
+		w.must(w.feed.Confirm(t.Context()))
+		if got := w.chosen(h, "sales", "a"); !strings.Contains(got, "AccessDenied") {
+			t.Errorf("a role that the cluster does not allow any more: %s", got)
+		}
+		_, err = w.feed.Revoke(t.Context(), revocation.Attachment, "att_1")
+		w.must(err)
+		w.must(w.feed.Confirm(t.Context()))
+		wantFault(t, "after the attachment", w.Holds(h), "ExpiredToken")
+
+		// Of a delegation to a cluster nobody makes a key but an attachment.
+		w.set(func() { w.job.ServicePrincipal, w.job.Cluster = "", bound.ID })
+		_, err = w.Make(t.Context(), gatewaykeys.NewKey{Owner: gatewaykeys.Owner{Delegation: "dlg_ann"}, Binding: gatewaykeys.Binding{Networks: []netip.Prefix{home}}})
+		wantFault(t, "by hand", err, "gateway-key.delegation")
+		if m := deliver(bound, "att_3", gatewaykeys.Owner{Delegation: "dlg_ann", Cluster: bound.ID}, "1/hr"); m.Owner.Delegation != "dlg_ann" {
+			t.Errorf("%+v", m.Key)
+		}
 	})
 }
 

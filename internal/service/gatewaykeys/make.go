@@ -127,7 +127,7 @@ func (s *Service) placed(n NewKey) error {
 		return nil
 	}
 	c, err := s.cluster(n.Cluster)
-	if err == nil && c.Binding.IsZero() {
+	if err == nil && c.Binding.IsZero() && n.Binding.IsZero() {
 		err = fault.Coded(fault.Invalid, "gateway-key.unbound", "it is not said where cluster "+c.Name+" calls from, so a gateway key would work nowhere").
 			WithMend("say it: carnet cluster set " + c.Name + " --network CIDR")
 	}

@@ -18,7 +18,7 @@ const (
 	mostOld  = time.Minute
 )
 
-// held gives those of a key's roles that its owner holds.
+// held gives those of a key's roles that its owner holds, and its cluster allows.
 func (s *Service) held(ctx context.Context, h *Holder) ([]arn.Role, error) {
 	return h.uses.held.get(ctx, s, func(ctx context.Context) (answer[[]arn.Role], error) {
 		st, err := s.holders.Standing(ctx, h.key.Owner, h.key.Roles)
@@ -26,9 +26,18 @@ func (s *Service) held(ctx context.Context, h *Holder) ([]arn.Role, error) {
 			return answer[[]arn.Role]{}, notHeld(err)
 		}
 		now := s.Now()
-		roles := slices.DeleteFunc(slices.Clone(h.key.Roles), func(r arn.Role) bool { return !slices.Contains(st.Held, r) })
+		roles := slices.DeleteFunc(slices.Clone(h.key.Roles), func(r arn.Role) bool { return !slices.Contains(st.Held, r) || !s.allowed(h.key.Cluster, r) })
 		return answer[[]arn.Role]{value: roles, due: now.Add(askAgain), ends: now.Add(mostOld)}, nil
 	})
+}
+
+// allowed reports whether the cluster that a key names, if any, allows a role.
+func (s *Service) allowed(name string, r arn.Role) bool {
+	if name == "" {
+		return true
+	}
+	c, err := s.Clusters.Find(name)
+	return err == nil && s.Clusters.Allows(c, r)
 }
 
 // notHeld is a refusal in the words of S3.

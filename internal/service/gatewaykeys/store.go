@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"carnet.dev/carnet/internal/core/arn"
 	"carnet.dev/carnet/internal/core/event"
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/service/cluster"
@@ -39,6 +40,8 @@ type Keys interface {
 type Clusters interface {
 	// Find gives a cluster by id or name, letter case aside; NotFound.
 	Find(text string) (cluster.Cluster, error)
+	// Allows reports whether a role may be used on a cluster.
+	Allows(c cluster.Cluster, role arn.Role) bool
 	// Refresh reads clusters anew.
 	Refresh(ctx context.Context) error
 }

@@ -57,11 +57,14 @@ func (s *Service) trinoRules(ctx context.Context, cluster string, roll, overlap 
 		return TrinoRules{}, err
 	}
 	var out TrinoRules
-	newest, shared := s.newest(cluster, only)
-	for _, name := range shared {
+	newest, shared := s.newest(cluster)
+	for _, name := range shared { // whoever of them asks: Trino would take either for the other
 		out.Notes = append(out.Notes, fmt.Sprintf("%q is the name of two people: neither has a rule, since Trino could not tell them apart", name))
 	}
 	for _, e := range newest {
+		if !only(e.Owner) {
+			continue
+		}
 		if age := s.Now().Sub(e.Made); age >= ShortestRoll && age >= min(roll, e.Expires.Sub(e.Made)/2) {
 			rolled, err := s.rollFor(ctx, e, overlap)
 			if err != nil {
@@ -81,7 +84,7 @@ func (s *Service) trinoRules(ctx context.Context, cluster string, roll, overlap 
 
 // newest gives each name's newest key for a cluster, by name, and the names that
 // two people share.
-func (s *Service) newest(cluster string, only func(Owner) bool) (out []*entry, shared []string) {
+func (s *Service) newest(cluster string) (out []*entry, shared []string) {
 	b := s.known.Load()
 	rolled := map[identity.GatewayKeyID]bool{}
 	for _, e := range b.byAccessKey {
@@ -89,7 +92,7 @@ func (s *Service) newest(cluster string, only func(Owner) bool) (out []*entry, s
 	}
 	byName := map[string]*entry{}
 	for _, e := range b.byAccessKey {
-		if fold(e.Cluster) != fold(cluster) || e.Delivered || rolled[e.ID] || !only(e.Owner) || s.state(e.Key) != Active {
+		if fold(e.Cluster) != fold(cluster) || e.Delivered || rolled[e.ID] || s.state(e.Key) != Active {
 			continue
 		}
 		had := byName[e.Owner.Name]

@@ -114,7 +114,7 @@ func (s *Service) Admit(ctx context.Context, h *Holder, from Peer) error {
 	if refusal == nil && h.key.Cluster != "" {
 		c, err := s.Clusters.Find(h.key.Cluster)
 		switch { // a cluster that was made later is another one, whatever it is called
-		case err != nil, c.Binding.IsZero(), c.Made.After(h.key.Made):
+		case err != nil, c.Binding.IsZero() && h.key.Binding.IsZero(), c.Made.After(h.key.Made):
 			refusal = misplaced("This gateway key is for a cluster that is not known any more")
 		default:
 			refusal = admits(c.Binding, from)
