@@ -167,7 +167,7 @@ type Service struct {
 
 // The most that an agent asks of the server at a time.
 const (
-	mostFetching = 128
+	mostFetching = 64
 	mostRenewing = 4
 )
 

@@ -287,6 +287,11 @@ func TestOfflineRule(t *testing.T) {
 				case !refuse && (err != nil || got != given):
 					t.Errorf("got %v, %v: want the same keys again", got, err)
 				}
+				for _, role := range []string{reader, "reader"} { // the same role by its other names
+					if got, err := s.Keys(ctx, ann, role); (err == nil) == refuse || err == nil && got != given {
+						t.Errorf("%s: got %v, %v", role, got, err)
+					}
+				}
 				if _, err := s.Keys(ctx, bob, ""); code(err) != CodeStale {
 					t.Errorf("who was given nothing: %v", err)
 				}

@@ -42,7 +42,13 @@ func (s *Service) Keys(ctx context.Context, a *Attachment, role string) (*Answer
 	if v, ok := k.ready(s); ok {
 		return v, nil
 	}
-	return get(ctx, s, k, s.fetchKeys(a.ID, role))
+	v, err := get(ctx, s, k, s.fetchKeys(a.ID, role))
+	if err != nil && fault.Of(err).Code == CodeStale && !s.c.Refuse {
+		if again := l.kept.given(s.c.Now(), role, l.Role); again != nil {
+			return again, nil
+		}
+	}
+	return v, err
 }
 
 // IDToken gives a web-identity token for an attachment, as Keys does keys.

@@ -11,8 +11,9 @@ import (
 
 const (
 	// firstAgain is how long a refusal is remembered, so that a program in a loop does
-	// not become the server's.
+	// not become the server's; after several it is longer, up to mostAgain.
 	firstAgain = time.Second
+	mostAgain  = 5 * time.Second
 	// longestAgain bounds the wait between two tries to renew.
 	longestAgain = time.Minute
 	// spreadOver is how long renewals are spread over that all became due while the

@@ -2,6 +2,7 @@ package binding
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"time"
 
@@ -40,6 +41,32 @@ func (h *shelf) forget() {
 	defer h.mu.Unlock()
 	delete(h.keys, "")
 	delete(h.tokens, "")
+}
+
+// given finds keys of a role that were given by another name of it: its ARN, its name,
+// or as the current role. Nil: none, or the name is that of several.
+func (h *shelf) given(now time.Time, role, current string) (found *Answer) {
+	if role == "" {
+		role = current
+	}
+	if role == "" {
+		return nil
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, k := range h.keys {
+		k.mu.Lock()
+		a, err := k.offline(now, false)
+		k.mu.Unlock()
+		if err != nil || a.Role != role && a.Role[strings.LastIndexByte(a.Role, '/')+1:] != role {
+			continue
+		}
+		if found != nil && found.Role != a.Role {
+			return nil
+		}
+		found = a
+	}
+	return found
 }
 
 // place finds where something is kept, or makes room for it.
@@ -218,7 +245,7 @@ func (k *kept[V]) land(s *Service, v V, err error) {
 		k.current, k.before, k.given = none, none, false
 	}
 	k.failures++
-	k.again = now.Add(firstAgain)
+	k.again = now.Add(min(firstAgain<<min(k.failures-1, 10), mostAgain))
 	k.due = now.Add(s.backoff(k.failures))
 }
 

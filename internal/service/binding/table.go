@@ -51,10 +51,10 @@ func (s *Service) Confirm(v View) {
 	if v.Revision != old.revision || old.byID == nil {
 		s.replace(old, v)
 	}
-	s.confirmed.Store(&now)
 	if !was {
-		s.spread(now)
+		s.spread(now) // before anybody sees that the server is back
 	}
+	s.confirmed.Store(&now)
 }
 
 func (s *Service) replace(old *table, v View) {
