@@ -301,6 +301,13 @@ func TestAttackUserNamespaceRoot(t *testing.T) {
 		nothing(t, f.name+": mallory as root of a namespace", asMallory.do(order{Do: "child", Root: true, Then: asks}).All[1])
 		gets(t, f.name+": alice as root of a namespace is alice", asAlice.do(order{Do: "child", Root: true, Then: asks}).All[1])
 	}
+	// A socket belongs to who made it, and is given away as little as a file is.
+	give := []order{{Do: "dial", Network: "tcp", Address: tcp().address}, {Do: "chown", On: last, UID: int(alice.UID)}}
+	for _, root := range []bool{false, true} {
+		if a := asMallory.do(order{Do: "child", Root: root, Then: give}); a.All[1].Err == "" {
+			t.Error("mallory gave his socket to alice")
+		}
+	}
 	// Its rights end at the namespace: files and processes of others stay closed.
 	agent := nodes.Number(t, alice.Node.AgentPID())
 	a := asMallory.do(order{Do: "child", Root: true, Then: []order{
@@ -362,4 +369,40 @@ func TestAttackEnvironment(t *testing.T) {
 			t.Error("the agent's log holds a secret")
 		}
 	}
+}
+
+// TestAttackMachineStartedAnew: after the machine was started anew the kernel counts
+// groups from the beginning, and somebody else may have the uid. (That it was started
+// anew the agent reads from what it noted before.)
+func TestAttackMachineStartedAnew(t *testing.T) {
+	site, _ := start(t)
+	n := site.Node(t, nodes.NodeOptions{})
+	l := n.Login(t, world.uid.Add(1))
+	alice := attach(t, l, "alice")
+	p := newPuppet(t, l, nil)
+	gets(t, "alice", local().ask(p, ""))
+	n.StopAgent(t)
+	n.StartAgent(t)
+	nodes.Until(t, "alice gets her keys after a restart of the agent", func() error {
+		if a := local().ask(p, ""); a.Status != 200 {
+			return errors.New(a.Body)
+		}
+		return nil
+	})
+	n.StopAgent(t)
+	if err := os.WriteFile(filepath.Join(n.State, "boot"), []byte("another\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n.StartAgent(t)
+	for _, f := range []face{local(), tcp()} {
+		nodes.Until(t, "the agent knows who is attached", func() error {
+			if a := f.ask(p, alice.Bearer); a.Status/100 == 5 {
+				return errors.New(a.Body)
+			}
+			return nil
+		})
+		nothing(t, f.name+": the same uid in a group of the same number", f.ask(p, alice.Bearer))
+	}
+	attach(t, l, "alice")
+	gets(t, "alice, attached anew", local().ask(p, ""))
 }

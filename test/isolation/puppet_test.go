@@ -164,6 +164,8 @@ func (s *stage) do(o order) (answer, error) {
 		return answer{}, send(o.On, o.Lines)
 	case "receive":
 		return s.receive(o.On)
+	case "chown":
+		return answer{}, unix.Fchown(o.On, o.UID, -1)
 	case "half-close":
 		return answer{}, unix.Shutdown(o.On, unix.SHUT_WR)
 	case "close":

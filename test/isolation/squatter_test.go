@@ -50,7 +50,7 @@ func TestAttackPortSquatting(t *testing.T) {
 	takes("after it crashed")
 	n.StartAgent(t)
 	nodes.Until(t, "alice gets her keys again", func() error {
-		a := tcp().ask(asAlice, alice.Run(t, "cat", alice.Status(t).Attachment.TokenFile).Out)
+		a := tcp().ask(asAlice, alice.Bearer)
 		if a.Err == "" && a.Status == 200 {
 			return nil
 		}

@@ -13,6 +13,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
 	"os/user"
 	"runtime"
@@ -47,6 +48,7 @@ type agent struct {
 	ends     *node.Ends
 	engine   uint32
 	mapping  node.Mapping // nil: no engine
+	former   bool         // the machine was started anew, and what was attached before is yet to end
 
 	mu       sync.Mutex
 	cluster  nodedoc.Cluster
@@ -99,11 +101,14 @@ func (a *agent) open() (err error) {
 	if err != nil {
 		return err
 	}
+	if a.former, err = folder.OtherBoot(bootID()); err != nil {
+		return err
+	}
 	if a.groups, err = cgroup.Open(a.c.Cgroup); err != nil {
 		return misconfigured("cgroup", err.Error())
 	}
 	a.bindings = binding.New(binding.Config{
-		Server: a.client, Groups: a.groups, Now: time.Now, Logger: a.log, TokenKey: tokens, Fresh: a.c.Fresh, Refuse: a.c.Offline == refuse,
+		Server: a.client, Groups: a.groups, Now: time.Now, Logger: a.log, TokenKey: tokens, Fresh: a.c.Fresh, Refuse: a.c.Offline == refuse, Former: a.former,
 	})
 	a.ends = &node.Ends{Table: a.bindings, Live: a.groups.Live, UIDs: node.UIDs, Now: time.Now}
 	if a.c.EngineAccount != "" {
@@ -226,7 +231,31 @@ func (a *agent) watch(ctx context.Context) {
 		a.cluster = v.Cluster
 		a.mu.Unlock()
 		a.bindings.Confirm(view(v))
+		a.keepBoot()
 	}, a.bindings.Dismiss)
+}
+
+// bootID is the kernel's id of this run of the machine (random(4)); empty where none is
+// told.
+func bootID() string {
+	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(text))
+}
+
+// keepBoot notes that what was attached before the machine started anew has ended, once
+// the server knows too: an agent that is killed before ends it again.
+func (a *agent) keepBoot() {
+	if !a.former || !a.bindings.Told() {
+		return
+	}
+	if err := (nodeclient.Folder{Path: a.c.State}).KeepBoot(bootID()); err != nil {
+		a.log.Error("what was attached before the machine started anew has ended, and that can't be noted", "error", err)
+		return
+	}
+	a.former = false
 }
 
 // view reads the server's document.

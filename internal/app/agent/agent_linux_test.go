@@ -10,6 +10,7 @@ import (
 
 	"carnet.dev/carnet/internal/edge/cgroup"
 	"carnet.dev/carnet/internal/edge/node/localdoc"
+	"carnet.dev/carnet/internal/edge/nodeclient"
 )
 
 // attach attaches a uid by code, as a person does, and gives its second factor.
@@ -246,6 +247,33 @@ func TestRestart(t *testing.T) {
 	if again := into[localdoc.Bearer]([]byte(w.local(w.uid, http.MethodGet, "/v1/bearer", nil).Body)).Token; again != bearer {
 		t.Error("the second factor is another after a restart")
 	}
+}
+
+// TestAttackMachineStartedAnew: the machine was started anew while the agent was away.
+// Whoever has the uid, and a group of the same number, inherits nothing.
+func TestAttackMachineStartedAnew(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.attach(w.uid)
+	w.stop()
+	if err := (nodeclient.Folder{Path: w.c.State}).KeepBoot("another run"); err != nil {
+		t.Fatal(err)
+	}
+	w.start()
+	w.until("the server hears that it ended", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.ended["att_CODE-1"] == "scope-ended"
+	})
+	if a := w.local(w.uid, http.MethodGet, "/v1/keys", nil); a.Status != http.StatusNotFound {
+		t.Errorf("after the machine began anew: %+v", a)
+	}
+	// Once that is noted, a restart of the agent is one again.
+	w.until("it is noted", func() bool {
+		w.change(func() {})
+		other, err := nodeclient.Folder{Path: w.c.State}.OtherBoot(bootID())
+		return err == nil && !other
+	})
 }
 
 // TestTrinoForTheEngineAlone: the mapping holds everybody's keys.

@@ -209,6 +209,26 @@ func TestStateThatOthersReach(t *testing.T) {
 	}
 }
 
+func TestRunsOfTheMachine(t *testing.T) {
+	t.Parallel()
+	f := folder(t)
+	for i, c := range []struct {
+		id   string
+		keep bool
+		want bool
+	}{{"", false, false}, {"one", false, false}, {"one", false, false}, {"", false, false}, {"two", false, true}, {"two", true, true}, {"two", false, false}, {"one", false, true}} {
+		other, err := f.OtherBoot(c.id)
+		if err != nil || other != c.want {
+			t.Errorf("%d: run %q: %v %v", i, c.id, other, err)
+		}
+		if c.keep {
+			if err := f.KeepBoot(c.id); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
 func TestAnotherTokenWhereOneIsRefused(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)

@@ -146,6 +146,10 @@ type Config struct {
 	Fresh time.Duration
 	// Refuse gives nothing at all while the view is older than that.
 	Refuse bool
+	// Former: the machine was started anew since this agent ran last. What the first view
+	// shows was bound to processes and groups that are gone, whose numbers others may have
+	// by now: it ends.
+	Former bool
 	// Window bounds how early keys are renewed; 0: DefaultWindow.
 	Window time.Duration
 	// Random gives numbers in [0, 1); nil: math/rand.
@@ -160,6 +164,7 @@ type Service struct {
 	fetching, renewing chan struct{}
 
 	mu        sync.Mutex // of changes to the table
+	former    bool       // the first view is yet to come, and shows what is gone
 	ended     map[identity.AttachmentID]*ending
 	changed   chan struct{} // closed with each change of the table
 	confirmed atomic.Pointer[time.Time]
@@ -184,7 +189,7 @@ func New(c Config) *Service {
 	}
 	s := &Service{
 		c: c, fetching: make(chan struct{}, mostFetching), renewing: make(chan struct{}, mostRenewing),
-		ended: map[identity.AttachmentID]*ending{}, changed: make(chan struct{}),
+		ended: map[identity.AttachmentID]*ending{}, changed: make(chan struct{}), former: c.Former,
 	}
 	s.table.Store(&table{})
 	return s

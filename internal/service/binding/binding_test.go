@@ -500,6 +500,47 @@ func TestEndsHereAtOnce(t *testing.T) {
 	})
 }
 
+// TestAttackMachineStartedAnew: numbers of groups begin anew with the machine, so what was
+// attached before is nobody's, also while the server has not heard.
+func TestAttackMachineStartedAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newServer()
+		s := newService(srv, func(c *Config) { c.Former = true })
+		ctx, stop := context.WithCancel(t.Context())
+		go s.Run(ctx)
+		if s.Told() {
+			t.Error("nothing was seen, and all was told")
+		}
+		srv.set(fault.New(fault.Unavailable, "away"))
+		before := []Attachment{attached("ann", 1000, "/s", 11), attached("bob", 1001, "/", 1)}
+		s.Confirm(View{Revision: 1, Attachments: before})
+		for _, c := range []Caller{{UID: 1000, Cgroup: 11}, {UID: 1001, Cgroup: 1}} {
+			if _, err := s.Of(c); code(err) != CodeUnattached {
+				t.Errorf("uid %d: %v", c.UID, err)
+			}
+		}
+		if s.Told() {
+			t.Error("the server could not hear")
+		}
+		// What is attached from here on counts, and what ended stays so.
+		s.Confirm(View{Revision: 2, Attachments: append(before, attached("new", 1000, "/s", 11))})
+		if a, err := s.Of(Caller{UID: 1000, Cgroup: 11}); err != nil || a.ID != "new" {
+			t.Errorf("attached since: %+v, %v", a, err)
+		}
+		srv.set(nil)
+		time.Sleep(30 * time.Second)
+		srv.mu.Lock()
+		if srv.ended["ann"] != ScopeEnded || srv.ended["bob"] != ScopeEnded || len(srv.ended) != 2 {
+			t.Errorf("the server heard %v", srv.ended)
+		}
+		srv.mu.Unlock()
+		if !s.Told() {
+			t.Error("the server heard all")
+		}
+		stop()
+	})
+}
+
 func TestFailuresAreNotALoop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := newServer()

@@ -148,6 +148,18 @@ func (s *Service) End(id identity.AttachmentID, why Why) {
 	s.put(next)
 }
 
+// Told reports whether a view was seen, and the server knows of all that ended here.
+func (s *Service) Told() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.ended {
+		if !e.told {
+			return false
+		}
+	}
+	return s.confirmed.Load() != nil
+}
+
 // tell tells the server what ended here, as far as it does not know.
 func (s *Service) tell(ctx context.Context) {
 	now := s.c.Now()

@@ -65,6 +65,9 @@ func (s *Service) replace(old *table, v View) {
 	named := map[identity.AttachmentID]bool{}
 	for _, a := range v.Attachments {
 		named[a.ID] = true
+		if s.former {
+			s.ended[a.ID] = &ending{why: ScopeEnded}
+		}
 		if s.ended[a.ID] != nil || next.byID[a.ID] != nil {
 			continue
 		}
@@ -80,6 +83,7 @@ func (s *Service) replace(old *table, v View) {
 		next.byUID[a.UID] = append(next.byUID[a.UID], l)
 		next.byID[a.ID] = l
 	}
+	s.former = false
 	for id := range s.ended {
 		if !named[id] {
 			delete(s.ended, id) // the server knows
