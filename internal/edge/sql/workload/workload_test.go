@@ -101,7 +101,7 @@ func delegation(person identity.PersonID, sp identity.ServicePrincipalID, create
 	if err != nil {
 		panic(err)
 	}
-	return workload.Delegation{ID: identity.NewDelegationID(), Person: person, IdP: "idp_x", Role: role, ServicePrincipal: sp, Label: "näightly ☾", Cluster: map[bool]identity.ClusterID{true: "cls_1"}[sp == ""],
+	return workload.Delegation{ID: identity.NewDelegationID(), Person: person, IdP: "idp_x", Role: role, ServicePrincipal: sp, Label: "näightly ☾",
 		Created: at(created), Expires: at(expires), Epoch: 7,
 		Evidence: workload.Evidence{LoginSession: "lgn_x", UserName: "alice@example.com", SignedIn: at(3)}}
 }
@@ -110,7 +110,7 @@ func delegation(person identity.PersonID, sp identity.ServicePrincipalID, create
 func TestDelegations(t *testing.T) {
 	both(t, func(t *testing.T, s, other sqlworkload.Store) {
 		a, b, c := delegation("psn_a", "spn_a", 10, 100), delegation("psn_a", "spn_b", 20, 1000), delegation("psn_b", "spn_a", 30, 1000)
-		c.IdP = "idp_y"
+		c.IdP, c.Cluster = "idp_y", "cls_1"
 		for _, d := range []workload.Delegation{a, b, c} {
 			if err := s.AddDelegation(t.Context(), d, 2); err != nil {
 				t.Fatal(err)
@@ -119,7 +119,7 @@ func TestDelegations(t *testing.T) {
 		if err := s.AddDelegation(t.Context(), delegation("psn_a", "spn_a", 40, 500), 2); !errors.Is(err, fault.Coded(fault.Conflict, "delegation.most", "")) {
 			t.Errorf("a third that stands: %v", err)
 		}
-		d := delegation("psn_a", "", 100, 2000) // to a cluster; the first has ended by then
+		d := delegation("psn_a", "spn_c", 100, 2000) // the first has ended by then
 		if err := s.AddDelegation(t.Context(), d, 2); err != nil {
 			t.Error(err)
 		}
