@@ -35,11 +35,11 @@ type Facts struct {
 	Server, Node, Socket string
 }
 
-//go:embed blocks carnet_credentials.py
+//go:embed blocks carnet_credentials.py carnet_spawner.py
 var files embed.FS
 
 // Names lists what there are blocks for.
-func Names() []string { return []string{"duckdb", "hadoop", "polars", "python", "spark", "trino"} }
+func Names() []string { return []string{"duckdb", "hadoop", "jupyterhub", "polars", "python", "spark", "trino"} }
 
 // Known reports whether there is a block of that name.
 func Known(name string) bool {
@@ -54,8 +54,8 @@ func Render(name string, f Facts) (string, error) {
 		return "", fault.Coded(fault.Invalid, "engine.unknown", fmt.Sprintf("there is no block for %q", fault.Clip(name))).
 			WithMend("name one of " + strings.Join(Names(), ", "))
 	}
-	if name == "python" {
-		b, err := files.ReadFile("carnet_credentials.py")
+	if whole := map[string]string{"python": "carnet_credentials.py", "jupyterhub": "carnet_spawner.py"}[name]; whole != "" {
+		b, err := files.ReadFile(whole)
 		return string(b), err
 	}
 	for _, v := range []string{f.Container, f.TokenFile, f.Profile, f.Region, f.S3, f.STS, f.CA, f.Role, f.Server, f.Node, f.Socket} {
