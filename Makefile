@@ -329,6 +329,22 @@ interop-proxies: ## the AWS port behind a real nginx, set up as documented
 	@.ci/need nginx
 	go test -count=1 -tags interop -timeout 5m -run Nginx -v ./internal/app/server
 
+JUPYTERHUB := $(BUILD)/jupyterhub
+
+# The system's Python: people's own accounts run it.
+$(JUPYTERHUB)/.done: test/jupyterhub/requirements.txt test/jupyterhub/package.json test/jupyterhub/package-lock.json
+	@.ci/need python && .ci/need node
+	rm -rf $(JUPYTERHUB) && mkdir -p $(JUPYTERHUB)/node
+	$(firstword $(wildcard /usr/bin/python3) python3) -m venv $(JUPYTERHUB)/venv
+	$(JUPYTERHUB)/venv/bin/pip install --quiet --disable-pip-version-check -r $<
+	cp test/jupyterhub/package.json test/jupyterhub/package-lock.json $(JUPYTERHUB)/node/
+	cd $(JUPYTERHUB)/node && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	touch $@
+
+.PHONY: interop-jupyterhub
+interop-jupyterhub: build $(JUPYTERHUB)/.done ## JupyterHub with two people on one machine (Linux, root)
+	CARNET_BINARY=$(abspath $(BIN)) CARNET_JUPYTERHUB=$(abspath $(JUPYTERHUB)) go test -count=1 -tags interop -timeout 5m -v ./test/jupyterhub
+
 .PHONY: isolation
 isolation: build ## attacks on a node's agent by other people, machines and agents (Linux, root; docs/security/isolation.md)
 	@.ci/need curl
@@ -376,6 +392,7 @@ full: ci ## every matrix and long run
 	CARNET_TF_FULL=1 $(MAKE) interop-iam
 	CARNET_FULL=1 $(MAKE) interop-idp
 	$(MAKE) interop-oidc interop-rp interop-clients
+	$(MAKE) interop-jupyterhub
 	$(MAKE) bridge-long
 	$(MAKE) rotation bench bench-rivals bench-directory memory-gateway bench-gateway
 

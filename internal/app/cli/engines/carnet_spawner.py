@@ -60,6 +60,8 @@ def setup(c, **settings):
     c.JupyterHub.spawner_class = "jupyterhub.spawner.LocalProcessSpawner"
     c.Spawner.pre_spawn_hook = carnet.pre_spawn
     c.Spawner.post_stop_hook = carnet.post_stop
+    # Over TCP everybody on the machine can listen to what a kernel prints.
+    c.Spawner.args.append("--KernelManager.transport=ipc")
     return carnet
 
 
@@ -101,6 +103,9 @@ class Carnet:
         self._tls = ssl.create_default_context(cafile=ca_file)
         self._open = urllib.request.build_opener(urllib.request.HTTPSHandler(context=self._tls), _NoRedirect()).open
         self._held = {}
+
+    def __deepcopy__(self, memo):
+        return self  # each spawner copies its settings; the groups are those of the hub
 
     async def pre_spawn(self, spawner):
         """JupyterHub's pre_spawn_hook."""
