@@ -39,7 +39,9 @@ type Facts struct {
 var files embed.FS
 
 // Names lists what there are blocks for.
-func Names() []string { return []string{"duckdb", "hadoop", "jupyterhub", "polars", "python", "spark", "trino"} }
+func Names() []string {
+	return []string{"duckdb", "hadoop", "jupyterhub", "polars", "python", "spark", "trino"}
+}
 
 // Known reports whether there is a block of that name.
 func Known(name string) bool {
