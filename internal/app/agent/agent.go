@@ -34,6 +34,7 @@ import (
 	"carnet.dev/carnet/internal/edge/node/tokenfiles"
 	"carnet.dev/carnet/internal/edge/nodeapi/nodedoc"
 	"carnet.dev/carnet/internal/edge/nodeclient"
+	"carnet.dev/carnet/internal/edge/systemd"
 	"carnet.dev/carnet/internal/service/binding"
 )
 
@@ -75,6 +76,9 @@ func run(ctx context.Context, c Config, version string, logs io.Writer) (err err
 		return err
 	}
 	trim()
+	if err := errors.Join(a.c.handed.all(), systemd.Notify(os.Getenv, "READY=1")); err != nil {
+		return errors.Join(err, a.close())
+	}
 	a.log.Info("the agent answers", "node", a.client.Node(), "server", a.client.Server(), "socket", c.Socket, "container", a.faces.Container, "memory", guard())
 	ctx, stop := context.WithCancel(ctx)
 	var working sync.WaitGroup
@@ -83,6 +87,7 @@ func run(ctx context.Context, c Config, version string, logs io.Writer) (err err
 	}
 	<-ctx.Done()
 	stop()
+	_ = systemd.Notify(os.Getenv, "STOPPING=1") // it waits either way
 	err = a.close()
 	working.Wait()
 	return err
@@ -125,7 +130,7 @@ func (a *agent) open() (err error) {
 func (a *agent) listen() error {
 	a.faces.Missing = map[string]string{}
 	a.metadata = a.prober()
-	unix, err := listenUnix(a.c.Socket)
+	unix, err := a.c.listenUnix(a.c.Socket)
 	if err != nil {
 		return err
 	}

@@ -32,11 +32,14 @@ func Command() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if c.handed, err = takeHanded(); err != nil {
+				return err
+			}
 			return run(cmd.Context(), c, version(), cmd.ErrOrStderr())
 		},
 	}
 	f.define(c.PersistentFlags())
-	c.AddCommand(join(f))
+	c.AddCommand(join(f), agentStatus(f), metadataRule(), units())
 	return c
 }
 

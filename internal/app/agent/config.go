@@ -46,6 +46,8 @@ type Config struct {
 	Cgroup string `yaml:"cgroup"`
 	// InsecurePorts admits ports that any account may take: for tests.
 	InsecurePorts bool `yaml:"insecure_ports"`
+
+	handed *handed // sockets that the service manager holds; nil: none
 }
 
 // Listen are the addresses of the loopback faces; of those that stand here by default

@@ -30,10 +30,16 @@ type control = func(network, address string, raw syscall.RawConn) error
 
 // listen opens one loopback face. Faults: Misconfigured for an address or a port that
 // must not be, Unavailable where the system does not let us.
-func (c Config) listen(address string, set control) (net.Listener, error) {
+func (c Config) listen(address string, options control) (net.Listener, error) {
 	at, err := netip.ParseAddrPort(address)
 	if err != nil || !at.Addr().IsLoopback() && !special(at.Addr()) || at.Addr().Is4In6() || at.Addr().Zone() != "" {
 		return nil, misconfigured("listen", fmt.Sprintf("%q: want an address of loopback with its port, such as 127.0.0.1:1018", address))
+	}
+	if l := c.handed.take("tcp", at.String()); l != nil {
+		if err := set(l, options); err != nil {
+			return nil, fault.Wrap(err, fault.Unavailable, "the socket at "+address+" can't be set up").WithCode("agent.listen")
+		}
+		return l, nil
 	}
 	if !c.InsecurePorts && at.Port() >= firstFree() {
 		return nil, misconfigured("listen", fmt.Sprintf("any account of this machine may listen at port %d, and could stand in for the agent: want one below %d", at.Port(), firstFree()))
@@ -42,7 +48,8 @@ func (c Config) listen(address string, set control) (net.Listener, error) {
 	if at.Addr().Is6() {
 		network = "tcp6" // bound to IPv6 alone
 	}
-	lc := net.ListenConfig{Control: set}
+	lc := net.ListenConfig{Control: options}
+	lc.SetMultipathTCP(false) // whose kernel tables are others
 	l, err := lc.Listen(context.Background(), network, address)
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Unavailable, "it can't listen at "+address).WithCode("agent.listen").
@@ -67,7 +74,10 @@ func firstFree() uint16 {
 
 // listenUnix opens the socket, which every account may connect to: the kernel says who
 // does. A socket that nobody listens at any more is replaced.
-func listenUnix(path string) (net.Listener, error) {
+func (c Config) listenUnix(path string) (net.Listener, error) {
+	if l := c.handed.take("unix", path); l != nil {
+		return l, nil
+	}
 	if c, err := net.Dial("unix", path); err == nil {
 		_ = c.Close()
 		return nil, fault.Coded(fault.Conflict, "agent.runs", "an agent listens at "+path+" already").WithMend("stop it first, or name another socket with --socket")
