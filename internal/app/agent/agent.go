@@ -48,8 +48,9 @@ type agent struct {
 	groups   *cgroup.Tree
 	ends     *node.Ends
 	engine   uint32
-	mapping  node.Mapping // nil: no engine
-	former   bool         // the machine was started anew, and what was attached before is yet to end
+	mapping  node.Mapping    // nil: no engine
+	former   bool            // the machine was started anew, and what was attached before is yet to end
+	endpoint *node.Container // nil: not offered
 
 	mu       sync.Mutex
 	cluster  nodedoc.Cluster
@@ -148,7 +149,10 @@ func (a *agent) listen() error {
 	if err := a.listenContainer(); err != nil {
 		return err
 	}
-	return a.listenFaces()
+	if err := a.listenFaces(); err != nil {
+		return err
+	}
+	return a.listenMetrics()
 }
 
 // listenContainer opens the container credentials endpoint. An address that the
@@ -182,9 +186,9 @@ func (a *agent) listenContainer() error {
 		a.faces.Missing["container"] = "none of its addresses can be listened at"
 		return nil
 	}
-	c := &node.Container{Bindings: a.bindings, Hosts: localhttp.HostsOf(addresses...), Now: time.Now, Engine: a.engine, Mapping: a.mapping}
+	a.endpoint = &node.Container{Bindings: a.bindings, Hosts: localhttp.HostsOf(addresses...), Now: time.Now, Engine: a.engine, Mapping: a.mapping}
 	a.faces.Container = "http://" + addresses[0] + node.CredentialsPath
-	server := peer.Server(c.Handler(), a.log)
+	server := peer.Server(a.endpoint.Handler(), a.log)
 	for _, l := range open {
 		a.serve("container", peer.TCP(l), server)
 	}

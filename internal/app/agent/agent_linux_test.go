@@ -300,3 +300,25 @@ func TestTrinoForTheEngineAlone(t *testing.T) {
 		t.Errorf("somebody else: %+v", a)
 	}
 }
+
+func TestMetrics(t *testing.T) {
+	t.Parallel()
+	at := freePort(t)
+	w := newWorld(t, func(c *Config) { c.Listen.Metrics = at })
+	w.attach(w.uid)
+	w.local(w.uid, http.MethodGet, "/v1/keys", nil)
+	a := do(ask{Network: "tcp4", Address: at, Method: http.MethodGet, Path: "/metrics", Host: at})
+	for _, want := range []string{"carnet_agent_attachments 1", "carnet_agent_fetches_total 1", "carnet_agent_fetch_failures_total 0", "carnet_agent_view_age_seconds 0"} {
+		if !strings.Contains(a.Body, "\n"+want) {
+			t.Errorf("%q is not in the metrics", want)
+		}
+	}
+	for _, secret := range []string{"secret-of", "ann@example.com", "att_CODE"} {
+		if strings.Contains(a.Body, secret) {
+			t.Errorf("%q is in the metrics", secret)
+		}
+	}
+	if a := do(ask{Network: "tcp4", Address: at, Method: http.MethodGet, Path: "/metrics", Host: "evil.example"}); a.Status == http.StatusOK {
+		t.Error("another host name reads the metrics")
+	}
+}

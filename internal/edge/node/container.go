@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"carnet.dev/carnet/internal/core/fault"
@@ -44,7 +45,12 @@ type Container struct {
 	// Engine is the uid that may read the mapping of Trino; nil Mapping: nobody.
 	Engine  uint32
 	Mapping Mapping
+
+	given, refused atomic.Int64
 }
+
+// Counts are the answers with keys, or the mapping, and the refusals since the start.
+func (c *Container) Counts() (given, refused int64) { return c.given.Load(), c.refused.Load() }
 
 // header values that every answer has; they are shared and never changed.
 type headers struct{ kind, noStore, end []string }
@@ -64,9 +70,11 @@ func (c *Container) Handler() http.Handler {
 		}
 		body, err := c.answer(r)
 		if err != nil {
+			c.refused.Add(1)
 			refuse(w, r, err)
 			return
 		}
+		c.given.Add(1)
 		_, _ = io.WriteString(w, body)
 	})
 }

@@ -168,6 +168,26 @@ type Service struct {
 	ended     map[identity.AttachmentID]*ending
 	changed   chan struct{} // closed with each change of the table
 	confirmed atomic.Pointer[time.Time]
+
+	fetched, failed atomic.Int64
+}
+
+// Counts are what a Service did since its start, and how it is.
+type Counts struct {
+	Attachments int
+	// Fetched and Failed are keys and tokens asked of the server.
+	Fetched, Failed int64
+	// Age of the server's last word; negative: there was none yet.
+	Age time.Duration
+}
+
+// Counts counts.
+func (s *Service) Counts() Counts {
+	c := Counts{Attachments: len(s.table.Load().byID), Fetched: s.fetched.Load(), Failed: s.failed.Load(), Age: -1}
+	if at := s.confirmed.Load(); at != nil {
+		c.Age = age(s.c.Now(), *at)
+	}
+	return c
 }
 
 // The most that an agent asks of the server at a time.

@@ -230,6 +230,9 @@ func (k *kept[V]) start(ctx context.Context, s *Service, places chan struct{}, f
 func (k *kept[V]) land(s *Service, v V, err error) {
 	var none V
 	now := s.c.Now()
+	if s.fetched.Add(1); err != nil {
+		s.failed.Add(1)
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.flying, k.err = nil, err
