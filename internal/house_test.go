@@ -35,6 +35,7 @@ var serviceOrder = [][]string{
 	{"holder"},               // who holds roles: a login session, a delegation or a service principal
 	{"oauth", "gatewaykeys"}, // ask both: a gateway key rests on a login session, a delegation or a service principal
 	{"attachment"},           // rests on the same, and delivers gateway keys where an account wants it
+	{"jdbc"},                 // connections to an engine are served as attachments are
 	{"binding"},              // the agent's side: what a caller on a node gets
 	{"diagnose", "generate", "administrator"},
 }

@@ -45,7 +45,7 @@ func (srv *Server) nodeRoutes(home api.Place, elsewhere map[string]api.Place) []
 	for id, p := range elsewhere {
 		places[id] = nodeapi.Place{Region: p.Region, S3: p.S3, STS: p.STS}
 	}
-	return nodeapi.Routes(nodeapi.Config{Nodes: srv.clusters, Attaching: srv.attachments, Serving: srv.attachments, Trino: srv.attachments,
+	return nodeapi.Routes(nodeapi.Config{Nodes: srv.clusters, Attaching: srv.attachments, Serving: srv.attachments, Trino: srv.attachments, JDBC: srv.newJDBC(),
 		Web: srv.config.BaseURL, Home: nodeapi.Place{Region: home.Region, S3: home.S3, STS: home.STS}, Elsewhere: places})
 }
 

@@ -20,7 +20,7 @@ func (h *host) clusterCommands() *cobra.Command {
 		Long: "A cluster is one machine or many. A standard cluster is for one assigned person; a high-concurrency one is for many, each\n" +
 			"kept apart from the others. Machines join it with a join token, once. These commands work on the database itself,\n" +
 			"also while servers run: they follow within a second."}
-	parent.AddCommand(h.addCluster(), h.listClusters(), h.showCluster(), h.setCluster(), h.removeCluster(), h.assignCluster(), h.joinToken())
+	parent.AddCommand(h.addCluster(), h.listClusters(), h.showCluster(), h.setCluster(), h.removeCluster(), h.assignCluster(), h.joinToken(), h.externalID())
 	return parent
 }
 
@@ -343,6 +343,20 @@ func (h *host) joinToken() *cobra.Command {
 	}
 	c.Flags().DurationVar(&life, "life", cluster.DefaultJoinLife, "how long it is good, 1m to 24h")
 	return c
+}
+
+func (h *host) externalID() *cobra.Command {
+	return &cobra.Command{
+		Use: "external-id", Short: "Show the external id that Carnet's own AWS identity takes roles with", Args: cobra.NoArgs,
+		Long: "Data roles that Carnet's own AWS identity may take ask for this installation's external id. It was made by chance at the first\n" +
+			"start and never changes. The policies with it: carnet setup aws --meta",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return h.withState(cmd, func(_ context.Context, s *state) error {
+				id := s.meta.ExternalID()
+				return say(cmd, map[string]string{"external_id": id}, id)
+			})
+		},
+	}
 }
 
 func (h *host) nodeCommands() *cobra.Command {

@@ -93,12 +93,12 @@ var awsListener = regexp.MustCompile(`aws: \{address: "[^"]+"\}`)
 
 // cloud starts another Carnet that plays AWS at an address: its local account is
 // w's account at AWS, and it believes the same identity provider.
-func (w *gatewayWorld) cloud(t *testing.T, p *paper, address string) *installation {
+func (w *gatewayWorld) cloud(t *testing.T, p *paper, address string, change ...func(string) string) *installation {
 	t.Helper()
-	in := install(t, func(text string) string {
+	in := install(t, append(change, func(text string) string {
 		return awsListener.ReplaceAllString(text, `aws: {tls: {certificate: aws.crt, key: aws.key}, address: "`+address+`"}`)
 	}, replace(`{id: "777788889999", name: lake, kind: aws}`, `{id: "777788889999", name: lake, kind: local}`),
-		replace(`{match: "*", account: "111122223333"`, `{match: "*", account: "777788889999"`))
+		replace(`{match: "*", account: "111122223333"`, `{match: "*", account: "777788889999"`))...)
 	in.aws = address
 	certificate, key := p.certify(t, "aws")
 	in.write(t, "aws.crt", certificate)

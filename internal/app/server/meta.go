@@ -6,6 +6,8 @@ import (
 	"carnet.dev/carnet/internal/app/config"
 	sqlmeta "carnet.dev/carnet/internal/edge/sql/meta"
 	"carnet.dev/carnet/internal/edge/upstream/stsclient"
+	"carnet.dev/carnet/internal/service/holder"
+	"carnet.dev/carnet/internal/service/jdbc"
 	"carnet.dev/carnet/internal/service/meta"
 )
 
@@ -51,4 +53,13 @@ func metaAccounts(c *config.Config) (all []stsclient.Account, err error) {
 		all = append(all, s)
 	}
 	return all, nil
+}
+
+// newJDBC serves connections to engines.
+func (srv *Server) newJDBC() *jdbc.Service {
+	byAccount, accounts := byGateway(srv.config), entitledAccounts(srv.config)
+	return jdbc.New(jdbc.Config{Proofs: srv.issuer, Sessions: srv.login, Clusters: srv.clusters, Groups: srv.directory,
+		Holders:     holder.Holders{Sessions: srv.login, Entitled: srv.broker, Machines: srv.workload, STS: srv.broker.STS, Accounts: accounts, Now: srv.now},
+		GatewayKeys: srv.gatewayKeys, Meta: srv.meta, Accounts: accounts, ByGateway: func(account string) bool { return byAccount(account, "") },
+		Sealer: srv.ring, Feed: srv.feed, State: srv.db, Trail: srv.trail, Now: srv.now})
 }

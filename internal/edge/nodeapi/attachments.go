@@ -61,9 +61,13 @@ func (a nodeAPI) credentials(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	return answer(w, a.keysDocument(k))
+}
+
+func (a nodeAPI) keysDocument(k attachment.Keys) nodedoc.Keys {
 	at := a.place(k.Role, k.Gateway)
-	return answer(w, nodedoc.Keys{AccessKeyID: k.AccessKeyID, SecretAccessKey: k.SecretAccessKey.Reveal(), SessionToken: k.SessionToken.Reveal(),
-		Expiration: seconds(k.Expiration), Role: k.Role.String(), AccountID: k.Role.Account, Region: at.Region, S3: at.S3, STS: at.STS})
+	return nodedoc.Keys{AccessKeyID: k.AccessKeyID, SecretAccessKey: k.SecretAccessKey.Reveal(), SessionToken: k.SessionToken.Reveal(),
+		Expiration: seconds(k.Expiration), Role: k.Role.String(), AccountID: k.Role.Account, Region: at.Region, S3: at.S3, STS: at.STS}
 }
 
 // place says where keys are used. A gateway key is good at the gateway alone.

@@ -26,6 +26,7 @@ import (
 	"carnet.dev/carnet/internal/service/attachment"
 	"carnet.dev/carnet/internal/service/cluster"
 	"carnet.dev/carnet/internal/service/gatewaykeys"
+	"carnet.dev/carnet/internal/service/jdbc"
 )
 
 // Nodes are the identities of nodes.
@@ -66,6 +67,12 @@ type Trino interface {
 	TrinoRules(ctx context.Context, n cluster.Node) (gatewaykeys.TrinoRules, error)
 }
 
+// JDBC serves connections to the engines of a node.
+type JDBC interface {
+	Connect(ctx context.Context, n cluster.Node, user string, password secret.Text, role string, from netip.Addr) (jdbc.Connection, error)
+	Renew(ctx context.Context, n cluster.Node, connection secret.Text, from netip.Addr) (jdbc.Connection, error)
+}
+
 // Place says where the keys of an account are used.
 type Place struct {
 	Region string
@@ -79,6 +86,7 @@ type Config struct {
 	Attaching Attaching
 	Serving   Serving
 	Trino     Trino
+	JDBC      JDBC
 	// Web is the base URL of the server: the audience of assertions.
 	Web string
 	// Home is the place of the local accounts and of gateway keys.
@@ -117,6 +125,7 @@ func Routes(c Config) []httpd.Route {
 		row("end", a.end),
 		row("report", a.report),
 		row("trino", a.trino),
+		row("jdbc", a.jdbc),
 	}
 }
 

@@ -39,7 +39,7 @@ func (s *Service) DeliverAttached(ctx context.Context, a Attached, role arn.Role
 		n.Binding.Networks = []netip.Prefix{cluster.Only(from)}
 	}
 	if e := s.young(func(k Key) bool {
-		return k.Attachment == a.Attachment && k.Cluster == n.Cluster && slices.Equal(k.Roles, n.Roles) && slices.Equal(k.Binding.Networks, n.Binding.Networks)
+		return k.Attachment == a.Attachment && k.Owner.Kind() == a.Owner.Kind() && k.Owner.ID() == a.Owner.ID() && k.Cluster == n.Cluster && slices.Equal(k.Roles, n.Roles) && slices.Equal(k.Binding.Networks, n.Binding.Networks)
 	}); e != nil {
 		return Made{Key: e.Key, Secret: e.secret}, nil
 	}

@@ -42,6 +42,10 @@ func Algorithms() []string { return []string{oidc.RS256, oidc.ES256} }
 // AudienceAWS is the audience of tokens that are traded at STS, AWS's or ours.
 const AudienceAWS = "sts.amazonaws.com"
 
+// AudienceJDBC is the audience of the tokens that people give to engines as a password
+// (service/jdbc). It needs no listing, and its tokens live for ForJDBC.
+const AudienceJDBC = "jdbc"
+
 // Codes of faults.
 const (
 	CodeKey      = "issuer.key"      // Unavailable: there is no key to sign with

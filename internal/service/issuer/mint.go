@@ -18,6 +18,7 @@ import (
 // Lifetimes of tokens. Those for AWS never live longer than ForAWS.
 const (
 	ForAWS   = 5 * time.Minute
+	ForJDBC  = 15 * time.Minute
 	Standard = time.Hour
 	most     = 24 * time.Hour
 )
@@ -117,6 +118,9 @@ func (s *Service) MintID(t IDToken) (Minted, error) {
 	if aws {
 		t.Lifetime = min(t.Lifetime, ForAWS)
 	}
+	if t.Audience == AudienceJDBC {
+		t.Lifetime = min(t.Lifetime, ForJDBC)
+	}
 	key, now, err := s.signer(t.Level, t.Algorithm)
 	if err != nil {
 		return Minted{}, err
@@ -139,14 +143,14 @@ func (s *Service) admit(t IDToken) error {
 	switch listed := slices.Contains(s.Audiences, t.Audience); {
 	case t.Audience == "" || t.Audience == s.APIAudience():
 		return noAudience(t.Audience)
-	case t.Audience == AudienceAWS && t.Client:
+	case (t.Audience == AudienceAWS || t.Audience == AudienceJDBC) && t.Client:
 		return noAudience(t.Audience)
 	case t.Audience == AudienceAWS && t.Role.IsZero():
 		return fault.New(fault.Invalid, "a token for AWS names no role").WithMend("ask for one role")
 	case strings.ContainsAny(t.Role.Path, ";,"):
 		// A reader that splits the claim at these would find another role in it.
 		return fault.New(fault.Invalid, "the path of a role that a token names has no comma and no semicolon").WithMend("have the role made under another path")
-	case t.Audience != AudienceAWS && !listed && !t.Client:
+	case t.Audience != AudienceAWS && t.Audience != AudienceJDBC && !listed && !t.Client:
 		return noAudience(t.Audience)
 	case t.Audience != AudienceAWS && !t.Role.IsZero():
 		return fault.New(fault.Invalid, "only a token for AWS names a role")

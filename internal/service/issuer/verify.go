@@ -49,6 +49,41 @@ func (s *Service) VerifyAccess(token secret.Text) (*AccessToken, error) {
 	return t, nil
 }
 
+// ProvenID is an ID token of ours that was proven.
+type ProvenID struct {
+	Subject      string
+	LoginSession identity.LoginSessionID // empty: it names none
+	Epoch        uint64
+	ID           string
+	Expires      time.Time
+}
+
+// VerifyID proves an ID token of ours that was made for one audience: its type, issuer,
+// audience and times. Whether it was revoked is the caller's to ask. Errors: faults
+// Unauthenticated or Expired.
+func (s *Service) VerifyID(token secret.Text, audience string) (ProvenID, error) {
+	parsed, err := oidc.Parse(token.Reveal())
+	if err != nil {
+		return ProvenID{}, err
+	}
+	l, ours := s.LevelOf(parsed.ClaimedIssuer())
+	if !ours {
+		return ProvenID{}, fault.Coded(fault.Unauthenticated, oidc.CheckIssuer, "the ID token is not one of ours")
+	}
+	keys, _ := s.KeySet(s.URL(l))
+	c, err := parsed.Verify(keys, oidc.Expect{Issuer: s.URL(l), Audiences: []string{audience}, Algorithms: Algorithms()}, s.Now())
+	if err != nil {
+		return ProvenID{}, err
+	}
+	sid, _ := c.All()["sid"].(string)
+	t := ProvenID{Subject: c.Subject, LoginSession: identity.LoginSessionID(sid), ID: c.ID, Expires: c.Expires}
+	var known bool
+	if t.Epoch, known = EpochOf(c); !known || t.ID == "" || len(c.Audiences) != 1 || c.Audiences[0] != audience {
+		return ProvenID{}, fault.Coded(fault.Unauthenticated, oidc.CheckClaims, "the ID token lacks claims that ours have")
+	}
+	return t, nil
+}
+
 // EpochOf gives the revocation epoch at which a token of ours was made; false
 // where it names none.
 func EpochOf(c *oidc.Claims) (uint64, bool) { return number(c.All()[ClaimEpoch]) }

@@ -209,3 +209,23 @@ type TrinoRule struct {
 	Endpoint  string `json:"endpoint"`
 	Region    string `json:"region"`
 }
+
+// JDBC (POST jdbc) asks for the keys of somebody who connects to an engine of the node,
+// by user name and password; or by Connection, which an earlier answer gave, for fresh
+// ones. It is served on clusters with Meta alone.
+type JDBC struct {
+	User     string `json:"user,omitempty"`
+	Password string `json:"password,omitempty"`
+	// Role: an ARN, or a name that is unique among those usable there; empty: the only
+	// one. A connection keeps its role.
+	Role       string `json:"role,omitempty"`
+	Connection string `json:"connection,omitempty"`
+}
+
+// JDBCConnection answers JDBC.
+type JDBCConnection struct {
+	User       string    `json:"user"`       // the person's user name
+	Connection string    `json:"connection"` // a secret of the engine
+	Expires    time.Time `json:"expires"`    // of the connection: then the person signs in again
+	Keys       Keys      `json:"keys"`
+}
