@@ -56,7 +56,7 @@ func admits(c cluster.Cluster, p Place, metadataReachable bool) error {
 
 func metadataOpen(c cluster.Cluster) error {
 	return fault.Coded(fault.Denied, "attachment.metadata", "this uid reaches the instance metadata service of the node, whose identity everybody there would share; cluster "+c.Name+" is for many people, so nobody is attached until it can't").
-		WithMend("an administrator of the node blocks it: carnet agent metadata-block")
+		WithMend("an administrator of the node blocks it, as root there: carnet agent metadata-rule --install")
 }
 
 // The uids that are nobody's own: root, and what the kernel shows for users that it
