@@ -23,7 +23,7 @@ type Caller struct {
 	// UID is the user id, as our own user namespace calls it.
 	UID uint32
 	// Cgroup is the id of the control group (version 2): of the process, or of
-	// the socket when it was made. 0 stands for the root group.
+	// the socket when it was made. That of the root group is 1.
 	Cgroup uint64
 	// Group is that group's path, such as /user.slice/user-1000.slice; empty over TCP.
 	Group string
@@ -32,7 +32,7 @@ type Caller struct {
 }
 
 // Mount is where control groups of version 2 are mounted on this machine; empty: they
-// are not, and callers over unix sockets have a path of their group and no id of it.
+// are not, and callers over unix sockets are known in the root group alone.
 type Mount string
 
 // The uids that nobody may act under: root reaches everything anyway, and the

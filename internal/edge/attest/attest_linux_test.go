@@ -180,3 +180,32 @@ func FuzzSocketTable(f *testing.F) {
 		}
 	})
 }
+
+func FuzzGroupOfAProcess(f *testing.F) {
+	f.Add("12:cpu:/a\n0::/user.slice/user-1000.slice/session-2.scope\n")
+	f.Add("0::/../x\n")
+	f.Add("0::/x (deleted)\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		if path, err := version2(text); err == nil && (path == "" || path[0] != '/') {
+			t.Errorf("%q is taken for a path", path)
+		}
+	})
+}
+
+func TestGroupsWithoutAMount(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{"0::/\n": "/", "1:name=x:/a\n0::/b/c\n": "/b/c", "0::/a\n0::/b\n": "/a"} {
+		if got, err := version2(text); err != nil || got != want {
+			t.Errorf("%q: %q, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "1:cpu:/x\n", "0::x\n", "0::/../other\n", "0::/gone (deleted)\n"} {
+		if got, err := version2(text); err == nil {
+			t.Errorf("%q: %q", text, got)
+		}
+	}
+	path, id, err := Mount("").groupOf(os.Getpid())
+	if err == nil && (path != "/" || id != rootGroup) {
+		t.Errorf("without a mount: %q, %d", path, id)
+	}
+}

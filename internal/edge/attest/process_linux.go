@@ -181,31 +181,44 @@ func effective(pid int) (uint32, error) {
 	return 0, gone("its account can't be read")
 }
 
+// rootGroup is the kernel's id of the root group, on every system.
+const rootGroup = 1
+
 // groupOf finds the version 2 control group of a process: its path, and its id, which
-// is the inode number of its folder. Without a mount the id is 0.
+// is the inode number of its folder. Without a mount there is the root group alone.
 func (m Mount) groupOf(pid int) (string, uint64, error) {
 	text, err := procFile(pid, "cgroup")
 	if err != nil {
 		return "", 0, err
 	}
-	for line := range strings.Lines(string(text)) {
+	path, err := version2(string(text))
+	switch {
+	case err != nil && m == "" && fault.Of(err).Code == CodeUnsupported:
+		return "/", rootGroup, nil // a system without version 2 is one group
+	case err != nil:
+		return "", 0, err
+	case m == "" && path == "/":
+		return path, rootGroup, nil
+	case m == "":
+		return "", 0, unsupported("control groups of version 2 are in use and not mounted here")
+	}
+	id, err := m.id(path)
+	return path, id, err
+}
+
+// version2 reads the path of the version 2 group out of proc_pid_cgroup(5).
+func version2(text string) (string, error) {
+	for line := range strings.Lines(text) {
 		path, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "0::")
 		if !ok {
 			continue
 		}
 		if !strings.HasPrefix(path, "/") || strings.HasSuffix(path, " (deleted)") || strings.Contains(path, "/..") {
-			return "", 0, gone("its control group is not in our view")
+			return "", gone("its control group is not in our view")
 		}
-		if m == "" {
-			return path, 0, nil
-		}
-		id, err := m.id(path)
-		return path, id, err
+		return path, nil
 	}
-	if m == "" {
-		return "/", 0, nil // a system without version 2 is one group
-	}
-	return "", 0, unsupported("the process is in no control group of version 2")
+	return "", unsupported("the process is in no control group of version 2")
 }
 
 // usual finds the mount in the places where systems have it, alone or beside version 1.

@@ -8,6 +8,7 @@
 package cgroup
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"os"
@@ -21,6 +22,7 @@ type Tree struct {
 	// Mount is where version 2 is mounted; empty: nowhere, and nothing is known.
 	Mount string
 
+	most  int // groups that one question costs at most; 0: mostWalked
 	mu    sync.Mutex
 	known map[relation]bool
 }
@@ -57,7 +59,7 @@ func (t *Tree) Within(id uint64, scope string, scopeID uint64) bool {
 	if at, err := inode(folder); err != nil || at != scopeID {
 		return false
 	}
-	found, whole := walk(folder, id)
+	found, whole := walk(folder, id, cmp.Or(t.most, mostWalked))
 	// Groups are never moved, and the asked one existed before it was asked about: so
 	// no is final too, if the walk saw everything.
 	if found || whole {
@@ -72,7 +74,7 @@ func (t *Tree) Within(id uint64, scope string, scopeID uint64) bool {
 }
 
 // walk looks for a group below a folder; whole: everything was looked at.
-func walk(folder string, id uint64) (found, whole bool) {
+func walk(folder string, id uint64, most int) (found, whole bool) {
 	whole = true
 	seen := 0
 	stop := errors.New("enough")
@@ -84,7 +86,7 @@ func walk(folder string, id uint64) (found, whole bool) {
 		case !d.IsDir():
 			return nil
 		}
-		if seen++; seen > mostWalked {
+		if seen++; seen > most {
 			whole = false
 			return stop
 		}
@@ -97,10 +99,17 @@ func walk(folder string, id uint64) (found, whole bool) {
 	return found, whole && (err == nil || errors.Is(err, stop))
 }
 
-// ID gives the kernel's number of a group by its path; 0 where the system tells none.
+// Root is the kernel's number of the root group.
+const Root = 1
+
+// ID gives the kernel's number of a group by its path. Without a mount the root group
+// alone is known.
 func (t *Tree) ID(path string) (uint64, error) {
+	if t.Mount == "" && path == "/" {
+		return Root, nil
+	}
 	if t.Mount == "" {
-		return 0, nil
+		return 0, fs.ErrNotExist
 	}
 	folder, ok := t.folder(path)
 	if !ok {
@@ -110,10 +119,13 @@ func (t *Tree) ID(path string) (uint64, error) {
 }
 
 // Live reports whether a scope is there, is the one with this number, and holds
-// processes. It answers yes where that can't be found out.
+// processes. The root group is always there.
 func (t *Tree) Live(scope string, scopeID uint64) bool {
-	if t.Mount == "" || scopeID == 0 || scope == "/" {
+	if scope == "/" {
 		return true
+	}
+	if t.Mount == "" {
+		return false // it was made when there was a mount, and can't be proven now
 	}
 	folder, ok := t.folder(scope)
 	if !ok {

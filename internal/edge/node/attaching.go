@@ -39,7 +39,7 @@ type Attaching struct {
 	Server  Asking
 	Live    Live
 	Leaders Leaders
-	// ScopeID gives the kernel's id of a scope; 0: the system tells none.
+	// ScopeID gives the kernel's id of a scope.
 	ScopeID func(scope string) (uint64, error)
 	// Account is the login name of a uid; empty: it has none.
 	Account func(uid uint32) string
@@ -113,14 +113,11 @@ func (s *Socket) detach(r *http.Request) (any, error) {
 func (t *Attaching) place(c binding.Caller, process *attest.Process) (nodedoc.Place, *attest.Process, error) {
 	scope := binding.ScopeOf(c.Group)
 	id, err := t.ScopeID(scope)
-	if err != nil || scope == "" {
+	if err != nil || scope == "" || id == 0 {
 		return nodedoc.Place{}, nil, fault.Wrap(err, fault.Denied, "Your login has no control group that can be found").WithCode("node.scope").WithMend("log in anew, and try again")
 	}
 	p := nodedoc.Place{UID: c.UID, Scope: scope, ScopeID: id, Account: t.Account(c.UID)}
-	if scope != "/" && id != 0 {
-		return p, nil, nil
-	}
-	if process == nil {
+	if scope != "/" || process == nil {
 		return p, nil, nil
 	}
 	leader, err := process.Leader()

@@ -83,7 +83,7 @@ func (e *Ends) look() {
 	for _, a := range e.Table.Attachments() {
 		live[a.ID] = true
 		gone := false
-		if a.Scope == "/" || a.ScopeID == 0 {
+		if a.Scope == "/" {
 			if uids == nil {
 				uids = e.UIDs()
 			}

@@ -35,7 +35,6 @@ func TestAttachmentsEndWithWhatTheyAreBoundTo(t *testing.T) {
 		{ID: "there", UID: 1001, Scope: "/", ScopeID: 1},
 		{ID: "late", UID: 1002, Scope: "/", ScopeID: 1},
 		{ID: "never", UID: 1003, Scope: "/", ScopeID: 1},
-		{ID: "no ids", UID: 1001, Scope: "/a", ScopeID: 0},
 	}}
 	e := &Ends{Table: tb, Live: func(scope string, _ uint64) bool { return !gone[scope] }, UIDs: func() map[uint32]bool { return uids }, Now: func() time.Time { return now }}
 	step := func(what string, want ...identity.AttachmentID) {
@@ -61,7 +60,7 @@ func TestAttachmentsEndWithWhatTheyAreBoundTo(t *testing.T) {
 	gone["/s"] = true
 	step("a scope went", "never", "late", "scope")
 	uids = map[uint32]bool{}
-	step("all went", "never", "late", "scope", "there", "no ids")
+	step("all went", "never", "late", "scope", "there")
 	e.look()
 	if len(e.seen) != 0 {
 		t.Errorf("what ended is remembered: %v", e.seen)

@@ -48,7 +48,7 @@ type Attachment struct {
 	ID  identity.AttachmentID
 	UID uint32
 	// Scope is the path of the control group that callers are in or below; "/" is the
-	// root group alone. ScopeID is the kernel's id of it; 0: this system tells none.
+	// root group alone. ScopeID is the kernel's id of it, never 0.
 	Scope   string
 	ScopeID uint64
 	// Account is the login name on the node, Name the person's user name: to show.

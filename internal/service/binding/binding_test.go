@@ -159,10 +159,8 @@ func TestWhoseProcesses(t *testing.T) {
 		"another uid in that scope":        {Caller{UID: 1009, Cgroup: 11}, "", CodeUnattached},
 		"root group":                       {Caller{UID: 1001, Cgroup: 1}, "bob", ""},
 		"below the root group":             {Caller{UID: 1001, Cgroup: 11}, "", CodeScope},
-		"by path where no ids are":         {Caller{UID: 1002, Group: "/a/b/c"}, "no-ids", ""},
-		"a path that only begins alike":    {Caller{UID: 1002, Group: "/a/bc"}, "", CodeScope},
-		"no path where no ids are":         {Caller{UID: 1002}, "", CodeScope},
-		"an id where no ids are":           {Caller{UID: 1002, Cgroup: 7, Group: "/a/b"}, "", CodeScope},
+		"a scope without an id":            {Caller{UID: 1002, Group: "/a/b"}, "", CodeScope},
+		"a scope without an id, by an id":  {Caller{UID: 1002, Cgroup: 7, Group: "/a/b"}, "", CodeScope},
 		"ended":                            {Caller{UID: 1003, Cgroup: 50}, "", CodeUnattached},
 	} {
 		a, err := s.Of(x.caller)

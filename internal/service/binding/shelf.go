@@ -27,10 +27,10 @@ func newShelf() *shelf {
 func (h *shelf) choose(role string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if k := h.keys[""]; k != nil && role != "" && !k.is(func(a *Answer) bool { return a.Role == role }) {
+	if k := h.keys[""]; k != nil && !k.is(func(a *Answer) bool { return a.Role == role }) {
 		delete(h.keys, "")
 	}
-	if k := h.tokens[""]; k != nil && role != "" && !k.is(func(t *IDToken) bool { return t.Role == role }) {
+	if k := h.tokens[""]; k != nil && !k.is(func(t *IDToken) bool { return t.Role == role }) {
 		delete(h.tokens, "")
 	}
 }

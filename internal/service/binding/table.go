@@ -2,7 +2,6 @@ package binding
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"carnet.dev/carnet/internal/core/fault"
@@ -179,23 +178,14 @@ func (s *Service) Of(c Caller) (*Attachment, error) {
 // holds reports whether a caller is in the scope of an attachment of its uid.
 func (s *Service) holds(l *live, c Caller) bool {
 	switch {
-	case l.ScopeID == 0: // where the system tells no ids, a path has to do
-		return c.Cgroup == 0 && below(c.Group, l.Scope)
+	case l.ScopeID == 0 || c.Cgroup == 0:
+		return false
 	case c.Cgroup == l.ScopeID:
 		return true
-	case l.Scope == "/" || c.Cgroup == 0:
+	case l.Scope == "/":
 		return false
 	}
 	return s.c.Groups.Within(c.Cgroup, l.Scope, l.ScopeID)
-}
-
-// below reports whether a group's path is the scope or lies below it; the root group
-// holds nothing but itself.
-func below(group, scope string) bool {
-	if group == "" || scope == "" {
-		return false
-	}
-	return group == scope || scope != "/" && strings.HasPrefix(group, scope+"/")
 }
 
 func stale() error {
