@@ -23,6 +23,7 @@ func TestTheDocumentsCommands(t *testing.T) {
 	}{
 		{"state", 8, "mkdir backup\n" + enter + "exec carnet authority apply --config carnet.yaml authority.yaml\n" + serve, ""},
 		{"clusters", 4, enter + strings.Replace(serve, "signin alice@example.com\n", "signin alice@example.com\nsignin bob@example.com\n", 1), ""},
+		{"jobs", 2, enter, ""},
 		{"single-sign-on", 7, "", serve}, // what was set and taken back leaves a sign-in that works
 	} {
 		t.Run(page.name, func(t *testing.T) {
@@ -63,6 +64,9 @@ func step(line string) string {
 	}
 	line = strings.NewReplacer("/etc/carnet/key-encryption-key", "keys/kek", "/etc/carnet/", "keys/", "/backup/", "backup/").Replace(line)
 	program, _, _ := strings.Cut(line, " ")
+	if strings.HasPrefix(line, "carnet setup ") { // asks no database
+		return "exec " + line + "\n"
+	}
 	if program != "carnet" {
 		return "exec sh -c '" + line + "'\n"
 	}

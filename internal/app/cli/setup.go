@@ -27,6 +27,7 @@ func (r *run) setup() *cobra.Command {
 
 type setupFlags struct {
 	useSAML, useOIDC bool
+	useMeta          bool
 	format           string
 	buckets          []string
 	subjects         []string
@@ -35,21 +36,25 @@ type setupFlags struct {
 	aws              generate.AWS
 	saml             generate.SAML
 	oidc             generate.OIDC
+	meta             generate.Meta
 }
 
 func (r *run) setupAWS() *cobra.Command {
 	var f setupFlags
 	c := &cobra.Command{
-		Use:   "aws --saml|--oidc --account ID --bucket NAME --role NAME",
+		Use:   "aws --saml|--oidc|--meta --account ID --bucket NAME --role NAME",
 		Short: "Print the commands that make an AWS account trust Carnet",
 		Long: "Prints the aws commands that make accounts trust Carnet: the provider, a role with its trust policy, and an inline policy for the buckets you name.\n\n" +
 			"--saml  trusts your identity provider's assertions, as far as they were made for Carnet\n" +
 			"--oidc  trusts the tokens that Carnet issues, for the subjects you name: workloads, jobs, people\n" +
-			"both    one role that is had by an assertion and renewed by Carnet's own tokens (the bridge)\n\n" +
+			"both    one role that is had by an assertion and renewed by Carnet's own tokens (the bridge)\n" +
+			"--meta  trusts Carnet's own AWS identity, for jobs and JDBC connections of the people you name; alone, or beside the others\n\n" +
 			"Run them with keys of each account; for a local account of Carnet, with those of its role carnet-admin.",
 		Example: "  carnet setup aws --saml --account 777788889999 --bucket lake --role lake-analyst --server https://carnet.example.com\n" +
 			"  carnet setup aws --oidc --account 777788889999 --bucket lake --role nightly --subject spn_…\n" +
 			"  carnet setup aws --saml --oidc --subject-like 'user:*' --account 777788889999 --role lake-analyst --existing-role\n" +
+			"  carnet setup aws --meta --saml --account 777788889999 --role lake-analyst --existing-role --server https://carnet.example.com \\\n" +
+			"    --identity arn:aws:iam::777788889999:role/carnet --external-id carnet-… --people '*@example.com'\n" +
 			"  carnet setup aws --saml --check-trust trust.json",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return r.setUpAWS(cmd.Context(), f) },
@@ -57,6 +62,10 @@ func (r *run) setupAWS() *cobra.Command {
 	p := c.Flags()
 	p.BoolVar(&f.useSAML, "saml", false, "trust SAML assertions (AssumeRoleWithSAML)")
 	p.BoolVar(&f.useOIDC, "oidc", false, "trust tokens that Carnet issues (AssumeRoleWithWebIdentity)")
+	p.BoolVar(&f.useMeta, "meta", false, "trust Carnet's own AWS identity (AssumeRole), for jobs and JDBC connections")
+	p.StringVar(&f.meta.Identity, "identity", "", "with --meta: ARN of the role that the server has at AWS, or of the user whose key it has")
+	p.StringVar(&f.meta.ExternalID, "external-id", "", "with --meta: this installation's (on its host: carnet cluster external-id)")
+	p.StringArrayVar(&f.meta.People, "people", nil, "with --meta: user names that it may take the role for, such as '*@example.com'; may be repeated")
 	p.StringVar(&f.format, "format", "cli", "cli: commands of the aws command line")
 	p.StringArrayVar(&f.aws.Accounts, "account", nil, "account number; may be repeated")
 	p.StringArrayVar(&f.buckets, "bucket", nil, "BUCKET, BUCKET/PREFIX or ACCOUNT/BUCKET; may be repeated")
@@ -82,8 +91,8 @@ func (r *run) setupAWS() *cobra.Command {
 }
 
 func (r *run) setUpAWS(ctx context.Context, f setupFlags) (err error) {
-	if !f.useSAML && !f.useOIDC {
-		return usage("say what AWS shall trust: --saml, --oidc or both")
+	if !f.useSAML && !f.useOIDC && !f.useMeta {
+		return usage("say what AWS shall trust: --saml, --oidc, --meta or several of them")
 	}
 	if f.format != "cli" {
 		return usage("--format is %q: want cli", f.format)
@@ -102,6 +111,9 @@ func (r *run) setUpAWS(ctx context.Context, f setupFlags) (err error) {
 			return err
 		}
 		f.aws.OIDC = &f.oidc
+	}
+	if f.useMeta {
+		f.aws.Meta = &f.meta
 	}
 	for _, b := range f.buckets {
 		f.aws.Buckets = append(f.aws.Buckets, bucketAccess(b))
@@ -124,12 +136,23 @@ func (r *run) setUpAWS(ctx context.Context, f setupFlags) (err error) {
 	for _, a := range made.Accounts {
 		all = append(all, account(a))
 	}
+	type identity struct {
+		ARN         string `json:"arn"`
+		Permissions string `json:"permissions_policy"`
+		Command     string `json:"command"`
+	}
+	var own *identity
+	if f.useMeta {
+		i := identity(made.Identity)
+		own = &i
+	}
 	return r.say(struct {
 		SAMLURL  string    `json:"saml_url,omitempty"`
 		Issuer   string    `json:"issuer,omitempty"`
 		Warnings []string  `json:"warnings"`
 		Accounts []account `json:"accounts"`
-	}{f.saml.URL, f.oidc.Issuer, present(made.Warnings), all}, script(f.aws, made))
+		Identity *identity `json:"identity,omitempty"`
+	}{f.saml.URL, f.oidc.Issuer, present(made.Warnings), all, own}, script(f.aws, made))
 }
 
 // samlURL gives Carnet's SAML URL, by what this run knows of the server.
@@ -179,6 +202,9 @@ func script(in generate.AWS, s *generate.Setup) string {
 		if in.OIDC != nil {
 			fmt.Fprintf(&b, "# Whoever is named above gets a token with\n#   carnet token --audience %s --role %s\n", generate.AudienceAWS, a.Role)
 		}
+	}
+	if in.Meta != nil {
+		fmt.Fprintf(&b, "# Carnet's own identity may take these roles. Run this with keys of account %s.\n%s\n", strings.Split(s.Identity.ARN, ":")[4], s.Identity.Command)
 	}
 	return strings.TrimSuffix(b.String(), "\n")
 }

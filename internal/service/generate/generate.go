@@ -49,6 +49,7 @@ type AWS struct {
 	Trusted bool
 	SAML    *SAML // nil: no trust in assertions
 	OIDC    *OIDC // nil: no trust in Carnet's tokens
+	Meta    *Meta // nil: no trust in Carnet's own AWS identity
 }
 
 // SAML is trust in one identity provider's assertions, as far as they were
@@ -69,6 +70,7 @@ type Setup struct {
 	// Warnings are plain sentences.
 	Warnings []string
 	Accounts []Account
+	Identity Identity // zero without Meta
 }
 
 // Account is the part of one account.
@@ -129,6 +131,13 @@ func (s AWS) Generate() (*Setup, error) {
 	if s.OIDC != nil {
 		out.Warnings = append(out.Warnings, s.OIDC.warnings()...)
 	}
+	if s.Meta != nil {
+		out.Warnings = append(out.Warnings, s.Meta.warnings()...)
+		var err error
+		if out.Identity, err = s.identity(out.Accounts); err != nil {
+			return nil, err
+		}
+	}
 	if s.SAML != nil && s.OIDC == nil && s.MaxSession < 4*time.Hour {
 		out.Warnings = append(out.Warnings, "keys that last less than 4 hours end in the middle of a day's work")
 	}
@@ -153,7 +162,7 @@ func badWith(mend, format string, args ...any) error {
 
 func (s AWS) check() error {
 	switch {
-	case s.SAML == nil && s.OIDC == nil:
+	case s.SAML == nil && s.OIDC == nil && s.Meta == nil:
 		return bad("the role would trust nobody")
 	case s.Partition != "aws" && s.Partition != "aws-cn" && s.Partition != "aws-us-gov":
 		return bad("partition %q: want aws, aws-cn or aws-us-gov", s.Partition)
@@ -173,6 +182,11 @@ func (s AWS) check() error {
 	}
 	if s.OIDC != nil {
 		if err := s.OIDC.check(); err != nil {
+			return err
+		}
+	}
+	if s.Meta != nil {
+		if err := s.Meta.check(s.Partition); err != nil {
 			return err
 		}
 	}
@@ -226,6 +240,9 @@ func (s AWS) account(id string) (Account, error) {
 		a.OIDC = fmt.Sprintf("arn:%s:iam::%s:oidc-provider/%s", s.Partition, id, s.OIDC.name())
 		trust.Statement = append(trust.Statement, s.OIDC.trust(a.OIDC))
 	}
+	if s.Meta != nil {
+		trust.Statement = append(trust.Statement, s.Meta.trust())
+	}
 	a.Trust = compact(trust)
 	if _, err := policy.Parse(policy.Trust, s.Role, []byte(a.Trust)); err != nil {
 		return a, fault.Wrap(err, fault.Invalid, "the trust policy would not be taken: "+fault.Of(err).Public)
@@ -255,7 +272,7 @@ func (s AWS) providers() (out []string) {
 	if s.Trusted {
 		return nil
 	}
-	if s.SAML != nil && !(s.Existing && s.OIDC != nil) {
+	if s.SAML != nil && !(s.Existing && (s.OIDC != nil || s.Meta != nil)) {
 		out = append(out, fmt.Sprintf("aws iam create-saml-provider --name %s --saml-metadata-document file://%s", s.SAML.Provider, s.SAML.Metadata))
 	}
 	if s.OIDC != nil {
