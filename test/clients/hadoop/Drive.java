@@ -50,6 +50,7 @@ public class Drive {
     conf.set("fs.s3a.endpoint", System.getenv("CLIENT_ENDPOINT"));
     conf.set("fs.s3a.endpoint.region", System.getenv("AWS_REGION"));
     conf.set("fs.s3a.path.style.access", "true");
+    conf.set("hadoop.tmp.dir", System.getenv("CLIENT_OUT") + "/hadoop");
     conf.set("fs.s3a.multipart.size", "5M");
     conf.set("fs.s3a.multipart.threshold", "5M");
     if (System.getenv("AWS_ACCESS_KEY_ID") != null) {
