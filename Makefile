@@ -391,10 +391,10 @@ full: ci ## every matrix and long run
 	$(MAKE) policy-diff conformance-s3
 	CARNET_TF_FULL=1 $(MAKE) interop-iam
 	CARNET_FULL=1 $(MAKE) interop-idp
-	$(MAKE) interop-oidc interop-rp interop-clients
+	$(MAKE) interop-oidc interop-rp interop-clients interop-agent agent-outage
 	$(MAKE) interop-jupyterhub
 	$(MAKE) bridge-long
-	$(MAKE) rotation bench bench-rivals bench-directory memory-gateway bench-gateway
+	$(MAKE) rotation bench bench-rivals bench-directory memory-gateway bench-gateway bench-agent
 
 .PHONY: ci
 ci: ## what .ci/run does
