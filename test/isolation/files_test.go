@@ -27,6 +27,21 @@ func TestAttackFiles(t *testing.T) {
 			}
 		}
 	}
+	// The node's own key.
+	for _, try := range []string{"ls " + mallory.Node.State, "cat " + mallory.Node.State + "/*", "cat " + mallory.Node.State + "/node.key", "touch " + mallory.Node.State + "/x"} {
+		if o := mallory.Run(t, "sh", "-c", try); o.Code == 0 {
+			t.Errorf("%s: %s", try, o)
+		}
+	}
+	all, err := os.ReadDir(mallory.Node.State)
+	if err != nil || len(all) == 0 {
+		t.Errorf("the agent's state: %v %v", all, err)
+	}
+	for _, e := range all {
+		if info, err := e.Info(); err != nil || info.Mode() != 0o600 {
+			t.Errorf("%s: %v %v", e.Name(), info.Mode(), err)
+		}
+	}
 	alice, bob := attach(t, next, "alice"), attached(t, "bob")
 	status := alice.Status(t).Attachment
 	files := []string{status.TokenFile}

@@ -3,6 +3,7 @@
 package isolation
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -15,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"carnet.dev/carnet/internal/edge/node/localdoc"
 	"carnet.dev/carnet/test/nodes"
 )
 
@@ -340,6 +342,81 @@ func TestAttackProcAndPtrace(t *testing.T) {
 				}
 			}
 		}
+	}
+	// A program of the agent's own account has none of its rights, and sees nothing either.
+	same := newPuppet(t, alice.Node.LoginIn(t, nodes.AgentUID, "system.slice/other.service"), nil)
+	agent := nodes.Number(t, alice.Node.AgentPID())
+	for _, do := range []order{{Do: "file", Address: fmt.Sprintf("/proc/%d/environ", agent)}, {Do: "file", Address: fmt.Sprintf("/proc/%d/maps", agent)}, {Do: "ptrace", PID: agent}, {Do: "memory", PID: agent}} {
+		if a := same.try(do); a.Err == "" {
+			t.Errorf("a program of the agent's account: %s %s: done", do.Do, do.Address)
+		}
+	}
+}
+
+// TestAttackRootGroup: on a machine that gives sign-ins no group of their own, an
+// attachment holds for the root group alone, and ends with the process that leads the
+// sign-in.
+func TestAttackRootGroup(t *testing.T) {
+	site, n := start(t)
+	l := n.LoginAtRoot(t, world.uid.Add(1))
+	first, second := newPuppet(t, l, nil), newPuppet(t, l, nil)
+	f := local()
+	post := func(path, body string) answer {
+		c := first.do(order{Do: "dial", Network: f.network, Address: f.address}).On
+		return first.do(order{Do: "ask", On: c, Lines: []string{"POST " + path + " HTTP/1.1", "Host: localhost", fmt.Sprintf("Content-Length: %d", len(body)), "", body}})
+	}
+	var begun localdoc.Begun
+	if err := json.Unmarshal([]byte(post("/v1/attach", "{}").Body), &begun); err != nil || begun.UserCode == "" {
+		t.Fatalf("%v: %+v", err, begun)
+	}
+	site.Must(t, "alice", "POST", "attachments/approve", map[string]string{"user_code": begun.UserCode}, nil)
+	nodes.Until(t, "alice is attached", func() error {
+		if a := post("/v1/attach/poll", fmt.Sprintf(`{"request":%q}`, begun.Request)); !strings.Contains(a.Body, `"attached"`) {
+			return errors.New(a.Body)
+		}
+		return nil
+	})
+	gets(t, "alice", f.ask(first, ""))
+	gets(t, "the same uid in the same group", f.ask(second, ""))
+	var b localdoc.Bearer
+	l.MustLocal(t, "GET", "/v1/bearer", nil, &b)
+	gets(t, "alice over loopback", tcp().ask(second, b.Token))
+	for what, other := range map[string]*nodes.Login{"a sign-in with a group of its own": n.Login(t, l.UID), "a container": n.LoginIn(t, l.UID, fmt.Sprintf("docker/%d.scope", l.UID)), "another uid in the root group": n.LoginAtRoot(t, world.uid.Add(1))} {
+		p := newPuppet(t, other, nil)
+		nothing(t, what, f.ask(p, ""))
+		nothing(t, what+" over loopback", tcp().ask(p, b.Token))
+	}
+	first.end()
+	nodes.Until(t, "it ends with the leader", func() error {
+		if a := f.ask(second, ""); a.Status/100 == 2 {
+			return errors.New("answered")
+		}
+		return nil
+	})
+	nothing(t, "after the leader ended", f.ask(second, ""))
+	nothing(t, "after the leader ended, over loopback", tcp().ask(second, b.Token))
+	nothing(t, "who signs in later under the uid", f.ask(newPuppet(t, n.LoginAtRoot(t, l.UID), nil), ""))
+}
+
+// TestAttackAllConnections: one account opens as many connections as it can, and keeps
+// them. Others are served on.
+func TestAttackAllConnections(t *testing.T) {
+	alice, mallory := attached(t, "alice"), stranger(t)
+	p := newPuppet(t, mallory, nil)
+	for _, f := range []face{local(), tcp()} {
+		opened := 0
+		for range 1500 {
+			if a := p.try(order{Do: "dial", Network: f.network, Address: f.address}); a.Err != "" {
+				break
+			}
+			opened++
+		}
+		if opened < 600 {
+			t.Errorf("%s: only %d connections could be opened", f.name, opened)
+		}
+		q := newPuppet(t, alice.Login, nil)
+		gets(t, f.name+": alice, while mallory holds all that he can", f.ask(q, alice.Bearer))
+		nothing(t, f.name+": mallory", f.ask(p, ""))
 	}
 }
 

@@ -32,6 +32,7 @@ type Login struct {
 	Env []string
 
 	leader *exec.Cmd
+	shared bool // its group is not its own
 }
 
 // Login signs a uid in to the node, with an own scope. Two of the same uid share
@@ -44,8 +45,21 @@ func (n *Node) Login(t testing.TB, uid uint32) *Login {
 // LoginIn is Login with a group of another name, below the node's.
 func (n *Node) LoginIn(t testing.TB, uid uint32, group string) *Login {
 	t.Helper()
-	l := &Login{Node: n, UID: uid, Group: n.Site.groups.folder(t, n.Name+"/"+group)}
-	l.Scope = n.Site.groups.pathOf(l.Group)
+	return n.begin(t, &Login{Node: n, UID: uid, Group: n.Site.groups.folder(t, n.Name+"/"+group)})
+}
+
+// LoginAtRoot is Login on a machine that makes no groups: all processes are in the root
+// group, and stay there until their node ends.
+func (n *Node) LoginAtRoot(t testing.TB, uid uint32) *Login {
+	t.Helper()
+	return n.begin(t, &Login{Node: n, UID: uid, Group: n.Site.groups.mount, shared: true})
+}
+
+// begin makes the places of a sign-in and starts its leader.
+func (n *Node) begin(t testing.TB, l *Login) *Login {
+	t.Helper()
+	uid := l.UID
+	l.Scope = "/" + strings.TrimPrefix(n.Site.groups.pathOf(l.Group), "/")
 	l.Home, l.Runtime = filepath.Join(n.Folder, "home", fmt.Sprint(uid)), fmt.Sprintf("/run/user/%d", uid)
 	for _, folder := range []string{l.Home, filepath.Join(n.Folder, "user", fmt.Sprint(uid))} {
 		if err := os.MkdirAll(filepath.Dir(folder), 0o755); err != nil {
@@ -217,5 +231,7 @@ func (l *Login) End(t testing.TB) {
 	_ = l.leader.Process.Kill()
 	_ = l.leader.Wait()
 	l.leader = nil
-	endGroup(t, l.Group)
+	if !l.shared {
+		endGroup(t, l.Group)
+	}
 }
