@@ -35,7 +35,7 @@ func TestConfiguration(t *testing.T) {
 	if c.Socket != "/run/carnet/agent.sock" || c.Offline != "refuse" || c.Fresh != 90*time.Second || !reflect.DeepEqual(c.Listen.Container, []string{"127.0.0.1:1018", "[::1]:1018"}) {
 		t.Errorf("got %+v", c)
 	}
-	if c, err = (Config{}).complete(); err != nil || c.State != defaultState || len(c.Listen.Container) != 4 || c.Offline != serve {
+	if c, err = (Config{}).complete(); err != nil || c.State != defaultState || len(c.Listen.Container) != 5 || c.Offline != serve {
 		t.Errorf("nothing said: %+v, %v", c, err)
 	}
 }

@@ -209,3 +209,15 @@ func TestGroupsWithoutAMount(t *testing.T) {
 		t.Errorf("without a mount: %q, %d", path, id)
 	}
 }
+
+func TestAddressesOfThisMachine(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]bool{
+		"127.0.0.1": true, "127.3.2.1": true, "::1": true, "169.254.170.2": true, "169.254.170.23": true, "fd00:ec2::23": true, "fd00:ec2::254": true,
+		"10.0.0.1": false, "fd00:ec2::24": false, "fd00:ec2:1::23": false, "2001:db8::1": false, "0.0.0.0": false, "::": false,
+	} {
+		if got := local(netip.MustParseAddr(text)); got != want {
+			t.Errorf("%s: %v", text, got)
+		}
+	}
+}

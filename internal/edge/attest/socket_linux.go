@@ -31,10 +31,14 @@ func TCP(c *net.TCPConn) (Caller, error) {
 	return lookUp(from, to)
 }
 
-// local also admits the link-local addresses that container credentials are
-// served under: they are bound to the loopback interface, which the table of
-// this namespace proves by having the client's end too.
-func local(a netip.Addr) bool { return a.IsLoopback() || a.IsLinkLocalUnicast() }
+// local also admits the addresses that AWS gave container credentials and instance
+// metadata: where an agent serves them they are on an interface of this machine, which
+// the table of this namespace proves by having the client's end too.
+func local(a netip.Addr) bool {
+	return a.IsLoopback() || a.IsLinkLocalUnicast() ||
+		a == netip.AddrFrom16([16]byte{0: 0xfd, 2: 0x0e, 3: 0xc2, 15: 0x23}) || // fd00:ec2::23, EKS Pod Identity
+		a == netip.AddrFrom16([16]byte{0: 0xfd, 2: 0x0e, 3: 0xc2, 14: 0x02, 15: 0x54}) // fd00:ec2::254, instance metadata
+}
 
 const (
 	sockDiagByFamily = 20 // SOCK_DIAG_BY_FAMILY
