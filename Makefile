@@ -394,6 +394,8 @@ full: ci ## every matrix and long run
 	$(MAKE) interop-oidc interop-rp interop-clients interop-agent agent-outage
 	$(MAKE) interop-jupyterhub
 	$(MAKE) bridge-long
+	$(MAKE) engines ENGINE_ROWS='^(duckdb|polars|deltalake|pandas|mlflow|spark-(local|cluster|stream|connect)|trino)$$$$'
+	$(MAKE) engines ENGINE_ROWS='spark-long' ENGINE_FLAGS='-life 15m'
 	$(MAKE) rotation bench bench-rivals bench-directory memory-gateway bench-gateway bench-agent
 
 .PHONY: ci

@@ -41,7 +41,7 @@ type place struct {
 // open starts a server and a node, on which both people sign in and are attached.
 func open(t *testing.T, dev ...string) *place {
 	t.Helper()
-	p := &place{Site: nodes.Start(t, nodes.Options{Dev: dev}), folder: running.Need(t, "CARNET_ENGINES")}
+	p := &place{Site: nodes.Start(t, nodes.Options{Dev: dev, Cluster: map[string]any{"networks": []string{"127.0.0.1/32", "::1/128"}}}), folder: running.Need(t, "CARNET_ENGINES")}
 	prepare(t, p.World, "alice", "bob")
 	p.node, p.logins = p.machine(t)
 	return p
@@ -50,7 +50,7 @@ func open(t *testing.T, dev ...string) *place {
 // machine makes one more node with both people.
 func (p *place) machine(t *testing.T) (*nodes.Node, map[string]*nodes.Login) {
 	t.Helper()
-	n := p.Node(t, nodes.NodeOptions{})
+	n := p.Node(t, nodes.NodeOptions{Flags: []string{"--engine-account", fmt.Sprint(engineUID)}})
 	var reach []string
 	for _, folder := range []string{p.folder, running.Need(t, "CARNET_CLIENTS")} {
 		pythons, err := filepath.Glob(filepath.Join(folder, "*", "bin", "python"))
@@ -75,6 +75,7 @@ func (p *place) machine(t *testing.T) (*nodes.Node, map[string]*nodes.Login) {
 		l.Env = append(l.Env, "LC_ALL=C.UTF-8", "PYTHONDONTWRITEBYTECODE=1", "OMP_NUM_THREADS=1")
 		logins[name] = l
 	}
+	p.accounts(t, n, logins)
 	return n, logins
 }
 
@@ -116,6 +117,15 @@ type told struct {
 	Written int      `json:"written"`
 	Leaked  string   `json:"leaked"`
 	Refused string   `json:"refused"`
+	// Of Spark's tasks: whose account they had, and on which machines they ran.
+	UIDs     []uint32 `json:"uids"`
+	Machines []string `json:"machines"`
+	// Of a shared Spark: attacks that were not refused, those that were refused in
+	// other words than the guard's, and whether each usual thing worked.
+	Through  []string `json:"through"`
+	Unclear  []string `json:"unclear"`
+	EveryDay []bool   `json:"every_day"`
+	Attacks  int      `json:"attacks"`
 }
 
 // check holds what a person's program says to what has to be: all of their own, and
