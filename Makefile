@@ -348,7 +348,8 @@ interop-jupyterhub: build $(JUPYTERHUB)/.done ## JupyterHub with two people on o
 .PHONY: isolation
 isolation: build ## attacks on a node's agent by other people, machines and agents (Linux, root; docs/security/isolation.md)
 	@.ci/need curl
-	CARNET_BINARY=$(abspath $(BIN)) go test -count=1 -tags interop -timeout 5m -v ./test/nodes ./test/isolation
+	@.ci/need nft
+	CARNET_BINARY=$(abspath $(BIN)) go test -count=1 -tags interop -timeout 5m -v ./test/nodes ./test/isolation ./internal/edge/node/metadata
 
 .PHONY: state-suites
 state-suites: build ## conformance, crash and several-server suites on SQLite and a real PostgreSQL
