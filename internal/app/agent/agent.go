@@ -64,12 +64,15 @@ type agent struct {
 
 	servers []*http.Server
 	serving sync.WaitGroup
+	begun   chan struct{} // closed when the faces may answer
+	begin   func()
 }
 
 // run is `carnet agent`: open what the node is, listen, follow the server, serve, until
 // the context ends.
 func run(ctx context.Context, c Config, version string, logs io.Writer) (err error) {
-	a := &agent{c: c, version: version, log: slog.New(slog.NewTextHandler(logs, nil))}
+	a := &agent{c: c, version: version, log: slog.New(slog.NewTextHandler(logs, nil)), begun: make(chan struct{})}
+	a.begin = sync.OnceFunc(func() { close(a.begun) })
 	if err := a.open(); err != nil {
 		return err
 	}
@@ -77,14 +80,19 @@ func run(ctx context.Context, c Config, version string, logs io.Writer) (err err
 		return err
 	}
 	trim()
-	if err := errors.Join(a.c.handed.all(), systemd.Notify(os.Getenv, "READY=1")); err != nil {
+	if err := a.c.handed.all(); err != nil {
 		return errors.Join(err, a.close())
 	}
-	a.log.Info("the agent answers", "node", a.client.Node(), "server", a.client.Server(), "socket", c.Socket, "container", a.faces.Container, "memory", guard())
+	a.log.Info("the agent listens", "node", a.client.Node(), "server", a.client.Server(), "socket", c.Socket, "container", a.faces.Container, "memory", guard())
 	ctx, stop := context.WithCancel(ctx)
 	var working sync.WaitGroup
 	for _, work := range []func(context.Context){a.watch, a.bindings.Run, a.ends.Run, a.report, a.rotate, a.keepFiles} {
 		working.Go(func() { work(ctx) })
+	}
+	a.settle(ctx)
+	a.begin()
+	if err := systemd.Notify(os.Getenv, "READY=1"); err != nil {
+		a.log.Warn("the service manager was not told that the agent answers", "error", err)
 	}
 	<-ctx.Done()
 	stop()
@@ -92,6 +100,23 @@ func run(ctx context.Context, c Config, version string, logs io.Writer) (err err
 	err = a.close()
 	working.Wait()
 	return err
+}
+
+// settling is how long the first answers wait for the server's first word: who connects
+// while the agent restarts should not be told that nothing is known.
+const settling = 2 * time.Second
+
+// settle waits for the first view.
+func (a *agent) settle(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, settling)
+	defer cancel()
+	for !a.bindings.Fresh() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 }
 
 // open makes everything that listens to nobody.
@@ -214,6 +239,7 @@ func (a *agent) serve(face string, l net.Listener, s *http.Server) {
 	}
 	a.servers = append(a.servers, s)
 	a.serving.Go(func() {
+		<-a.begun
 		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			a.log.Error("a face of the agent ended", "face", face, "error", err)
 		}
@@ -229,6 +255,7 @@ func (a *agent) close() error {
 			_ = s.Close()
 		}
 	}
+	a.begin() // also those that wait end
 	a.serving.Wait()
 	return nil
 }
