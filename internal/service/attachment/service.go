@@ -65,7 +65,7 @@ func Open(ctx context.Context, c Config) (*Service, error) {
 	if err := c.Lists.Watch(ctx, func() { s.follow(ctx) }); err != nil {
 		return nil, err
 	}
-	if err := c.Clusters.Changed(ctx, s.wake); err != nil {
+	if err := c.Clusters.Changed(ctx, func() { s.follow(ctx) }); err != nil { // one may ask for groups now
 		return nil, err
 	}
 	return s, s.load(ctx)
@@ -75,7 +75,8 @@ func Open(ctx context.Context, c Config) (*Service, error) {
 type book struct {
 	byID   map[identity.AttachmentID]*Attachment
 	byNode map[identity.NodeID][]*Attachment // by time of making
-	// groups are those around each person who is attached.
+	// groups are those around each person who is attached to a cluster that asks for
+	// groups.
 	groups map[identity.PersonID][]identity.GroupID
 }
 
@@ -96,7 +97,8 @@ func (s *Service) read(ctx context.Context, anew bool) error {
 		a := &all[i]
 		b.byID[a.ID] = a
 		b.byNode[a.Place.Node] = append(b.byNode[a.Place.Node], a)
-		if _, ok := b.groups[a.Person]; ok {
+		c, _ := s.Clusters.Cluster(a.Cluster)
+		if _, ok := b.groups[a.Person]; ok || len(c.Groups) == 0 {
 			continue
 		}
 		if old != nil && !anew {

@@ -49,7 +49,7 @@ func (s *Service) over(a *Attachment) (why string, err error) {
 	if s.Rules.MayAttach(c, a.Person, groups) == nil {
 		return "", nil
 	}
-	if !known {
+	if !known && len(c.Groups) > 0 {
 		return "", fault.Coded(fault.Unavailable, "attachment.groups", "the groups of the person are not known here yet").WithMend("try again")
 	}
 	return WhyReassign, nil
