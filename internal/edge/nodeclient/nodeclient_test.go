@@ -3,6 +3,7 @@ package nodeclient
 import (
 	"context"
 	"encoding/json"
+	"encoding/pem"
 	"io"
 	"log/slog"
 	"net/http"
@@ -355,6 +356,31 @@ func TestWatches(t *testing.T) {
 	}, func() { gone = true; stop() })
 	if len(seen) < 3 || seen[0] != 3 || seen[1] != -9 || seen[2] != 7 || !gone {
 		t.Errorf("saw %v, dismissed %v", seen, gone)
+	}
+}
+
+// TestAuthorities: a server is believed by an authority that is known, and by no other.
+func TestAuthorities(t *testing.T) {
+	t.Parallel()
+	s := &server{t: t, counts: map[string]int{}}
+	s.http = httptest.NewUnstartedServer(s)
+	s.http.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
+	s.http.StartTLS()
+	t.Cleanup(s.http.Close)
+	c := s.config(folder(t))
+	if _, err := Join(t.Context(), c, secret.New("carnet-join-x"), "n1"); fault.KindOf(err) != fault.Unavailable || s.counts["join"] != 0 {
+		t.Errorf("a server of nobody's: %v", err)
+	}
+	c.CA = filepath.Join(t.TempDir(), "ca.pem")
+	if _, err := Join(t.Context(), c, secret.New("carnet-join-x"), "n1"); fault.KindOf(err) != fault.Misconfigured {
+		t.Errorf("a missing file: %v", err)
+	}
+	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.http.Certificate().Raw})
+	if err := os.WriteFile(c.CA, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Join(t.Context(), c, secret.New("carnet-join-x"), "n1"); err != nil {
+		t.Errorf("a server of that authority: %v", err)
 	}
 }
 
