@@ -51,25 +51,28 @@ const around = `WITH RECURSIVE around (id) AS (
 
 // AddMember puts a subject into a group.
 func (s Store) AddMember(ctx context.Context, g identity.GroupID, member string) error {
-	return s.DB.Write(ctx, func(t *sql.Tx) error {
-		if err := exists(t, string(g), member); err != nil {
-			return err
-		}
-		// The transaction is serializable: two servers that close a circle
-		// from both sides at once can't both commit.
-		var circle int
-		if err := t.QueryRow(around+`SELECT COUNT(*) FROM around WHERE id = $2`, g, member).Scan(&circle); err != nil {
-			return err
-		}
-		if circle > 0 {
-			return fault.Coded(fault.Conflict, "directory.circle", "the group would become a member of itself").
-				WithMend("look at the groups around it")
-		}
-		t.Changed(Topic)
-		_, err := t.Exec(`INSERT INTO group_member (member, person_group) VALUES ($1, $2)
-			ON CONFLICT (member, person_group) DO NOTHING`, member, g)
+	return s.DB.Write(ctx, func(t *sql.Tx) error { return Join(t, g, member) })
+}
+
+// Join puts a subject into a group, in a transaction. Faults as for AddMember.
+func Join(t *sql.Tx, g identity.GroupID, member string) error {
+	if err := exists(t, string(g), member); err != nil {
 		return err
-	})
+	}
+	// The transaction is serializable: two servers that close a circle from both
+	// sides at once can't both commit.
+	var circle int
+	if err := t.QueryRow(around+`SELECT COUNT(*) FROM around WHERE id = $2`, g, member).Scan(&circle); err != nil {
+		return err
+	}
+	if circle > 0 {
+		return fault.Coded(fault.Conflict, "directory.circle", "the group would become a member of itself").
+			WithMend("look at the groups around it")
+	}
+	t.Changed(Topic)
+	_, err := t.Exec(`INSERT INTO group_member (member, person_group) VALUES ($1, $2)
+		ON CONFLICT (member, person_group) DO NOTHING`, member, g)
+	return err
 }
 
 // exists refuses memberships and mappings of subjects that aren't there.

@@ -63,6 +63,9 @@ func (s Store) Arrive(ctx context.Context, a directory.Arrival, now time.Time) (
 		created = false
 		var err error
 		p, err = onePerson(t, `id = (SELECT person FROM person_identity WHERE idp = $1 AND subject = $2)`, a.IdP, a.Subject)
+		if fault.KindOf(err) == fault.NotFound {
+			p, err = claim(t, a)
+		}
 		switch {
 		case err == nil:
 			return update(t, &p, a)
@@ -78,6 +81,23 @@ func (s Store) Arrive(ctx context.Context, a directory.Arrival, now time.Time) (
 		return directory.Person{}, false, err
 	}
 	return p, created, nil
+}
+
+// claim makes the identity of an arrival the first one of a person whom the
+// provider's own provisioning system has announced under exactly that name: as
+// externalId, or as userName, letter case aside. Whoever has an identity already
+// is claimed by nobody, and an attribute beside the proven name claims nothing.
+func claim(t *sql.Tx, a directory.Arrival) (directory.Person, error) {
+	p, err := onePerson(t, `idp = $1 AND (external_id = $2 OR user_name_fold = $3)
+		AND EXISTS (SELECT 1 FROM provisioned q WHERE q.subject = person.id AND q.idp = $1)
+		AND NOT EXISTS (SELECT 1 FROM person_identity i WHERE i.person = person.id)
+		ORDER BY CASE WHEN external_id = $2 THEN 0 ELSE 1 END LIMIT 1`, a.IdP, a.Subject, directory.Fold(a.Subject))
+	if err != nil {
+		return p, err
+	}
+	t.Changed(Topic)
+	_, err = t.Exec(`INSERT INTO person_identity (idp, subject, person, synced) VALUES ($1, $2, $3, 0)`, a.IdP, a.Subject, p.ID)
+	return p, err
 }
 
 func insert(t *sql.Tx, p directory.Person, subject string) error {
