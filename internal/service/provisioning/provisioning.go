@@ -117,6 +117,7 @@ type Trail interface {
 // Config is what a Service stands on.
 type Config struct {
 	Store       Store
+	Credentials Credentials
 	Lists       Lists
 	Revocations Revocations
 	State       Atomic

@@ -10,3 +10,16 @@ CREATE TABLE provisioned (
     changed BIGINT NOT NULL
 );
 CREATE INDEX provisioned_idp ON provisioned (idp, kind, subject);
+
+-- Bearer tokens of provisioning systems, by digest.
+CREATE TABLE provisioning_credential (
+    id      TEXT   PRIMARY KEY,
+    idp     TEXT   NOT NULL,
+    label   TEXT   NOT NULL,
+    owner   TEXT   NOT NULL,
+    kinds   TEXT   NOT NULL,      -- psn grp spn, with spaces between
+    digest  BLOB   NOT NULL UNIQUE,
+    made    BIGINT NOT NULL,
+    expires BIGINT NOT NULL,
+    used    BIGINT NOT NULL       -- 0: never
+);
