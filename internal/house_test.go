@@ -26,6 +26,7 @@ var floors = []string{"core", "protocol", "service", "edge", "app"}
 var serviceOrder = [][]string{
 	{"keyring", "revocation", "audit", "onceonly", "denial"},
 	{"directory", "iam", "federation", "spkeys"},
+	{"provisioning"}, // takes back what a change took away
 	{"entitlement", "issuer", "cluster"},
 	{"access"}, // before sts, whose signed operations ask it
 	{"sts", "broker"},
@@ -65,6 +66,8 @@ var siblings = map[string]string{
 	"edge/upstream/jwks -> edge/upstream/kept":     "what is fetched is kept by one rule",
 	"edge/upstream/openid -> edge/egress":          "design section 6",
 	"edge/upstream/openid -> edge/upstream/kept":   "what is fetched is kept by one rule",
+	"edge/scimapi -> edge/httpd":                   "design section 6",
+	"edge/sql/provisioning -> edge/sql/directory":  "it writes the directory's rows by the directory's own statements",
 	"edge/nodeapi -> edge/httpd":                   "design section 6",
 	"edge/nodeapi -> edge/nodeapi/nodedoc":         "a package of its own",
 	"edge/nodeclient -> edge/nodeapi/nodedoc":      "the agent speaks the documents of the server",

@@ -71,6 +71,12 @@ func (s standing) Speaker(id identity.IdPID) (*federation.Speaker, error) {
 	return s.federation.Speaker(id)
 }
 
+// Recalled reports whether a provider tells us by itself when a person has to go: by
+// back-channel logout or by provisioning.
+func (s standing) Recalled(p *federation.Speaker) bool {
+	return p.Recalls() || s.provisioning.Speaks(p.IdP.ID)
+}
+
 // Refused reports whether something was revoked after an epoch.
 func (s standing) Refused(kind, id string, epoch uint64) (bool, error) {
 	return s.feed.Refused(kind, id, epoch)

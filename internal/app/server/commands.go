@@ -32,7 +32,7 @@ type host struct{ config string }
 // Commands gives the commands that run on the server's host.
 func Commands() []*cobra.Command {
 	h := &host{}
-	all := []*cobra.Command{h.server(), h.sso(), h.issuer(), h.clients(), h.authority(), h.admin(), h.people(), h.federationPolicies(), h.gatewayKeys(), h.clusterCommands(), h.nodeCommands(), h.attachmentCommands(), h.prefixGrants(), h.trino(), h.revoke(), h.audit(), h.why(), h.state()}
+	all := []*cobra.Command{h.server(), h.sso(), h.issuer(), h.clients(), h.authority(), h.admin(), h.people(), h.provisioning(), h.federationPolicies(), h.gatewayKeys(), h.clusterCommands(), h.nodeCommands(), h.attachmentCommands(), h.prefixGrants(), h.trino(), h.revoke(), h.audit(), h.why(), h.state()}
 	for _, c := range all {
 		c.PersistentFlags().StringVar(&h.config, "config", DefaultConfig, "configuration file")
 	}

@@ -165,7 +165,7 @@ func (srv *Server) wireSite(o Options) error {
 		GatewayKeys: srv.gatewayKeys, GatewayClusters: srv.clusters, PrefixGrants: srv.gatewayKeys, Delivery: srv.gatewayKeys, ByGateway: byGateway(c),
 		Clusters: srv.clusters, ClusterRules: srv.clusters, ClusterNodes: srv.clusters, Names: clusterNames{srv.state}, GroupsAround: srv.directory.GroupsAround, Now: o.Now,
 		Attachments: srv.attachments, ClusterAttachments: srv.attachments,
-	}), srv.issuerRoutes(base, pages.ErrorPage), srv.nodeRoutes(home, elsewhere))
+	}), srv.issuerRoutes(base, pages.ErrorPage), srv.nodeRoutes(home, elsewhere), srv.scimRoutes())
 	return err
 }
 

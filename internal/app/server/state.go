@@ -23,6 +23,7 @@ import (
 	sqliam "carnet.dev/carnet/internal/edge/sql/iam"
 	sqlkeyring "carnet.dev/carnet/internal/edge/sql/keyring"
 	sqlonceonly "carnet.dev/carnet/internal/edge/sql/onceonly"
+	sqlprovisioning "carnet.dev/carnet/internal/edge/sql/provisioning"
 	sqlrevocation "carnet.dev/carnet/internal/edge/sql/revocation"
 	sqlspkeys "carnet.dev/carnet/internal/edge/sql/spkeys"
 	"carnet.dev/carnet/internal/edge/telemetry"
@@ -35,6 +36,7 @@ import (
 	"carnet.dev/carnet/internal/service/keyring"
 	"carnet.dev/carnet/internal/service/meta"
 	"carnet.dev/carnet/internal/service/onceonly"
+	"carnet.dev/carnet/internal/service/provisioning"
 	"carnet.dev/carnet/internal/service/revocation"
 	"carnet.dev/carnet/internal/service/spkeys"
 	"carnet.dev/carnet/internal/service/workload"
@@ -61,9 +63,11 @@ type state struct {
 	workload   *workload.Service
 	clusters   *cluster.Service
 	meta       *meta.Service // Carnet's own AWS identity
-	feed       *revocation.Feed
-	trail      *audit.Writer
-	iam        *iam.Service
+	// provisioning answers the provisioning systems of identity providers.
+	provisioning *provisioning.Service
+	feed         *revocation.Feed
+	trail        *audit.Writer
+	iam          *iam.Service
 
 	metrics     *telemetry.Metrics // nil: nobody reads them
 	checkpoints *auditfile.File    // nil: none outside the database
@@ -161,6 +165,9 @@ func (s *state) open(ctx context.Context, development bool, id string) error {
 	if err := s.openWorkload(ctx); err != nil {
 		return err
 	}
+	if err := s.openProvisioning(ctx); err != nil {
+		return err
+	}
 	s.iam, err = iam.Open(ctx, iam.Config{
 		Store: sqliam.Store{DB: s.db}, Accounts: localAccounts(s.config), BucketAccount: bucketAccount(s.config),
 		SAMLURL: s.config.SAMLURL(), LoopbackProviders: s.config.IAM.LoopbackProviders, Quotas: iam.Quotas(s.config.IAM.Quotas),
@@ -250,6 +257,11 @@ func (s *state) run(ctx context.Context, tasks *sync.WaitGroup) error {
 	if err != nil {
 		return err
 	}
+	provisioned, err := s.changes(ctx, sqlprovisioning.Topic)
+	if err != nil {
+		return err
+	}
+	tasks.Go(func() { s.provisioning.Run(ctx, provisioned) })
 	tasks.Go(func() { s.iam.Run(ctx, authority) })
 	tasks.Go(func() { s.ring.Run(ctx, keys) })
 	tasks.Go(func() { s.feed.Run(ctx, revoked) })

@@ -2,6 +2,7 @@ package scimapi
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"carnet.dev/carnet/internal/core/fault"
@@ -70,12 +71,12 @@ func resourceTypes(w http.ResponseWriter, r *http.Request, _ provisioning.Caller
 	return many(w, r, all, "resource type")
 }
 
-func schemas(w http.ResponseWriter, r *http.Request, _ provisioning.Caller) error {
+func (f *face) schemas(w http.ResponseWriter, r *http.Request, c provisioning.Caller) error {
 	var all []any
 	for _, t := range types() {
 		for _, s := range append([]*scim.Schema{t.Schema}, t.Extensions...) {
 			document := map[string]any{
-				"schemas": []string{"urn:ietf:params:scim:schemas:core:2.0:Schema"}, "id": s.ID, "name": s.Name, "description": s.Description, "attributes": s.Attributes,
+				"schemas": []string{"urn:ietf:params:scim:schemas:core:2.0:Schema"}, "id": s.ID, "name": s.Name, "description": s.Description, "attributes": withRoles(s.Attributes, f.Roles(c.IdP)),
 				"meta": map[string]any{"resourceType": "Schema", "location": base(r) + "/Schemas/" + s.ID},
 			}
 			if r.PathValue("id") == s.ID {
@@ -85,6 +86,23 @@ func schemas(w http.ResponseWriter, r *http.Request, _ provisioning.Caller) erro
 		}
 	}
 	return many(w, r, all, "schema")
+}
+
+// withRoles says which roles there are to choose from (canonicalValues of
+// roles.value).
+func withRoles(attributes []scim.Attribute, roles []string) []scim.Attribute {
+	i := slices.IndexFunc(attributes, func(a scim.Attribute) bool { return a.Name == "roles" })
+	if i < 0 {
+		return attributes
+	}
+	attributes = slices.Clone(attributes)
+	attributes[i].SubAttributes = slices.Clone(attributes[i].SubAttributes)
+	for j := range attributes[i].SubAttributes {
+		if a := &attributes[i].SubAttributes[j]; a.Name == "value" {
+			a.CanonicalValues = roles
+		}
+	}
+	return attributes
 }
 
 func many(w http.ResponseWriter, r *http.Request, all []any, what string) error {

@@ -143,23 +143,81 @@ func (f *face) search(k provisioning.Kind) handler {
 		if err != nil {
 			return err
 		}
-		var ask asked
-		if err := json.Unmarshal(text, &ask); err != nil {
-			return fault.Coded(fault.Invalid, scim.CodeSyntax, "The search can't be read").WithCause(err)
+		ask, err := searched(text)
+		if err != nil {
+			return err
 		}
-		ask.attributes, ask.excluded = strings.Join(ask.Attributes, ","), strings.Join(ask.ExcludedAttributes, ",")
 		return f.page(w, r, c, k, ask)
 	}
 }
 
-func (f *face) page(w http.ResponseWriter, r *http.Request, c provisioning.Caller, k provisioning.Kind, ask asked) error {
+func searched(text []byte) (ask asked, err error) {
+	if err := json.Unmarshal(text, &ask); err != nil {
+		return ask, fault.Coded(fault.Invalid, scim.CodeSyntax, "The search can't be read").WithCause(err)
+	}
+	ask.attributes, ask.excluded = strings.Join(ask.Attributes, ","), strings.Join(ask.ExcludedAttributes, ",")
+	return ask, nil
+}
+
+// searchAll looks at all kinds that the credential is for, one after the other. A
+// kind that a filter's attributes are not of has nothing that matches.
+func (f *face) searchAll(w http.ResponseWriter, r *http.Request, c provisioning.Caller) error {
+	text, err := body(r)
+	if err != nil {
+		return err
+	}
+	ask, err := searched(text)
+	if err != nil {
+		return err
+	}
+	if ask.SortBy != "" {
+		return fault.Coded(fault.Invalid, scim.CodeValue, "Resources of several kinds have no common order: search one of them, such as /Users/.search")
+	}
+	documents, total, start := []any{}, 0, 1
+	var refused error
+	found := false
+	for _, k := range c.Kinds {
+		q, err := ask.query(k)
+		if err != nil {
+			return err
+		}
+		if q.Count < 0 {
+			q.Count = provisioning.DefaultCount
+		}
+		start = max(q.Start, 1)
+		q.Start, q.Count = max(start-total, 1), min(q.Count, provisioning.MostCount)-len(documents)
+		listed, err := f.Lists.List(r.Context(), c, k, q)
+		if code := fault.Of(err); err != nil && (code.Code == scim.CodePath || code.Code == scim.CodeFilter) {
+			refused = err
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		found, total = true, total+listed.Total
+		for _, x := range listed.Resources {
+			documents = append(documents, k.Type().Document(x))
+		}
+	}
+	if !found && refused != nil {
+		return refused
+	}
+	b, err := scim.WriteList(documents, total, start)
+	if err == nil {
+		write(w, http.StatusOK, b)
+	}
+	return err
+}
+
+// query reads what is asked for of one kind.
+func (ask asked) query(k provisioning.Kind) (provisioning.Query, error) {
 	q := provisioning.Query{Filter: ask.Filter, SortBy: ask.SortBy, Count: -1, Start: 1}
 	switch strings.ToLower(ask.SortOrder) {
 	case "", "ascending":
 	case "descending":
 		q.Descending = true
 	default:
-		return fault.Coded(fault.Invalid, scim.CodeValue, "sortOrder has to be ascending or descending")
+		return q, fault.Coded(fault.Invalid, scim.CodeValue, "sortOrder has to be ascending or descending")
 	}
 	if ask.StartIndex != nil {
 		q.Start = *ask.StartIndex
@@ -168,7 +226,13 @@ func (f *face) page(w http.ResponseWriter, r *http.Request, c provisioning.Calle
 		q.Count = max(*ask.Count, 0)
 	}
 	var err error
-	if q.Projection, err = k.Type().ParseProjection(ask.attributes, ask.excluded); err != nil {
+	q.Projection, err = k.Type().ParseProjection(ask.attributes, ask.excluded)
+	return q, err
+}
+
+func (f *face) page(w http.ResponseWriter, r *http.Request, c provisioning.Caller, k provisioning.Kind, ask asked) error {
+	q, err := ask.query(k)
+	if err != nil {
 		return err
 	}
 	listed, err := f.Lists.List(r.Context(), c, k, q)

@@ -13,8 +13,10 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -54,7 +56,10 @@ type Config struct {
 	Provisioning Provisioning
 	Lists        Lists
 	Bearers      Bearers
-	Now          func() time.Time
+	// Roles gives ARNs of roles that a provider may give, to choose from; not all
+	// have to be there.
+	Roles func(idp identity.IdPID) []string
+	Now   func() time.Time
 }
 
 // Bases are the addresses under which everything is served.
@@ -81,12 +86,14 @@ func Routes(c Config) []httpd.Route {
 	f := &face{Config: c, limits: map[identity.CredentialID]*rate.Limiter{}}
 	var all []httpd.Route
 	for _, base := range Bases {
+		offered := map[string][]string{}
 		row := func(method, pattern string, h handler) {
+			offered[pattern] = append(offered[pattern], method)
 			r := httpd.Route{Method: method, Pattern: base + pattern, Access: httpd.Public, Rate: rateSCIM, Errors: writeFault, InFlight: 32, Handler: f.proven(h)}
 			if method != http.MethodGet && method != http.MethodDelete {
 				r.MaxBody = scim.MaxDocument
 			}
-			if pattern == "/Bulk" {
+			if pattern == "/Bulk" && method == http.MethodPost {
 				r.MaxBody = maxBulk
 			}
 			all = append(all, r)
@@ -102,14 +109,42 @@ func Routes(c Config) []httpd.Route {
 			row(http.MethodDelete, at+"/{id}", f.remove(k))
 		}
 		row(http.MethodPost, "/Bulk", f.bulk)
+		row(http.MethodPost, "/.search", f.searchAll)
 		all = append(all, httpd.Route{Method: http.MethodGet, Pattern: base + "/Me", Access: httpd.Person, CLIToken: true, Rate: httpd.RateAPI, Errors: writeFault, Handler: f.me})
 		row(http.MethodGet, "/ServiceProviderConfig", serviceProviderConfig)
 		row(http.MethodGet, "/ResourceTypes", resourceTypes)
 		row(http.MethodGet, "/ResourceTypes/{id}", resourceTypes)
-		row(http.MethodGet, "/Schemas", schemas)
-		row(http.MethodGet, "/Schemas/{id}", schemas)
+		row(http.MethodGet, "/Schemas", f.schemas)
+		row(http.MethodGet, "/Schemas/{id}", f.schemas)
+		for pattern, methods := range maps.Clone(offered) {
+			for _, m := range methodNames {
+				if !slices.Contains(methods, m) {
+					row(m, pattern, notOffered(methods))
+				}
+			}
+		}
+		for _, m := range methodNames {
+			row(m, "/{rest...}", nothing)
+		}
 	}
 	return all
+}
+
+var methodNames = [...]string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}
+
+func nothing(http.ResponseWriter, *http.Request, provisioning.Caller) error {
+	return fault.New(fault.NotFound, "There is nothing at this address")
+}
+
+// codeMethod is answered with 405.
+const codeMethod = "scim.method"
+
+func notOffered(methods []string) handler {
+	allow := strings.Join(methods, ", ")
+	return func(w http.ResponseWriter, _ *http.Request, _ provisioning.Caller) error {
+		w.Header().Set("Allow", allow)
+		return fault.Coded(fault.Invalid, codeMethod, "This address takes "+allow+" alone")
+	}
 }
 
 type handler func(w http.ResponseWriter, r *http.Request, c provisioning.Caller) error
@@ -176,8 +211,11 @@ func writeFault(w http.ResponseWriter, _ *http.Request, f *fault.Fault) {
 
 // Status maps a fault to the status of RFC 7644, section 3.12.
 func Status(f *fault.Fault) int {
-	if f.Code == provisioning.CodeVersion {
+	switch f.Code {
+	case provisioning.CodeVersion:
 		return http.StatusPreconditionFailed
+	case codeMethod:
+		return http.StatusMethodNotAllowed
 	}
 	return httpd.Status(f.Kind)
 }

@@ -10,9 +10,10 @@ import (
 )
 
 // Write gives a resource as JSON, with the schemas that it uses.
-func (t *ResourceType) Write(r Resource) ([]byte, error) { return json.Marshal(t.document(r)) }
+func (t *ResourceType) Write(r Resource) ([]byte, error) { return json.Marshal(t.Document(r)) }
 
-func (t *ResourceType) document(r Resource) map[string]any {
+// Document is a resource with the schemas that it uses.
+func (t *ResourceType) Document(r Resource) map[string]any {
 	out := make(map[string]any, len(r)+1)
 	schemas := []string{t.Schema.ID}
 	for name, v := range r {
@@ -32,7 +33,7 @@ func (t *ResourceType) document(r Resource) map[string]any {
 func (t *ResourceType) WriteList(page []Resource, total, start int) ([]byte, error) {
 	documents := make([]any, len(page))
 	for i, r := range page {
-		documents[i] = t.document(r)
+		documents[i] = t.Document(r)
 	}
 	return WriteList(documents, total, start)
 }
@@ -96,7 +97,31 @@ func (t *ResourceType) names(text string) []Path {
 }
 
 // Apply gives the resource as asked for; what is always returned stays.
-func (p Projection) Apply(r Resource) Resource {
+func (p Projection) Apply(r Resource) Resource { return p.unasked(p.apply(r)) }
+
+// unasked drops the parts of attributes that are returned only where they are named.
+func (p Projection) unasked(r Resource) Resource {
+	if p.t == nil {
+		return r
+	}
+	out, own := r, false
+	for i := range p.t.Schema.Attributes {
+		a := &p.t.Schema.Attributes[i]
+		for j := range a.SubAttributes {
+			part := &a.SubAttributes[j]
+			if _, there := r[a.Name]; !there || part.Returned != "request" || slices.ContainsFunc(p.attributes, func(x Path) bool { return x.Attribute == a && x.Sub == part }) {
+				continue
+			}
+			if !own {
+				out, own = r.Clone(), true
+			}
+			drop(out, Path{Attribute: a, Sub: part})
+		}
+	}
+	return out
+}
+
+func (p Projection) apply(r Resource) Resource {
 	if p.attributes == nil && len(p.except) == 0 {
 		return r
 	}

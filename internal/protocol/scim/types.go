@@ -20,6 +20,9 @@ func readOnly(a Attribute) Attribute { a.Mutability = "readOnly"; return a }
 
 func immutable(a Attribute) Attribute { a.Mutability = "immutable"; return a }
 
+// onRequest is for what an answer has only where it is named.
+func onRequest(a Attribute) Attribute { a.Returned = "request"; return a }
+
 func reference(name, description string, types ...string) Attribute {
 	a := text(name, description)
 	a.Type, a.ReferenceTypes, a.CaseExact = Reference, types, true
@@ -64,6 +67,9 @@ func common() []Attribute {
 func roles() Attribute {
 	a := values("roles", "IAM roles that the subject holds; value is the role's ARN.")
 	a.SubAttributes[0] = required(exact(text("value", "The ARN of an IAM role.")))
+	for i := range a.SubAttributes[1:] { // clients send them; the ARN says it all
+		a.SubAttributes[i+1] = readOnly(a.SubAttributes[i+1])
+	}
 	return a
 }
 
@@ -87,7 +93,7 @@ func Users() *ResourceType {
 			text("displayName", "The name to show."), text("nickName", "A casual name."), reference("profileUrl", "A page about the person.", "external"),
 			text("title", "The job's title."), text("userType", "The relation to the organisation."),
 			text("preferredLanguage", "The language."), text("locale", "The locale."), text("timezone", "The time zone."),
-			flag("active", "Whether the person may sign in and holds anything."),
+			required(flag("active", "Whether the person may sign in and holds anything; true where nothing is said.")),
 			values("emails", "Mail addresses.", "work", "home", "other"),
 			values("phoneNumbers", "Telephone numbers.", "work", "home", "mobile", "fax", "pager", "other"),
 			list(object("addresses", "Postal addresses.",
@@ -114,7 +120,7 @@ func Groups() *ResourceType {
 	name.Uniqueness = "server"
 	members := list(object("members", "Who is in the group.",
 		immutable(exact(text("value", "The member's id."))), immutable(reference("$ref", "The member's address.", "User", "Group")),
-		immutable(text("type", "User, Group or ServicePrincipal.")), readOnly(text("display", "The member's name."))))
+		onRequest(readOnly(text("type", "User, Group or ServicePrincipal."))), onRequest(readOnly(text("display", "The member's name.")))))
 	return &ResourceType{Name: "Group", Endpoint: "/Groups", common: common(), Schema: &Schema{
 		ID: GroupSchema, Name: "Group", Description: "A set of people, machines and groups.", Attributes: []Attribute{name, members, groups(), roles()},
 	}}
@@ -127,6 +133,6 @@ func ServicePrincipals() *ResourceType {
 	application := readOnly(exact(text("applicationId", "The id that programs prove themselves by.")))
 	return &ResourceType{Name: "ServicePrincipal", Endpoint: "/ServicePrincipals", common: common(), Schema: &Schema{
 		ID: ServicePrincipalSchema, Name: "ServicePrincipal", Description: "A machine identity.",
-		Attributes: []Attribute{name, application, flag("active", "Whether it may prove itself and holds anything."), groups(), roles()},
+		Attributes: []Attribute{name, application, required(flag("active", "Whether it may prove itself and holds anything; true where nothing is said.")), groups(), roles()},
 	}}
 }

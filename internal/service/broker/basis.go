@@ -55,6 +55,8 @@ type Standing interface {
 	Speaker(id identity.IdPID) (*federation.Speaker, error)
 	// Refused reports whether (kind, id) was revoked after that epoch.
 	Refused(kind, id string, epoch uint64) (bool, error)
+	// Recalled reports whether a provider tells us by itself when a person has to go.
+	Recalled(speaker *federation.Speaker) bool
 	// Epoch is what a token that is made now carries.
 	Epoch() (uint64, error)
 }

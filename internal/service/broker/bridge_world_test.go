@@ -367,3 +367,6 @@ func (w *bridge) ends(o broker.Outcome, code string) {
 		w.t.Errorf("it says %v", err)
 	}
 }
+
+// Recalled asks the provider alone: nothing provisions here.
+func (w *bridge) Recalled(p *federation.Speaker) bool { return p.Recalls() }

@@ -9,7 +9,6 @@ import (
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/service/entitlement"
-	"carnet.dev/carnet/internal/service/federation"
 	"carnet.dev/carnet/internal/service/issuer"
 	"carnet.dev/carnet/internal/service/revocation"
 )
@@ -77,7 +76,7 @@ func (b *Broker) permit(ctx context.Context, id identity.LoginSessionID, o Outco
 	if err := required(basis.Evidence, account); err != nil {
 		return permission{}, err
 	}
-	p := permission{deadline: basis.deadline(account, speaker)}
+	p := permission{deadline: basis.deadline(account, b.Standing.Recalled(speaker))}
 	if p.life = min(longestRenewal, b.Durations[0], p.deadline.Sub(now)).Truncate(time.Second); p.life < b.least() {
 		return permission{}, fault.Coded(fault.Expired, codeDeadline, "role "+o.Role.String()+" is renewed until "+clockText(p.deadline)+" at the latest").
 			WithMend("sign in again")
@@ -167,12 +166,12 @@ func repeat(basis *Basis, account entitlement.Account) (issuer.IDToken, error) {
 
 // deadline is when a person is needed again: min(cap, end of the login session,
 // SessionNotOnOrAfter).
-func (basis *Basis) deadline(account entitlement.Account, speaker *federation.Speaker) time.Time {
+func (basis *Basis) deadline(account entitlement.Account, recalled bool) time.Time {
 	longest := account.Cap
 	if longest <= 0 {
 		longest = defaultCap
 	}
-	if !speaker.Recalls() {
+	if !recalled {
 		longest = min(longest, unheardCap)
 	}
 	end := basis.SignedIn.Add(longest)

@@ -596,3 +596,6 @@ func TestRowsOfTheReleaseBefore(t *testing.T) {
 		t.Errorf("%+v, %v", rows, err)
 	}
 }
+
+// Recalled asks the provider alone: nothing provisions here.
+func (w *ward) Recalled(p *federation.Speaker) bool { return p.Recalls() }

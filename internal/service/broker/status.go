@@ -76,7 +76,7 @@ func (b *Broker) deadlineOf(o Outcome) time.Time {
 	if err != nil {
 		return time.Time{}
 	}
-	return o.Basis.deadline(b.Accounts[o.Role.Account], speaker)
+	return o.Basis.deadline(b.Accounts[o.Role.Account], b.Standing.Recalled(speaker))
 }
 
 // warning says what a person has to know of keys that live.

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -55,8 +54,6 @@ type Credential struct {
 type Credentials interface {
 	// AddCredential stores one; Conflict when its provider has most already.
 	AddCredential(ctx context.Context, c Credential, most int) error
-	// ByDigest gives one; NotFound.
-	ByDigest(ctx context.Context, digest []byte) (Credential, error)
 	// List gives all, by time of making.
 	List(ctx context.Context) ([]Credential, error)
 	// RemoveCredential deletes; NotFound.
@@ -142,23 +139,18 @@ func digest(text secret.Text) []byte {
 	return d[:]
 }
 
-// Authenticate gives whoever a bearer token proves. The answer to a wrong one does
-// not say what is wrong with it.
+// Authenticate gives whoever a bearer token proves, from memory: a stranger's guess
+// costs no look at the database. The answer to a wrong one does not say what is wrong
+// with it.
 func (s *Service) Authenticate(ctx context.Context, bearer secret.Text) (Caller, error) {
 	refused := fault.Coded(fault.Unauthenticated, CodeBearer, "The bearer token is not known, or has ended").
 		WithMend("have an administrator make one: carnet provisioning credential add")
 	if text := bearer.Reveal(); !strings.HasPrefix(text, bearerPrefix) || len(text) != len(bearerPrefix)+43 {
 		return Caller{}, refused
 	}
-	c, err := s.Credentials.ByDigest(ctx, digest(bearer))
-	if errors.Is(err, fault.New(fault.NotFound, "")) {
-		return Caller{}, refused
-	}
-	if err != nil {
-		return Caller{}, err
-	}
+	c, ok := s.known.Load().byDigest[string(digest(bearer))]
 	now := s.Now()
-	if !now.Before(c.Expires) {
+	if !ok || !now.Before(c.Expires) {
 		return Caller{}, refused
 	}
 	if now.Sub(c.Used) >= time.Hour {
@@ -167,4 +159,52 @@ func (s *Service) Authenticate(ctx context.Context, bearer secret.Text) (Caller,
 		}
 	}
 	return Caller{Credential: c.ID, IdP: c.IdP, Kinds: c.Kinds}, nil
+}
+
+// known is what is in memory of the credentials.
+type known struct {
+	byDigest map[string]Credential
+	speaks   map[identity.IdPID]time.Time // the last use of a credential for people
+}
+
+// silentFor is how long a provisioning system may be silent before it no longer
+// counts as telling us who has to go.
+const silentFor = 30 * 24 * time.Hour
+
+// Speaks reports whether the provisioning system of a provider tells us who has to
+// go: it has a credential for people, and used it in the last 30 days.
+func (s *Service) Speaks(idp identity.IdPID) bool {
+	used, ok := s.known.Load().speaks[idp]
+	return ok && s.Now().Sub(used) < silentFor
+}
+
+// Load reads the credentials anew.
+func (s *Service) Load(ctx context.Context) error {
+	all, err := s.Credentials.List(ctx)
+	if err != nil {
+		return err
+	}
+	k, now := known{map[string]Credential{}, map[identity.IdPID]time.Time{}}, s.Now()
+	for _, c := range all {
+		k.byDigest[string(c.Digest)] = c
+		if now.Before(c.Expires) && slices.Contains(c.Kinds, User) && c.Used.After(k.speaks[c.IdP]) {
+			k.speaks[c.IdP] = c.Used
+		}
+	}
+	s.known.Store(&k)
+	return nil
+}
+
+// Run follows changed until ctx ends.
+func (s *Service) Run(ctx context.Context, changed <-chan struct{}) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+			if err := s.Load(ctx); err != nil && ctx.Err() == nil {
+				s.Logger.Error("credentials of provisioning systems can't be read", "error", err)
+			}
+		}
+	}
 }

@@ -43,11 +43,8 @@ func (s *Service) Create(ctx context.Context, c Caller, k Kind, text []byte) (Fo
 	if err := s.may(c, k); err != nil {
 		return Found{}, err
 	}
-	r, err := k.Type().Read(text)
+	r, err := read(k, text)
 	if err != nil {
-		return Found{}, err
-	}
-	if err := k.Type().Complete(r); err != nil {
 		return Found{}, err
 	}
 	now := s.Now().UTC()
@@ -77,6 +74,18 @@ func (s *Service) Create(ctx context.Context, c Caller, k Kind, text []byte) (Fo
 	return s.found(row)
 }
 
+// read reads a whole resource. Who is not said to be inactive is active.
+func read(k Kind, text []byte) (scim.Resource, error) {
+	r, err := k.Type().Read(text)
+	if err != nil {
+		return nil, err
+	}
+	if _, said := r["active"]; !said && k != Group {
+		r["active"] = true
+	}
+	return r, k.Type().Complete(r)
+}
+
 // Get gives one.
 func (s *Service) Get(ctx context.Context, c Caller, k Kind, id string) (Found, error) {
 	if err := s.may(c, k); err != nil {
@@ -99,11 +108,8 @@ func missing(k Kind, id string) error {
 // Replace makes a resource what a document says; what it leaves out goes. match
 // is an If-Match header, empty for none.
 func (s *Service) Replace(ctx context.Context, c Caller, k Kind, id string, text []byte, match string) (Found, error) {
-	r, err := k.Type().Read(text)
+	r, err := read(k, text)
 	if err != nil {
-		return Found{}, err
-	}
-	if err := k.Type().Complete(r); err != nil {
 		return Found{}, err
 	}
 	return s.change(ctx, c, k, id, match, func(ctx context.Context, row Row) (Row, error) { return s.take(ctx, row, r) })

@@ -13,6 +13,8 @@ package provisioning
 
 import (
 	"context"
+	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"carnet.dev/carnet/internal/core/arn"
@@ -123,16 +125,23 @@ type Config struct {
 	State       Atomic
 	Trail       Trail
 	Now         func() time.Time
+	Logger      *slog.Logger
 	// Base is the address below which resources lie, such as
 	// https://carnet.example.com/scim/v2.
 	Base string
 }
 
 // Service answers a provisioning system. Safe for concurrent use.
-type Service struct{ Config }
+type Service struct {
+	Config
+	known atomic.Pointer[known]
+}
 
-// New makes a Service.
-func New(c Config) *Service { return &Service{c} }
+// Open makes a Service that knows the credentials.
+func Open(ctx context.Context, c Config) (*Service, error) {
+	s := &Service{Config: c}
+	return s, s.Load(ctx)
+}
 
 // Caller is a provisioning system that has proven itself.
 type Caller struct {

@@ -2,7 +2,6 @@ package provisioning
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -13,7 +12,7 @@ import (
 	"carnet.dev/carnet/internal/service/provisioning"
 )
 
-// Topic is raised when a credential comes or goes.
+// Topic is raised when a credential comes, goes or is used.
 const Topic = "provisioning-credential"
 
 var _ provisioning.Credentials = Store{}
@@ -56,18 +55,6 @@ func scanCredential(scan func(...any) error) (c provisioning.Credential, err err
 	return c, err
 }
 
-// ByDigest gives the credential of a token.
-func (s Store) ByDigest(ctx context.Context, digest []byte) (c provisioning.Credential, err error) {
-	err = s.DB.Read(ctx, func(t *sql.Tx) error {
-		c, err = scanCredential(t.QueryRow(`SELECT `+credentialColumns+` FROM provisioning_credential WHERE digest = $1`, digest).Scan)
-		if errors.Is(err, sql.ErrNoRows) {
-			return fault.New(fault.NotFound, "there is no such credential")
-		}
-		return err
-	})
-	return c, err
-}
-
 // List gives all.
 func (s Store) List(ctx context.Context) (all []provisioning.Credential, err error) {
 	err = s.DB.Read(ctx, func(t *sql.Tx) error {
@@ -96,6 +83,7 @@ func (s Store) RemoveCredential(ctx context.Context, id identity.CredentialID) e
 // Touch notes a use.
 func (s Store) Touch(ctx context.Context, id identity.CredentialID, at time.Time) error {
 	return s.DB.Write(ctx, func(t *sql.Tx) error {
+		t.Changed(Topic)
 		_, err := t.Exec(`UPDATE provisioning_credential SET used = $2 WHERE id = $1`, id, at.UnixMilli())
 		return err
 	})
