@@ -1,0 +1,197 @@
+package server
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"carnet.dev/carnet/internal/core/fault"
+	sqlaudit "carnet.dev/carnet/internal/edge/sql/audit"
+	"carnet.dev/carnet/internal/service/audit"
+)
+
+// auditQuery are the flags that say what is looked for.
+type auditQuery struct {
+	audit.Query
+	from, to string
+}
+
+func (q *auditQuery) flags(f *pflag.FlagSet) {
+	f.StringVar(&q.from, "from", "", "the first time: 2026-05-01, 2026-05-01T10:00:00Z, or 24h for that long ago")
+	f.StringVar(&q.to, "to", "", "the time before which, in the same forms")
+	f.StringVar(&q.Event, "event", "", "an event's name, or the beginning of names with a * at its end: sign-in, s3.*")
+	f.StringVar(&q.Who, "who", "", "person (id or user name), service principal, ARN, access key id or login session")
+	f.StringVar(&q.Outcome, "outcome", "", "done, denied or failed")
+	f.StringVar(&q.Account, "account", "", "AWS account")
+	f.StringVar(&q.Role, "role", "", "ARN of a role")
+	f.StringVar(&q.Cluster, "cluster", "", "cluster")
+	f.StringVar(&q.Target, "target", "", "what was acted on")
+	f.StringVar(&q.RequestID, "request", "", "request id, as the client got it")
+	f.StringVar(&q.Source, "source", "", "address, or network such as 10.0.0.0/8")
+}
+
+// times reads the flags of times.
+func (q *auditQuery) times(now time.Time) (err error) {
+	if q.From, err = timeFlag("from", q.from, now); err == nil {
+		q.To, err = timeFlag("to", q.to, now)
+	}
+	return err
+}
+
+func timeFlag(name, text string, now time.Time) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if ago, err := time.ParseDuration(text); err == nil && ago >= 0 {
+		return now.Add(-ago), nil
+	}
+	for _, form := range [...]string{time.RFC3339, time.DateOnly} {
+		if t, err := time.Parse(form, text); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, fault.New(fault.Invalid, fmt.Sprintf("--%s %q is no time", name, text)).
+		WithMend("write 2026-05-01, 2026-05-01T10:00:00Z, or 24h for that long ago")
+}
+
+func (h *host) auditSearch() *cobra.Command {
+	var q auditQuery
+	c := &cobra.Command{
+		Use: "search", Short: "Look for events in the trail, newest first", Args: cobra.NoArgs,
+		Example: "  carnet audit search --who alice --from 24h\n  carnet audit search --event 's3.*' --outcome denied --most 20",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return h.withStill(cmd, func(ctx context.Context, db still) error {
+				if err := q.times(time.Now()); err != nil {
+					return err
+				}
+				found, err := audit.Search(ctx, sqlaudit.Store{DB: db.DB}, q.Query)
+				if err != nil {
+					return err
+				}
+				return say(cmd, found, auditLines(found))
+			})
+		},
+	}
+	q.flags(c.Flags())
+	c.Flags().IntVar(&q.Most, "most", 100, "how many, up to 1000")
+	c.Flags().BoolVar(&q.Oldest, "oldest", false, "oldest first")
+	c.Flags().StringVar(&q.After, "after", "", "go on behind a page, by its \"next\"")
+	return c
+}
+
+// auditLines gives a page as text: a line for each event.
+func auditLines(found audit.Found) string {
+	var b strings.Builder
+	for _, d := range found.Documents {
+		u := d.UserIdentity
+		who := first(u.UserName, u.ARN, u.ServicePrincipal, u.Person, d.Detail["os_user"], d.Detail["credential"], "nobody")
+		line := []string{d.EventTime.Format(time.RFC3339), string(d.Outcome), d.EventName, who}
+		for _, x := range [...][2]string{{"", d.ErrorCode}, {"role ", u.Role}, {"on ", d.Target}, {"from ", d.SourceIP}, {"request ", d.RequestID}} {
+			if x[1] != "" {
+				line = append(line, x[0]+x[1])
+			}
+		}
+		fmt.Fprintln(&b, strings.Join(line, "  "))
+	}
+	switch {
+	case found.Next != "":
+		fmt.Fprintf(&b, "There is more: --after %s", found.Next)
+	case len(found.Documents) == 0:
+		b.WriteString("Nothing was found.")
+	}
+	return b.String()
+}
+
+func first(values ...string) string {
+	for _, v := range values {
+		if v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+func (h *host) auditExport() *cobra.Command {
+	var q auditQuery
+	var path string
+	c := &cobra.Command{
+		Use: "export", Short: "Write events as JSON lines, oldest first", Args: cobra.NoArgs,
+		Long: "Writes one event a line, in the form of docs/operations/audit.md. A file is written beside its name and put in\n" +
+			"place when it is whole; it is readable to its owner alone.",
+		Example: "  carnet audit export --from 2026-05-01 --to 2026-06-01 --file may.jsonl",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return h.withStill(cmd, func(ctx context.Context, db still) error {
+				if err := q.times(time.Now()); err != nil {
+					return err
+				}
+				q.Oldest = true
+				export := func(w io.Writer) (int, error) {
+					return exportEvents(ctx, sqlaudit.Store{DB: db.DB}, q.Query, w)
+				}
+				if path == "" || path == "-" {
+					_, err := export(cmd.OutOrStdout())
+					return err
+				}
+				n, err := wholeFile(path, export)
+				if err != nil {
+					return err
+				}
+				return say(cmd, map[string]any{"file": path, "events": n}, fmt.Sprintf("%d events are in %s.", n, path))
+			})
+		},
+	}
+	q.flags(c.Flags())
+	c.Flags().StringVar(&path, "file", "-", "file to write; - for standard output")
+	return c
+}
+
+// exportEvents writes all that is found, a page at a time.
+func exportEvents(ctx context.Context, t audit.Searched, q audit.Query, w io.Writer) (n int, err error) {
+	out := bufio.NewWriter(w)
+	lines := json.NewEncoder(out)
+	lines.SetEscapeHTML(false)
+	for {
+		found, err := audit.Search(ctx, t, q)
+		if err != nil {
+			return n, err
+		}
+		for _, d := range found.Documents {
+			if err := lines.Encode(d); err != nil {
+				return n, err
+			}
+			n++
+		}
+		if q.After = found.Next; q.After == "" {
+			return n, out.Flush()
+		}
+	}
+}
+
+// wholeFile has a file written beside its name, and puts it in place when it is
+// whole and on the disk.
+func wholeFile(path string, write func(io.Writer) (int, error)) (n int, err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), ".carnet-export-*") // 0600
+	if err != nil {
+		return 0, fault.Wrap(err, fault.Invalid, "cannot write "+path).WithMend("choose a folder that you may write to")
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(f.Name()))
+		}
+	}()
+	n, err = write(f)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return n, err
+	}
+	return n, os.Rename(f.Name(), path)
+}

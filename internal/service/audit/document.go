@@ -1,0 +1,93 @@
+package audit
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"strconv"
+	"strings"
+	"time"
+
+	"carnet.dev/carnet/internal/core/event"
+)
+
+// DocumentVersion is the version of Document: fields are only ever added within one.
+const DocumentVersion = "1.0"
+
+// Document is a record as search and export show it, with names like those of AWS
+// CloudTrail where it has the same thing. docs/operations/audit.md describes it.
+type Document struct {
+	EventVersion string        `json:"eventVersion"`
+	EventID      string        `json:"eventID"` // chain and number: aud_…-17
+	EventTime    time.Time     `json:"eventTime"`
+	EventName    string        `json:"eventName"` // sign-in, exchange, person.add, s3.GetObject, …
+	Outcome      event.Outcome `json:"outcome"`   // done, denied, failed
+	ErrorCode    string        `json:"errorCode,omitempty"`
+	UserIdentity UserIdentity  `json:"userIdentity"`
+	SourceIP     string        `json:"sourceIPAddress,omitempty"`
+	// RequestID stands in the answer that the client got, too.
+	RequestID string `json:"requestID,omitempty"`
+	Account   string `json:"recipientAccountId,omitempty"`
+	Cluster   string `json:"cluster,omitempty"`
+	// Target is what was acted on.
+	Target string            `json:"target,omitempty"`
+	Detail map[string]string `json:"additionalEventData,omitempty"`
+	Chain  Link              `json:"chain"`
+}
+
+// UserIdentity is who acted.
+type UserIdentity struct {
+	// Type is person, service-principal, aws-principal, provisioning-system, host or
+	// nobody.
+	Type             string `json:"type"`
+	Person           string `json:"personId,omitempty"`
+	UserName         string `json:"userName,omitempty"`
+	IdentityProvider string `json:"identityProvider,omitempty"`
+	ServicePrincipal string `json:"servicePrincipal,omitempty"`
+	ARN              string `json:"arn,omitempty"`
+	Role             string `json:"roleArn,omitempty"`
+	AccessKeyID      string `json:"accessKeyId,omitempty"`
+	LoginSession     string `json:"loginSession,omitempty"`
+	Delegation       string `json:"delegation,omitempty"`
+	GatewayKey       string `json:"gatewayKey,omitempty"`
+}
+
+// Link is a record's place in its chain.
+type Link struct {
+	Writer string `json:"writer"`
+	Seq    int64  `json:"seq"`
+	Hash   string `json:"hash"` // SHA-256, hex
+}
+
+// Document gives a record as it is shown. A body that can't be read any more gives
+// what the columns say, with the outcome "unreadable": it is never left out.
+func (r Record) Document() Document {
+	d := Document{EventVersion: DocumentVersion, EventID: r.Writer + "-" + strconv.FormatInt(r.Seq, 10), EventTime: r.At, EventName: r.Action,
+		Chain: Link{Writer: r.Writer, Seq: r.Seq, Hash: hex.EncodeToString(r.Hash[:])}}
+	var e event.Event
+	if err := json.Unmarshal([]byte(r.Body), &e); err != nil {
+		d.Outcome, d.UserIdentity = "unreadable", UserIdentity{Type: "nobody", Person: r.Person}
+		return d
+	}
+	d.EventTime, d.EventName, d.Outcome, d.ErrorCode = e.At, e.Action, e.Outcome, e.Code
+	d.SourceIP, d.RequestID, d.Account, d.Cluster, d.Target, d.Detail = e.Source, string(e.Request), e.Account, e.Cluster, e.Target, e.Detail
+	d.UserIdentity = UserIdentity{Type: kindOf(&e), Person: string(e.Person), UserName: e.UserName, IdentityProvider: string(e.IdP),
+		ServicePrincipal: string(e.ServicePrincipal), ARN: e.Principal, Role: e.Role, AccessKeyID: e.AccessKeyID,
+		LoginSession: string(e.LoginSession), Delegation: string(e.Delegation), GatewayKey: string(e.GatewayKey)}
+	return d
+}
+
+func kindOf(e *event.Event) string {
+	switch {
+	case e.Detail["actor"] == "host":
+		return "host"
+	case strings.HasPrefix(e.Detail["credential"], "crd_") && e.Person == "":
+		return "provisioning-system"
+	case e.Person != "" || e.UserName != "":
+		return "person"
+	case e.ServicePrincipal != "":
+		return "service-principal"
+	case e.Principal != "":
+		return "aws-principal"
+	}
+	return "nobody"
+}
