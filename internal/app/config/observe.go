@@ -1,6 +1,8 @@
 package config
 
 import (
+	"time"
+
 	"fmt"
 	"net"
 	"net/url"
@@ -90,6 +92,9 @@ func (v *validator) audit(a Audit) {
 		if s.value != On && s.value != Off {
 			v.bad("audit."+s.key, "%q: want on or off", s.value)
 		}
+	}
+	if a.Retention != 0 && a.Retention < 24*time.Hour {
+		v.bad("audit.retention", "%s: want a day (24h) at least, or 0 for ever", a.Retention)
 	}
 }
 

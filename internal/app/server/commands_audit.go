@@ -56,7 +56,7 @@ func (h *host) audit() *cobra.Command {
 	}
 	verify.Flags().StringSliceVar(&x.Signers, "signer", nil, "id of a signing key that is trusted")
 	verify.Flags().StringSliceVar(&files, "checkpoints", nil, "file with checkpoints that was kept outside the database, besides that of audit.checkpoints")
-	parent.AddCommand(verify, h.auditSearch(), h.auditExport())
+	parent.AddCommand(verify, h.auditSearch(), h.auditExport(), h.auditPrune())
 	return parent
 }
 
@@ -88,6 +88,9 @@ func (v verdict) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d records of %d processes, %d signed checkpoints, signing key %s\n",
 		v.Records, v.Writers, v.Checkpoints, strings.Join(v.Signers, ", "))
+	if v.Cut > 0 {
+		fmt.Fprintf(&b, "%d chains were cut by the rule of retention, as the trail itself says\n", v.Cut)
+	}
 	if v.Unsigned > 0 {
 		fmt.Fprintf(&b, "%d of them are under no signature (yet)\n", v.Unsigned)
 	}

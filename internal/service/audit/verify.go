@@ -3,6 +3,7 @@ package audit
 import (
 	"context"
 	"crypto/ed25519"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -40,13 +41,16 @@ type Report struct {
 	Records     int      `json:"records"`
 	Checkpoints int      `json:"checkpoints"`
 	Unsigned    int      `json:"unsigned"` // records after their chain's last checkpoint
+	// Cut are chains whose beginning was pruned, as the trail itself says.
+	Cut int `json:"cut"`
 	Problems    []string `json:"problems"`
 }
 
 // Verify reads the whole trail and compares every hash, number, column and
 // signature. Errors are those of reading.
 func Verify(ctx context.Context, t Trail, x Expect) (Report, error) {
-	v := &verifier{x: x, report: Report{Problems: []string{}}, signers: map[string]ed25519.PublicKey{}, marks: map[string]map[int64][]Checkpoint{}}
+	v := &verifier{x: x, report: Report{Problems: []string{}}, signers: map[string]ed25519.PublicKey{}, marks: map[string]map[int64][]Checkpoint{},
+		cuts: map[string][]anchor{}, said: map[string][]anchor{}}
 	// Heads come last: what is written meanwhile is then beyond all of them.
 	signers, err := t.Signers(ctx, nil)
 	if err != nil {
@@ -76,9 +80,12 @@ func Verify(ctx context.Context, t Trail, x Expect) (Report, error) {
 			return v.report, err
 		}
 	}
+	v.holdCuts()
 	for writer, rest := range v.marks {
-		for seq := range rest {
-			v.problem("chain %s has a checkpoint over record %d, which is gone", writer, seq)
+		for seq, marks := range rest {
+			if !v.pruned(writer, marks[0]) {
+				v.problem("chain %s has a checkpoint over record %d, which is gone", writer, seq)
+			}
 		}
 	}
 	slices.Sort(v.report.Problems)
@@ -90,6 +97,56 @@ type verifier struct {
 	signers map[string]ed25519.PublicKey
 	marks   map[string]map[int64][]Checkpoint // by writer and record; taken out when met
 	report  Report
+	cuts    map[string][]anchor // where chains begin, that don't begin at record 1
+	said    map[string][]anchor // where chains were cut, by the trail's own word
+}
+
+// holdCuts holds the beginning of each cut chain to what the trail says of it.
+func (v *verifier) holdCuts() {
+	for writer, cuts := range v.cuts {
+		for _, c := range cuts {
+			if !slices.ContainsFunc(v.said[writer], func(a anchor) bool { return a.seq == c.seq && a.hash == c.hash }) {
+				v.problem("chain %s begins after record %d, and nothing says that it was cut there", writer, c.seq)
+			}
+		}
+	}
+}
+
+// pruned reports whether the trail says that what a checkpoint covers went.
+func (v *verifier) pruned(writer string, c Checkpoint) bool {
+	for _, a := range v.said[writer] {
+		if c.Seq <= a.seq {
+			return true
+		}
+	}
+	// The record of a cut goes one day too: then the time says it.
+	for _, all := range v.said {
+		for _, a := range all {
+			if c.At.Before(a.before) && len(v.said[writer]) == 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// begin gives where the records of a chain begin: at nothing, or at a signed
+// checkpoint where the first ones are gone.
+func (v *verifier) begin(writer string, first int64) (Head, bool) {
+	at := Head{Writer: writer}
+	if first == 1 {
+		return at, true
+	}
+	marks := v.marks[writer][first-1]
+	if len(marks) == 0 {
+		v.problem("chain %s lacks record 1", writer)
+		return at, false
+	}
+	at.Seq, at.Hash = first-1, marks[0].Hash
+	v.met(at)
+	v.report.Cut++
+	v.cuts[writer] = append(v.cuts[writer], anchor{seq: at.Seq, hash: hex.EncodeToString(at.Hash[:])})
+	return at, true
 }
 
 // most keeps the report of a ruined trail readable.
@@ -118,8 +175,19 @@ func (v *verifier) takeCheckpoints(marks []Checkpoint) {
 
 func (v *verifier) chain(ctx context.Context, t Trail, head Head) error {
 	v.report.Writers++
-	at := Head{Writer: head.Writer}
-	var signed int64
+	first, err := t.Records(ctx, head.Writer, 0, 1)
+	if err != nil {
+		return err
+	}
+	begins := head.Seq + 1
+	if len(first) > 0 {
+		begins = first[0].Seq
+	}
+	at, ok := v.begin(head.Writer, begins)
+	if !ok {
+		return nil
+	}
+	signed := at.Seq
 	var oldestUnsigned time.Time
 	for at.Seq < head.Seq {
 		page, err := t.Records(ctx, head.Writer, at.Seq, 1000)
@@ -144,6 +212,9 @@ func (v *verifier) chain(ctx context.Context, t Trail, head Head) error {
 			}
 			at.Seq, at.Hash = r.Seq, r.Hash
 			v.report.Records++
+			if writer, a, ok := anchorOf(r); ok {
+				v.said[writer] = append(v.said[writer], a)
+			}
 			if v.met(at) {
 				signed, oldestUnsigned = r.Seq, time.Time{}
 			} else if oldestUnsigned.IsZero() {

@@ -1,0 +1,55 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"carnet.dev/carnet/internal/edge/sql"
+	"carnet.dev/carnet/internal/service/audit"
+)
+
+var _ audit.Pruned = Store{}
+
+// Cut gives the checkpoint that a chain is cut at.
+func (s Store) Cut(ctx context.Context, writer string, before time.Time) (c audit.Checkpoint, first int64, ok bool, err error) {
+	err = s.DB.Read(ctx, func(t *sql.Tx) error {
+		c, first, ok = audit.Checkpoint{}, 0, false
+		var last int64 // the last record before the first that is young
+		if err := t.QueryRow(`SELECT COALESCE((SELECT MIN(seq) - 1 FROM audit_record WHERE writer = $1 AND at >= $2), (SELECT seq FROM audit_chain WHERE writer = $1), 0),
+			COALESCE((SELECT MIN(seq) FROM audit_record WHERE writer = $1), 0)`, writer, before.UnixMilli()).Scan(&last, &first); err != nil {
+			return err
+		}
+		var at int64
+		var hash []byte
+		err := t.QueryRow(`SELECT writer, seq, hash, at, signer, signature FROM audit_checkpoint WHERE writer = $1 AND seq <= $2 ORDER BY seq DESC LIMIT 1`, writer, last).
+			Scan(&c.Writer, &c.Seq, &hash, &at, &c.Signer, &c.Signature)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		copy(c.Hash[:], hash)
+		c.At, ok = time.UnixMilli(at).UTC(), err == nil
+		return err
+	})
+	return c, first, ok, err
+}
+
+// Forget deletes what lies before a cut.
+func (s Store) Forget(ctx context.Context, c audit.Checkpoint, whole bool) error {
+	return s.DB.Write(ctx, func(t *sql.Tx) error {
+		if _, err := t.Exec(`DELETE FROM audit_record WHERE writer = $1 AND seq <= $2`, c.Writer, c.Seq); err != nil {
+			return err
+		}
+		if !whole {
+			_, err := t.Exec(`DELETE FROM audit_checkpoint WHERE writer = $1 AND seq < $2`, c.Writer, c.Seq)
+			return err
+		}
+		// Only a chain that has not moved since it was looked at goes as a whole.
+		n, err := t.Exec(`DELETE FROM audit_chain WHERE writer = $1 AND seq = $2`, c.Writer, c.Seq)
+		if err != nil || n == 0 {
+			return err
+		}
+		_, err = t.Exec(`DELETE FROM audit_checkpoint WHERE writer = $1`, c.Writer)
+		return err
+	})
+}

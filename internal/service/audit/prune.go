@@ -1,0 +1,105 @@
+package audit
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"strconv"
+	"time"
+
+	"carnet.dev/carnet/internal/core/event"
+)
+
+// ActionPrune is the event by which the trail says where it was cut.
+const ActionPrune = "audit.prune"
+
+// Pruned is what the store needs for cutting. Each call takes part in the
+// transaction that ctx carries.
+type Pruned interface {
+	Heads(ctx context.Context) ([]Head, error)
+	// Cut gives the last checkpoint of a chain before which every record is older
+	// than a time; ok is false where there is none. first is the chain's first record
+	// that is still there, 0 where none is.
+	Cut(ctx context.Context, writer string, before time.Time) (c Checkpoint, first int64, ok bool, err error)
+	// Forget deletes the records of a chain up to a checkpoint, and the checkpoints
+	// before that; whole: that one and the chain too.
+	Forget(ctx context.Context, c Checkpoint, whole bool) error
+}
+
+// Cutting is what Prune did.
+type Cutting struct {
+	Before  time.Time `json:"before"`
+	Records int64     `json:"records"` // that went
+	Chains  int       `json:"chains"`  // that were cut or went
+	Whole   int       `json:"whole"`   // of them, those that went as a whole
+}
+
+// Prune takes out what is older than a time, chain by chain, each in one transaction
+// with the record of it. A chain is cut at a signed checkpoint, which stays: what
+// follows is still proven. What is under no checkpoint yet, and this writer's own
+// chain beyond its cut, stay.
+func (w *Writer) Prune(ctx context.Context, t Pruned, before time.Time) (out Cutting, err error) {
+	out.Before = before.UTC().Truncate(time.Millisecond)
+	heads, err := t.Heads(ctx)
+	if err != nil {
+		return out, err
+	}
+	for _, h := range heads {
+		err := w.Store.Atomic(ctx, func(ctx context.Context) error {
+			c, first, ok, err := t.Cut(ctx, h.Writer, out.Before)
+			if err != nil || !ok {
+				return err
+			}
+			whole := c.Seq == h.Seq && h.Writer != w.id
+			gone := int64(0)
+			if first != 0 && first <= c.Seq {
+				gone = c.Seq - first + 1
+			} else if !whole && first <= 1 {
+				return nil // never cut, and nothing to cut now
+			}
+			if err := t.Forget(ctx, c, whole); err != nil {
+				return err
+			}
+			out.Records += gone
+			out.Chains++
+			if whole {
+				out.Whole++
+			}
+			// Said anew each time: the record of the last cut may be cut itself one day.
+			return w.Record(ctx, event.Event{Action: ActionPrune, Target: h.Writer, Detail: map[string]string{
+				"seq": strconv.FormatInt(c.Seq, 10), "hash": hex.EncodeToString(c.Hash[:]), "before": out.Before.Format(time.RFC3339Nano),
+				"records": strconv.FormatInt(gone, 10), "whole": strconv.FormatBool(whole)}})
+		})
+		if err != nil {
+			return out, err
+		}
+	}
+	// Said even where nothing went: so no running server's chain lies still for longer
+	// than a day, and only chains of processes that ended go as a whole.
+	return out, w.Record(ctx, event.Event{Action: ActionPrune, Detail: map[string]string{"before": out.Before.Format(time.RFC3339Nano),
+		"records": strconv.FormatInt(out.Records, 10), "chains": strconv.Itoa(out.Chains), "whole": strconv.Itoa(out.Whole)}})
+}
+
+// PruneEvery is how often a running server prunes.
+const PruneEvery = 24 * time.Hour
+
+// anchor is where a chain was cut, by the trail's own word.
+type anchor struct {
+	seq    int64
+	hash   string
+	before time.Time
+}
+
+// anchorOf reads the record of a cut.
+func anchorOf(r Record) (writer string, a anchor, ok bool) {
+	var e event.Event
+	if r.Action != ActionPrune || json.Unmarshal([]byte(r.Body), &e) != nil {
+		return "", anchor{}, false
+	}
+	seq, err := strconv.ParseInt(e.Detail["seq"], 10, 64)
+	if err != nil {
+		return "", anchor{}, false
+	}
+	before, err := time.Parse(time.RFC3339Nano, e.Detail["before"])
+	return e.Target, anchor{seq: seq, hash: e.Detail["hash"], before: before}, err == nil
+}

@@ -1,0 +1,111 @@
+package audit_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"carnet.dev/carnet/internal/core/event"
+	"carnet.dev/carnet/internal/edge/sql"
+	sqlaudit "carnet.dev/carnet/internal/edge/sql/audit"
+	"carnet.dev/carnet/internal/edge/sql/sqltest"
+	"carnet.dev/carnet/internal/service/audit"
+)
+
+// TestPrune: what is old goes, up to a signed checkpoint; what stays is proven, also
+// against checkpoints kept elsewhere; and a cut that nobody recorded is found.
+func TestPrune(t *testing.T) {
+	t.Parallel()
+	sqltest.Each(t, func(t *testing.T, c sql.Config) {
+		db := sqltest.OpenWith(t, c)
+		store, r, kept := sqlaudit.Store{DB: db}, ring(t, db), &outside{}
+		now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+		writer := func() *audit.Writer {
+			w, err := audit.Open(t.Context(), audit.Config{Store: store, Sealer: r, Outside: kept, Now: func() time.Time { return now }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return w
+		}
+		write := func(w *audit.Writer, n int) {
+			for range n {
+				record(t, w, "sign-in")
+				checkpoint(t, w)
+				now = now.Add(24 * time.Hour)
+			}
+		}
+		verify := func(want ...string) audit.Report {
+			t.Helper()
+			report, err := audit.Verify(t.Context(), store, audit.Expect{Outside: kept.kept})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(report.Problems) != len(want) {
+				t.Fatalf("problems %q, want %q", report.Problems, want)
+			}
+			for i, w := range want {
+				if !strings.Contains(report.Problems[i], w) {
+					t.Errorf("problem %q, want %q", report.Problems[i], w)
+				}
+			}
+			return report
+		}
+		gone, long := writer(), writer()
+		write(gone, 3)
+		write(long, 10)
+		record(t, long, "unsigned")
+		verify()
+
+		cut, err := long.Prune(t.Context(), store, time.Date(2026, 1, 8, 12, 0, 0, 0, time.UTC))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if cut.Records != 3+5 || cut.Chains != 2 || cut.Whole != 1 {
+			t.Errorf("%+v went", cut)
+		}
+		checkpoint(t, long)
+		if report := verify(); report.Cut != 1 || report.Writers != 1 || report.Records != 5+1+3 {
+			t.Errorf("%+v is left", report)
+		}
+		found, err := audit.Search(t.Context(), store, audit.Query{Event: audit.ActionPrune})
+		if err != nil || len(found.Documents) != 3 {
+			t.Errorf("the cuts are recorded as %+v, %v", found, err)
+		}
+
+		// Again, a day later: the cut moves, and nothing else is lost.
+		now = now.Add(24 * time.Hour)
+		if cut, err = long.Prune(t.Context(), store, time.Date(2026, 1, 10, 12, 0, 0, 0, time.UTC)); err != nil || cut.Records != 2 {
+			t.Errorf("%+v went, %v", cut, err)
+		}
+		checkpoint(t, long)
+		verify()
+
+		// Everything in sight is old: this writer's own chain stays, up to its end.
+		now = now.Add(400 * 24 * time.Hour)
+		if _, err := long.Prune(t.Context(), store, now.Add(-24*time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		if err := long.Record(t.Context(), event.Event{Action: "sign-in"}); err != nil {
+			t.Fatal(err)
+		}
+		checkpoint(t, long)
+		verify()
+
+		// Somebody cuts a day more, at a signed place, and tells nobody.
+		write(long, 3)
+		if err := db.Write(t.Context(), func(tx *sql.Tx) error {
+			var seq int64
+			if err := tx.QueryRow(`SELECT MIN(seq) FROM audit_record WHERE action = 'sign-in'`).Scan(&seq); err != nil {
+				return err
+			}
+			_, err := tx.Exec(`DELETE FROM audit_record WHERE seq <= $1`, seq)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		report, err := audit.Verify(t.Context(), store, audit.Expect{Outside: kept.kept})
+		if err != nil || len(report.Problems) == 0 || !strings.Contains(strings.Join(report.Problems, "\n"), "nothing says that it was cut there") {
+			t.Errorf("a cut that nobody recorded: %q, %v", report.Problems, err)
+		}
+	})
+}
