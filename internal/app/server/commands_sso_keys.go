@@ -12,7 +12,6 @@ import (
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/edge/api"
 	"carnet.dev/carnet/internal/edge/api/ssodoc"
-	"carnet.dev/carnet/internal/service/federation"
 	"carnet.dev/carnet/internal/service/spkeys"
 )
 
@@ -104,22 +103,34 @@ func (h *host) exportKey() *cobra.Command {
 }
 
 func (h *host) ssoSwitches() *cobra.Command {
-	var unified string
+	var unified, roleSync string
 	c := &cobra.Command{
 		Use: "switches", Short: "Show or change what holds for all identity providers", Args: cobra.NoArgs,
 		Long: "Unified login says which OIDC issuer of Carnet mints for AWS: on, the workspace's; off, the organisation's. It\n" +
-			"chooses nothing else: people sign in and trade roles by SAML either way.",
+			"chooses nothing else: people sign in and trade roles by SAML either way.\n" +
+			"Role sync (allow IAM role entitlement auto sync) makes the roles of each sign-in the person's mapped roles, within the\n" +
+			"list of the identity provider; a sign-in that names none leaves none.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return h.withState(cmd, func(ctx context.Context, s *state) error {
 				before, err := s.federation.Installation()
 				if err != nil {
 					return err
 				}
-				if cmd.Flags().Changed("unified-login") {
-					if unified != "on" && unified != "off" {
-						return fault.New(fault.Invalid, "unified login is on or off").WithMend("give --unified-login on, or --unified-login off")
+				to := before.Switches
+				for _, f := range []struct {
+					name, value string
+					is          *bool
+				}{{"unified-login", unified, &to.UnifiedLogin}, {"role-sync", roleSync, &to.RoleSync}} {
+					if !cmd.Flags().Changed(f.name) {
+						continue
 					}
-					if err := s.federation.SetSwitches(ctx, federation.Switches{UnifiedLogin: unified == "on"}); err != nil {
+					if f.value != "on" && f.value != "off" {
+						return fault.New(fault.Invalid, "--"+f.name+" is on or off").WithMend("give --" + f.name + " on, or --" + f.name + " off")
+					}
+					*f.is = f.value == "on"
+				}
+				if to != before.Switches {
+					if err := s.federation.SetSwitches(ctx, to); err != nil {
 						return err
 					}
 				}
@@ -129,7 +140,7 @@ func (h *host) ssoSwitches() *cobra.Command {
 				}
 				d := api.SingleSignOnDocument(now, now.Issuer(s.issuerURLs()), s.config.BaseURL, s.config.SAMLURL())
 				var text strings.Builder
-				lines(&text, "unified login", onOff(now.UnifiedLogin, "on", "off"), "issuer for AWS", d.Issuer, "organisation", d.Organisation)
+				lines(&text, "unified login", onOff(now.UnifiedLogin, "on", "off"), "role sync", onOff(now.RoleSync, "on", "off"), "issuer for AWS", d.Issuer, "organisation", d.Organisation)
 				if was := before.Issuer(s.issuerURLs()); was != d.Issuer {
 					text.WriteString("Trusts that name " + was + " take nothing from Carnet any more:\n")
 					for _, broken := range s.trusts(was) {
@@ -142,5 +153,6 @@ func (h *host) ssoSwitches() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&unified, "unified-login", "", "on or off")
+	c.Flags().StringVar(&roleSync, "role-sync", "", "on or off")
 	return c
 }

@@ -265,7 +265,7 @@ func (a api) singleSignOn(w http.ResponseWriter, _ *http.Request) error {
 func SingleSignOnDocument(i federation.Installation, issuer, base, samlURL string) ssodoc.SingleSignOn {
 	return ssodoc.SingleSignOn{SAMLURL: samlURL, SAMLMetadataURL: base + "/saml/metadata",
 		OIDCRedirectURL: base + "/sign-in/oidc/callback", OIDCLogoutURL: base + "/sign-in/oidc/logout", SignedOutURL: base + "/signed-out",
-		UnifiedLogin: i.UnifiedLogin, Organisation: i.Organisation, Issuer: issuer}
+		UnifiedLogin: i.UnifiedLogin, RoleSync: i.RoleSync, Organisation: i.Organisation, Issuer: issuer}
 }
 
 func (a api) changeSingleSignOn(w http.ResponseWriter, r *http.Request) error {
@@ -277,8 +277,14 @@ func (a api) changeSingleSignOn(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if in.UnifiedLogin != nil && *in.UnifiedLogin != i.UnifiedLogin {
+	before := i.Switches
+	if in.UnifiedLogin != nil {
 		i.UnifiedLogin = *in.UnifiedLogin
+	}
+	if in.RoleSync != nil {
+		i.RoleSync = *in.RoleSync
+	}
+	if i.Switches != before {
 		if err := a.Installation.SetSwitches(r.Context(), i.Switches); err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"carnet.dev/carnet/internal/core/fault"
@@ -20,7 +21,7 @@ type ssoPage struct {
 	Providers           []providerCard
 	Keys                []keyRow
 	Offers              []keyOffer
-	Unified             bool
+	Unified, RoleSync   bool
 	Issuer, OtherIssuer string
 	Trusts              []string // that rest on Issuer
 	Done                string   // what was just done; empty: nothing
@@ -64,7 +65,7 @@ func (web *Web) sso(w http.ResponseWriter, r *http.Request) error {
 	other.UnifiedLogin = !other.UnifiedLogin
 	page := ssoPage{
 		openIDPlaces: web.openIDPlaces(), SAMLURL: web.SAMLURL, MetadataURL: web.BaseURL.JoinPath("/saml/metadata").String(), Done: done(r),
-		Unified: installation.UnifiedLogin, Issuer: installation.Issuer(web.Issuers), OtherIssuer: other.Issuer(web.Issuers),
+		Unified: installation.UnifiedLogin, RoleSync: installation.RoleSync, Issuer: installation.Issuer(web.Issuers), OtherIssuer: other.Issuer(web.Issuers),
 	}
 	if web.Trusts != nil {
 		page.Trusts = web.Trusts(page.Issuer)
@@ -91,6 +92,8 @@ var doneWords = map[string]string{
 	"refused":     "The new metadata was thrown away. The one before stays in use.",
 	"unified-on":  "Unified login is on.",
 	"unified-off": "Unified login is off.",
+	"role-on":     "Role sync is on: the next sign-in of each person replaces their mapped roles.",
+	"role-off":    "Role sync is off: what it mapped stays, until somebody takes it away.",
 	"key-add":     "The next key is published in our metadata. Bring it into use once your identity providers know it.",
 	"key-promote": "The next key is in use now.",
 	"key-remove":  "The key is removed.",
@@ -203,14 +206,27 @@ func (web *Web) setSwitches(w http.ResponseWriter, r *http.Request) error {
 	if err := r.ParseForm(); err != nil {
 		return formFault(err)
 	}
-	on := r.PostForm.Get("unified_login")
-	if on != "on" && on != "off" {
-		return badForm()
-	}
-	if err := web.Installation.SetSwitches(r.Context(), federation.Switches{UnifiedLogin: on == "on"}); err != nil {
+	now, err := web.Installation.Installation()
+	if err != nil {
 		return err
 	}
-	return seeOther(w, "/admin/sso?done=unified-"+on)
+	// One button, one switch.
+	for name, s := range map[string]*bool{"unified_login": &now.UnifiedLogin, "role_sync": &now.RoleSync} {
+		on := r.PostForm.Get(name)
+		if on == "" {
+			continue
+		}
+		if on != "on" && on != "off" || len(r.PostForm) != 1 {
+			return badForm()
+		}
+		*s = on == "on"
+		if err := web.Installation.SetSwitches(r.Context(), now.Switches); err != nil {
+			return err
+		}
+		done, _, _ := strings.Cut(name, "_")
+		return seeOther(w, "/admin/sso?done="+done+"-"+on)
+	}
+	return badForm()
 }
 
 // ago says how long something is past, rounded down.

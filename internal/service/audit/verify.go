@@ -37,13 +37,13 @@ type Expect struct {
 // Report is what verification found. No Problems means that the trail is what
 // was written.
 type Report struct {
-	Writers     int      `json:"writers"`
-	Records     int      `json:"records"`
-	Checkpoints int      `json:"checkpoints"`
-	Unsigned    int      `json:"unsigned"` // records after their chain's last checkpoint
+	Writers     int `json:"writers"`
+	Records     int `json:"records"`
+	Checkpoints int `json:"checkpoints"`
+	Unsigned    int `json:"unsigned"` // records after their chain's last checkpoint
 	// Cut are chains whose beginning was pruned, as the trail itself says.
-	Cut int `json:"cut"`
-	Problems    []string `json:"problems"`
+	Cut      int      `json:"cut"`
+	Problems []string `json:"problems"`
 }
 
 // Verify reads the whole trail and compares every hash, number, column and

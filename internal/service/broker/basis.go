@@ -33,6 +33,8 @@ type Bridge struct {
 	// Accounts say what each account takes of our tokens.
 	Accounts entitlement.Accounts
 	Standing Standing
+	// Mapped are roles beside those of sign-ins; nil: there are none.
+	Mapped   Mapped
 	Renewals Renewals
 	State    Atomic
 	Trail    Trail
@@ -59,6 +61,13 @@ type Standing interface {
 	Recalled(speaker *federation.Speaker) bool
 	// Epoch is what a token that is made now carries.
 	Epoch() (uint64, error)
+}
+
+// Mapped are roles that people hold beside what their sign-in brought.
+type Mapped interface {
+	// MappedRoles gives those that count for a person who signs in by a provider: of
+	// that provider's provisioning, and of administrators, by groups too.
+	MappedRoles(ctx context.Context, person identity.PersonID, idp identity.IdPID) ([]arn.Role, error)
 }
 
 // Renewals is the half of the store that renewals need. Transactions as for

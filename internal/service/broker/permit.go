@@ -70,7 +70,12 @@ func (b *Broker) permit(ctx context.Context, id identity.LoginSessionID, o Outco
 	if err := basis.Evidence.Holds(speaker, b.Accounts); err != nil {
 		return permission{}, err
 	}
-	if err := b.heardLast(ctx, basis); err != nil {
+	if basis.Evidence.Mapped {
+		err = b.stillMapped(ctx, basis.Person, basis.Evidence.IdP, basis.Evidence.Role)
+	} else {
+		err = b.heardLast(ctx, basis)
+	}
+	if err != nil {
 		return permission{}, err
 	}
 	if err := required(basis.Evidence, account); err != nil {

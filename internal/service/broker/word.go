@@ -43,6 +43,9 @@ func wordBinding(person identity.PersonID, idp identity.IdPID) []byte {
 func (b *Broker) putWord(ctx context.Context, r Request) error {
 	w := said{Basis: r.Entitlements.Basis}
 	for _, c := range r.Entitlements.Candidates {
+		if c.Mapped {
+			continue // the provider did not say it
+		}
 		w.Roles = append(w.Roles, saidRole{ARN: c.Role.String(), Group: c.Group})
 	}
 	plain, err := json.Marshal(w)
@@ -82,7 +85,9 @@ func (b *Broker) StillEntitled(ctx context.Context, person identity.PersonID, id
 	}
 	e, ok := word.role(role)
 	if !ok {
-		return lastWord(role)
+		if e, err = b.mapped(ctx, word, person, idp, role); err != nil {
+			return err
+		}
 	}
 	if err := e.Holds(speaker, b.Accounts); err != nil {
 		return err
@@ -100,11 +105,42 @@ func (b *Broker) Heard(ctx context.Context, person identity.PersonID, idp identi
 		return nil, err
 	}
 	for _, r := range roles {
-		if e, ok := word.role(r); ok && e.Holds(speaker, b.Accounts) == nil {
+		e, ok := word.role(r)
+		if !ok {
+			if e, err = b.mapped(ctx, word, person, idp, r); fault.KindOf(err) == fault.Denied {
+				continue
+			} else if err != nil {
+				return nil, err
+			}
+		}
+		if e.Holds(speaker, b.Accounts) == nil {
 			held = append(held, r)
 		}
 	}
 	return held, nil
+}
+
+// mapped gives the evidence of a role that is mapped to the person, which the last
+// word does not have. Faults: Denied where it is not mapped.
+func (b *Broker) mapped(ctx context.Context, word said, person identity.PersonID, idp identity.IdPID, role arn.Role) (entitlement.Evidence, error) {
+	e := word.Basis
+	e.Role, e.Mapped = role, true
+	return e, b.stillMapped(ctx, person, idp, role)
+}
+
+// stillMapped refuses a role that is not mapped to the person now.
+func (b *Broker) stillMapped(ctx context.Context, person identity.PersonID, idp identity.IdPID, role arn.Role) error {
+	if b.Mapped == nil {
+		return lastWord(role)
+	}
+	roles, err := b.Mapped.MappedRoles(ctx, person, idp)
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(roles, role) {
+		return lastWord(role)
+	}
+	return nil
 }
 
 // heard gives the last word about a person who is switched on, of a provider that
@@ -126,6 +162,6 @@ func (b *Broker) heard(ctx context.Context, person identity.PersonID, idp identi
 }
 
 func lastWord(role arn.Role) error {
-	return fault.Coded(fault.Denied, "bridge.word", "the last sign-in through this identity provider did not bring role "+role.String()).
+	return fault.Coded(fault.Denied, "bridge.word", "the last sign-in through this identity provider did not bring role "+role.String()+", and it is not mapped to the person").
 		WithMend("ask for the role at your identity provider, then sign in again")
 }

@@ -69,6 +69,8 @@ type Candidate struct {
 	// in the assertion.
 	Derived bool
 	Group   string
+	// Mapped: the sign-in did not bring it; it is mapped to the person.
+	Mapped bool
 	// Exchange serves the role: the first of the account's that the sign-in can
 	// use.
 	Exchange Exchange

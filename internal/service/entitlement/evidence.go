@@ -21,6 +21,8 @@ type Evidence struct {
 	// Group is the group that a template derived the role from; empty where the
 	// identity provider named the role itself.
 	Group string `json:"group,omitempty"`
+	// Mapped: the role is mapped to the person, and no word of the identity provider.
+	Mapped bool `json:"mapped,omitempty"`
 
 	IdP      identity.IdPID `json:"idp"`
 	Protocol string         `json:"protocol"` // "saml" or "oidc"
@@ -52,7 +54,7 @@ type Tag struct {
 // Evidence gives what one candidate rests on.
 func (e Entitlements) Evidence(c Candidate) Evidence {
 	out := e.Basis
-	out.Role, out.Group = c.Role, c.Group
+	out.Role, out.Group, out.Mapped = c.Role, c.Group, c.Mapped
 	return out
 }
 

@@ -179,8 +179,8 @@ func (s *Service) SetSwitches(ctx context.Context, to Switches) error {
 	if s.places == nil {
 		return fault.New(fault.Unsupported, "this installation keeps no switches")
 	}
-	e := event.Event{Action: "switches.change", Outcome: event.Done, Target: "unified-login",
-		Detail: map[string]string{"unified_login": fmt.Sprint(to.UnifiedLogin)}}
+	e := event.Event{Action: "switches.change", Outcome: event.Done, Target: "single-sign-on",
+		Detail: map[string]string{"unified_login": fmt.Sprint(to.UnifiedLogin), "role_sync": fmt.Sprint(to.RoleSync)}}
 	if err := s.recorded(ctx, e, func(ctx context.Context) error { return s.places.SetSwitches(ctx, to) }); err != nil {
 		return err
 	}

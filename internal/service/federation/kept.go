@@ -31,6 +31,11 @@ type Switches struct {
 	// UnifiedLogin says which issuer mints for AWS: on, the workspace's; off,
 	// the organisation's. It chooses nothing else.
 	UnifiedLogin bool
+	// RoleSync is "Allow IAM role entitlement auto sync": at each sign-in the roles that
+	// the identity provider names replace those that are mapped to the person, whoever
+	// mapped them, within the provider's list; none named are none left. Off, they live
+	// with that login session alone.
+	RoleSync bool
 }
 
 // Installation is what is stored of the installation as a whole.

@@ -71,3 +71,6 @@ func (w *world) bridge(t testing.TB) {
 	w.Service, err = login.New(t.Context(), w.config)
 	must(t, err)
 }
+
+// Recalled: nobody tells us of anybody here.
+func (bridgeOf) Recalled(*federation.Speaker) bool { return false }

@@ -50,13 +50,26 @@ func (s *Service) Consume(ctx context.Context, samlResponse, relay string, sourc
 // proved them once, trade, park. r and trade hold what the identity provider
 // said; the rest is filled in here.
 func (s *Service) settle(ctx context.Context, p *posted, who Subject, r Record, trade broker.Request, relayPath string) (Consumed, error) {
-	if err := s.admit(ctx, p, &who); err != nil {
+	ended, err := s.admit(ctx, p, &who, trade.Entitlements)
+	if err != nil {
 		return Consumed{}, err
 	}
+	if ended { // what begins now is younger than what has just ended
+		if err := s.Feed.Confirm(ctx); err != nil {
+			return Consumed{}, err
+		}
+		if r.Epoch, err = s.Feed.Epoch(); err != nil {
+			return Consumed{}, err
+		}
+	}
+	mapped, err := s.Mapped.MappedRoles(ctx, who.ID, who.IdP)
+	if err != nil {
+		return Consumed{}, err
+	}
+	trade.Entitlements.AddMapped(mapped, p.sp, s.Accounts)
 	r.ID, r.Person.ID, r.IdPName, r.Started, r.Notes = identity.NewLoginSessionID(), who.ID, p.sp.IdP.Name, p.now, trade.Entitlements.Notes
 	trade.LoginSession, trade.Person, trade.Epoch, trade.Started, trade.Ends = r.ID, who.ID, r.Epoch, r.Started, r.Expires
 	p.trade = trade
-	var err error
 	if r.Hint, err = s.sealHint(r.ID, p.token); err != nil {
 		return Consumed{}, err
 	}
@@ -201,17 +214,21 @@ func (s *Service) asked(id string, p *posted) (sp *federation.Speaker, err error
 		WithMend("begin again at the sign-in page")
 }
 
-// admit uses the assertion up and finds the person, in one transaction: a
-// replay gets neither.
-func (s *Service) admit(ctx context.Context, p *posted, who *Subject) error {
-	return s.State.Atomic(ctx, func(ctx context.Context) error {
+// admit uses the assertion up, finds the person and lets the sign-in say what roles
+// are mapped to them, in one transaction: a replay gets nothing of it. ended tells
+// that what the person had before has ended.
+func (s *Service) admit(ctx context.Context, p *posted, who *Subject, e entitlement.Entitlements) (ended bool, err error) {
+	err = s.State.Atomic(ctx, func(ctx context.Context) error {
 		if err := s.useUp(ctx, p); err != nil {
 			return err
 		}
-		id, err := s.People.Ensure(ctx, *who, p.sp.IdP.AllowAutoCreate)
-		who.ID = id
+		if who.ID, err = s.People.Ensure(ctx, *who, p.sp.IdP.AllowAutoCreate); err != nil {
+			return err
+		}
+		ended, err = s.sync(ctx, p, *who, e)
 		return err
 	})
+	return ended, err
 }
 
 // useUp lets an assertion, or the answer to one request, count once.

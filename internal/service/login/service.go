@@ -86,6 +86,8 @@ type Config struct {
 	Accounts entitlement.Accounts
 	IdPs     Speakers
 	People   People
+	// Mapped are roles beside those of sign-ins; nil: there are none.
+	Mapped   Mapped
 	Broker   Broker
 	Renewer  Renewer
 	Once     Once
@@ -113,6 +115,7 @@ type Config struct {
 type Service struct {
 	Config
 	memory memory
+	lost   lost
 	// verifying holds a place for each response that is being verified:
 	// signature work must not starve everything else.
 	verifying chan struct{}
@@ -121,6 +124,9 @@ type Service struct {
 // New makes a Service that follows the end of login sessions, at any server,
 // until ctx ends.
 func New(ctx context.Context, c Config) (*Service, error) {
+	if c.Mapped == nil {
+		c.Mapped = unmapped{}
+	}
 	if c.Lifetime == 0 {
 		c.Lifetime = DefaultSessionLifetime
 	}

@@ -28,6 +28,10 @@ type Revocations interface {
 	// RevokeLoginSession refuses all that rests on it, wherever Carnet decides;
 	// in the transaction that ctx carries.
 	RevokeLoginSession(ctx context.Context, id identity.LoginSessionID) error
+	// RevokePerson refuses all that a person has, likewise.
+	RevokePerson(ctx context.Context, id identity.PersonID) error
+	// Confirm looks at once at what was revoked.
+	Confirm(ctx context.Context) error
 }
 
 // signInEvents tells of a sign-in and of each exchange. The assertion's id and

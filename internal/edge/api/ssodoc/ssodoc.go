@@ -182,6 +182,7 @@ type SingleSignOn struct {
 	OIDCLogoutURL   string `json:"oidc_logout_url"`   // for back-channel logout
 	SignedOutURL    string `json:"signed_out_url"`    // post-logout redirect URI
 	UnifiedLogin    bool   `json:"unified_login"`
+	RoleSync        bool   `json:"role_sync"` // allow IAM role entitlement auto sync
 	Organisation    string `json:"organisation"`
 	// Issuer mints for AWS.
 	Issuer string `json:"issuer"`
@@ -190,4 +191,5 @@ type SingleSignOn struct {
 // SingleSignOnChange holds what shall change; what is nil stays.
 type SingleSignOnChange struct {
 	UnifiedLogin *bool `json:"unified_login,omitempty"`
+	RoleSync     *bool `json:"role_sync,omitempty"`
 }

@@ -166,7 +166,7 @@ func (s Store) Watch(ctx context.Context, changed func()) error {
 // none yet.
 func (s Store) Installation(ctx context.Context, first federation.Installation) (federation.Installation, error) {
 	read := func(t *sql.Tx) (i federation.Installation, err error) {
-		err = t.QueryRow(`SELECT organisation, unified_login FROM installation WHERE id = 1`).Scan(&i.Organisation, &i.UnifiedLogin)
+		err = t.QueryRow(`SELECT organisation, unified_login, role_sync FROM installation WHERE id = 1`).Scan(&i.Organisation, &i.UnifiedLogin, &i.RoleSync)
 		return i, err
 	}
 	var i federation.Installation
@@ -189,7 +189,7 @@ func (s Store) Installation(ctx context.Context, first federation.Installation) 
 // SetSwitches stores the switches of the installation.
 func (s Store) SetSwitches(ctx context.Context, to federation.Switches) error {
 	return s.DB.Write(ctx, func(t *sql.Tx) error {
-		_, err := t.Exec(`UPDATE installation SET unified_login = $1 WHERE id = 1`, to.UnifiedLogin)
+		_, err := t.Exec(`UPDATE installation SET unified_login = $1, role_sync = $2 WHERE id = 1`, to.UnifiedLogin, to.RoleSync)
 		t.Changed(Topic)
 		return err
 	})

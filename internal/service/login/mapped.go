@@ -1,0 +1,93 @@
+package login
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"time"
+
+	"carnet.dev/carnet/internal/core/arn"
+	"carnet.dev/carnet/internal/core/event"
+	"carnet.dev/carnet/internal/core/identity"
+	"carnet.dev/carnet/internal/service/entitlement"
+)
+
+// Mapped are the roles that are mapped to people, beside what sign-ins bring.
+type Mapped interface {
+	// Replace makes the roles of a sign-in the person's own mapped ones, within what
+	// their identity provider may say, in the transaction that ctx carries; nothing
+	// where the switch for it is off. A sign-in that was issued later counts.
+	Replace(ctx context.Context, s Said) (Replaced, error)
+	// MappedRoles gives those that count for a person who signs in by a provider.
+	MappedRoles(ctx context.Context, person identity.PersonID, idp identity.IdPID) ([]arn.Role, error)
+}
+
+// Said is what a sign-in said of a person's roles.
+type Said struct {
+	Person   identity.PersonID
+	IdP      identity.IdPID
+	NameID   string // or sub
+	Protocol string // saml or oidc
+	Issued   time.Time
+	Roles    []arn.Role
+}
+
+// Replaced is what came of it.
+type Replaced struct {
+	On             bool // the switch
+	Stale          bool // a sign-in that was issued later has spoken already
+	Added, Removed []arn.Role
+	// None: nothing is left, where there was something.
+	None bool
+}
+
+// sync lets a sign-in say what roles are mapped to its person. Where it takes one
+// away, what rests on earlier sign-ins of the person ends with it. It tells whether it
+// did.
+func (s *Service) sync(ctx context.Context, p *posted, who Subject, e entitlement.Entitlements) (ended bool, err error) {
+	said := Said{Person: who.ID, IdP: who.IdP, NameID: who.NameID, Protocol: e.Basis.Protocol, Issued: e.Basis.Issued}
+	for _, c := range e.Candidates {
+		said.Roles = append(said.Roles, c.Role)
+	}
+	r, err := s.Mapped.Replace(ctx, said)
+	if err != nil || !r.On || len(r.Added)+len(r.Removed) == 0 {
+		return false, err
+	}
+	record := Event{Action: "roles.sync", Outcome: event.Done, Person: who.ID, UserName: who.UserName, IdP: who.IdP, Target: string(who.ID), Source: p.source.String(),
+		Detail: map[string]string{"sign_in": clip(p.proof.name), "added": some(r.Added), "removed": some(r.Removed)}}
+	for _, name := range [...]string{"added", "removed"} {
+		if record.Detail[name] == "" {
+			delete(record.Detail, name)
+		}
+	}
+	if err := s.Audit.Record(ctx, record); err != nil || len(r.Removed) == 0 {
+		return false, err
+	}
+	if r.None {
+		s.lost.note(s, who)
+	}
+	return true, s.Feed.RevokePerson(ctx, who.ID)
+}
+
+// some names roles, the first fifty of them.
+func some(roles []arn.Role) string {
+	const most = 50
+	var names []string
+	for _, r := range roles[:min(most, len(roles))] {
+		names = append(names, r.String())
+	}
+	text := strings.Join(names, " ")
+	if n := len(roles) - most; n > 0 {
+		text += " and " + strconv.Itoa(n) + " more"
+	}
+	return text
+}
+
+// unmapped is where nothing is mapped to anybody.
+type unmapped struct{}
+
+func (unmapped) Replace(context.Context, Said) (Replaced, error) { return Replaced{}, nil }
+
+func (unmapped) MappedRoles(context.Context, identity.PersonID, identity.IdPID) ([]arn.Role, error) {
+	return nil, nil
+}
