@@ -143,7 +143,7 @@ type Audit struct {
 	// Strict, when On, refuses S3 requests that should be recorded and can't be;
 	// Off counts the loss. Default Off.
 	Strict Switch `yaml:"strict"`
-	// Retention is how long records stay in the database: a day at least, 0 for ever.
+	// Retention is how long records stay in the database: a day at least, DefaultRetention where nothing is said.
 	// Older ones are deleted once a day, chain by chain at a signed checkpoint.
 	Retention time.Duration `yaml:"retention"`
 }

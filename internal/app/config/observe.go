@@ -77,12 +77,18 @@ func (c *Config) completeObservation() {
 	if c.AccessLog.Format == "" {
 		c.AccessLog.Format = AccessJSON
 	}
+	if c.Audit.Retention == 0 {
+		c.Audit.Retention = DefaultRetention
+	}
 	for _, s := range []*Switch{&c.Audit.Reads, &c.Audit.Writes, &c.Audit.Strict} {
 		if *s == "" {
 			*s = Off
 		}
 	}
 }
+
+// DefaultRetention is how long records of the audit trail stay: 400 days.
+const DefaultRetention = 9600 * time.Hour
 
 func (v *validator) audit(a Audit) {
 	for _, s := range []struct {
@@ -93,8 +99,8 @@ func (v *validator) audit(a Audit) {
 			v.bad("audit."+s.key, "%q: want on or off", s.value)
 		}
 	}
-	if a.Retention != 0 && a.Retention < 24*time.Hour {
-		v.bad("audit.retention", "%s: want a day (24h) at least, or 0 for ever", a.Retention)
+	if a.Retention < 24*time.Hour {
+		v.bad("audit.retention", "%s: want a day (24h) at least", a.Retention)
 	}
 }
 

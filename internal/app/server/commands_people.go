@@ -159,8 +159,8 @@ func (h *host) act(c *cobra.Command, do func(ctx context.Context, s *state, who 
 	return c
 }
 
-const mappedLong = "A stored role is what an administrator or a provisioning system says. A sign-in by SAML brings roles of its own, for\n" +
-	"that login session alone: AWS wants them in the assertion itself, so a stored role is not traded by SAML."
+const mappedLong = "A stored role is what an administrator or a provisioning system says. It counts from the next sign-in on, beside what\n" +
+	"the sign-in brings, where its account takes our own ID tokens: the assertion does not name it, so SAML does not buy it."
 
 func (h *host) mapRole() *cobra.Command {
 	return h.act(&cobra.Command{

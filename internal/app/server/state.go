@@ -266,9 +266,7 @@ func (s *state) run(ctx context.Context, tasks *sync.WaitGroup) error {
 	tasks.Go(func() { s.ring.Run(ctx, keys) })
 	tasks.Go(func() { s.feed.Run(ctx, revoked) })
 	tasks.Go(func() { s.trail.Run(ctx) })
-	if s.config.Audit.Retention > 0 {
-		tasks.Go(func() { s.pruneTrail(ctx) })
-	}
+	tasks.Go(func() { s.pruneTrail(ctx) })
 	tasks.Go(func() { s.federation.Run(ctx) })
 	tasks.Go(func() { s.issuer.Run(ctx) })
 	tasks.Go(func() { s.once.Run(ctx, s.log) })
