@@ -180,6 +180,20 @@ func TestProvisionedRoles(t *testing.T) {
 			t.Errorf("out of the group, dave has %v", names)
 		}
 	})
+	t.Run("a role of a group around a group", func(t *testing.T) {
+		dave := s.id("dave")
+		group := func(name, rest string) string {
+			return s.do(http.MethodPost, "/Groups", `{"schemas":["urn:ietf:params:scim:schemas:core:2.0:Group"],"displayName":"`+name+`",`+rest+`}`)["id"].(string)
+		}
+		inner := group("inner", `"members":[{"value":"`+dave+`"}]`)
+		outer := group("outer", `"roles":[{"value":"`+analystRole+`"}],"members":[{"value":"`+inner+`"}]`)
+		keys := w.arrive(t, "dave").keys(t, "analyst")
+		if !reads(t, w, keys) {
+			t.Fatal("the role of the group around reads nothing")
+		}
+		s.patch("/Groups/"+outer, `{"op":"remove","path":"members[value eq \"`+inner+`\"]"}`)
+		eventually(t, "the keys are refused", func() bool { return !reads(t, w, keys) })
+	})
 	t.Run("deactivation", func(t *testing.T) {
 		alice := w.arrive(t, "alice")
 		keys := alice.keys(t, "analyst")

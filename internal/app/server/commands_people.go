@@ -12,6 +12,7 @@ import (
 	"carnet.dev/carnet/internal/core/event"
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
+	sqldirectory "carnet.dev/carnet/internal/edge/sql/directory"
 	"carnet.dev/carnet/internal/service/directory"
 	"carnet.dev/carnet/internal/service/revocation"
 )
@@ -207,8 +208,11 @@ func (h *host) unmapRole() *cobra.Command {
 			switch {
 			case m.Role != role:
 			case m.Origin == directory.FromAdmin:
+				if err := s.directory.Mappings.Unmap(ctx, m); err != nil {
+					return event.Event{}, "", err
+				}
 				return event.Event{Action: "role.unmap", Account: role.Account, Role: role.String()},
-					fmt.Sprintf("%s no longer has %s from an administrator.", who.Name, role), s.directory.Mappings.Unmap(ctx, m)
+					fmt.Sprintf("%s no longer has %s from an administrator. %s", who.Name, role, takenBack), s.takeBack(ctx, who.ID)
 			default:
 				others = append(others, s.named(directory.HeldMapping{Mapping: m}.Explain()))
 			}
@@ -221,6 +225,27 @@ func (h *host) unmapRole() *cobra.Command {
 		}
 		return event.Event{}, "", err
 	})
+}
+
+const takenBack = "Keys that rested on it have ended; people sign in anew."
+
+// takeBack revokes what a subject, or everybody in a group, has out: keys may name the
+// role that was taken away. What is still theirs they get anew.
+func (s *state) takeBack(ctx context.Context, subject string) error {
+	everyone, err := sqldirectory.Store{DB: s.db}.Everyone(ctx, subject)
+	if err != nil {
+		return err
+	}
+	for _, id := range everyone {
+		kind := revocation.Person
+		if strings.HasPrefix(id, "spn_") {
+			kind = revocation.ServicePrincipal
+		}
+		if _, err := s.feed.Revoke(ctx, kind, id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (h *host) deactivate() *cobra.Command {
@@ -282,7 +307,10 @@ func (h *host) groups() *cobra.Command {
 	})
 	remove := h.act(&cobra.Command{Use: "remove GROUP", Short: "Delete a group and what it gave", Args: cobra.ExactArgs(1)},
 		func(ctx context.Context, s *state, who subject, _ []string) (event.Event, string, error) {
-			return event.Event{Action: "group.remove"}, "Deleted group " + who.Name + ".", s.directory.Groups.DeleteGroup(ctx, identity.GroupID(who.ID))
+			if err := s.takeBack(ctx, who.ID); err != nil { // while it still says who is in it
+				return event.Event{}, "", err
+			}
+			return event.Event{Action: "group.remove"}, "Deleted group " + who.Name + ". " + takenBack, s.directory.Groups.DeleteGroup(ctx, identity.GroupID(who.ID))
 		})
 	join := h.act(&cobra.Command{Use: "join GROUP MEMBER", Short: "Put a person, group or service principal into a group", Args: cobra.ExactArgs(2)},
 		func(ctx context.Context, s *state, who subject, args []string) (event.Event, string, error) {
@@ -290,7 +318,12 @@ func (h *host) groups() *cobra.Command {
 		})
 	leave := h.act(&cobra.Command{Use: "leave GROUP MEMBER", Short: "Take a member out of a group", Args: cobra.ExactArgs(2)},
 		func(ctx context.Context, s *state, who subject, args []string) (event.Event, string, error) {
-			return s.membership(ctx, "group.leave", "%s is not in %s.", who, args[0], s.directory.Groups.RemoveMember)
+			return s.membership(ctx, "group.leave", "%s is not in %s. "+takenBack, who, args[0], func(ctx context.Context, g identity.GroupID, member string) error {
+				if err := s.directory.Groups.RemoveMember(ctx, g, member); err != nil {
+					return err
+				}
+				return s.takeBack(ctx, member)
+			})
 		})
 	parent.AddCommand(list, add, remove, join, leave)
 	return parent

@@ -204,26 +204,31 @@ func (s *Service) Delete(ctx context.Context, c Caller, k Kind, id, match string
 // membership in a group that gives roles, or everything, has keys out that name
 // it: theirs end, and what is still theirs they get anew.
 func (s *Service) takeBack(ctx context.Context, before, after Row) error {
-	subjects := map[string]string{}
 	lost := before.Active && !after.Active && before.Kind != Group || slices.ContainsFunc(before.Roles, func(r arn.Role) bool { return !slices.Contains(after.Roles, r) })
-	if before.Kind != Group {
-		if lost {
-			subjects[before.ID] = revocationKind(before.ID)
-		}
-	} else {
-		stays := set(ids(after.Members))
+	var whose []string
+	switch stays := set(ids(after.Members)); {
+	case before.Kind != Group && lost:
+		whose = []string{before.ID}
+	case before.Kind == Group:
 		for _, m := range before.Members {
 			if lost || !stays[m.ID] {
-				subjects[m.ID] = revocationKind(m.ID)
+				whose = append(whose, m.ID)
 			}
 		}
 	}
-	for id, kind := range subjects {
-		if kind == "" {
-			continue // a group in a group: its members' keys name their roles, which are asked anew
-		}
-		if _, err := s.Revocations.Revoke(ctx, kind, id); err != nil {
+	taken := map[string]bool{}
+	for _, subject := range whose {
+		everyone, err := s.Members.Everyone(ctx, subject)
+		if err != nil {
 			return err
+		}
+		for _, id := range everyone {
+			if kind := revocationKind(id); kind != "" && !taken[id] {
+				taken[id] = true
+				if _, err := s.Revocations.Revoke(ctx, kind, id); err != nil {
+					return err
+				}
+			}
 		}
 	}
 	return nil

@@ -94,6 +94,13 @@ type Store interface {
 	Count(ctx context.Context, k Kind, idp identity.IdPID) (int, error)
 }
 
+// Members says whom a subject stands for.
+type Members interface {
+	// Everyone gives people and machines: the subject itself, or of a group all that are
+	// in it, through others too.
+	Everyone(ctx context.Context, subject string) ([]string, error)
+}
+
 // Lists says what a provider may give.
 type Lists interface {
 	// Admits says why a role is not within the provider's list; nil: it is.
@@ -121,6 +128,7 @@ type Config struct {
 	Store       Store
 	Credentials Credentials
 	Lists       Lists
+	Members     Members
 	Revocations Revocations
 	State       Atomic
 	Trail       Trail

@@ -49,6 +49,25 @@ const around = `WITH RECURSIVE around (id) AS (
 	UNION
 	SELECT m.person_group FROM around a CROSS JOIN group_member m WHERE m.member = a.id) `
 
+// Everyone gives the people and machines that a subject stands for: itself, or of a
+// group all that are in it, through others too.
+func (s Store) Everyone(ctx context.Context, subject string) (all []string, err error) {
+	err = s.DB.Read(ctx, func(t *sql.Tx) error {
+		all = nil
+		return t.Each(`WITH RECURSIVE inside (id) AS (
+	SELECT CAST($1 AS TEXT)
+	UNION
+	SELECT m.member FROM inside i CROSS JOIN group_member m WHERE m.person_group = i.id)
+SELECT id FROM inside WHERE id NOT LIKE 'grp%' ORDER BY id`, []any{subject}, func(scan func(...any) error) error {
+			var id string
+			err := scan(&id)
+			all = append(all, id)
+			return err
+		})
+	})
+	return all, err
+}
+
 // AddMember puts a subject into a group.
 func (s Store) AddMember(ctx context.Context, g identity.GroupID, member string) error {
 	return s.DB.Write(ctx, func(t *sql.Tx) error { return Join(t, g, member) })
