@@ -350,6 +350,13 @@ isolation: build ## attacks on a node's agent by other people, machines and agen
 	@.ci/need curl
 	@.ci/need nft
 	CARNET_BINARY=$(abspath $(BIN)) go test -count=1 -tags interop -timeout 5m -v ./test/nodes ./test/isolation ./internal/edge/node/metadata
+	CARNET_BINARY=$(abspath $(BIN)) go test -count=1 -tags interop -timeout 5m -v ./test/nodes ./test/isolation
+.PHONY: conformance-scim
+conformance-scim: build ## SCIM 2.0: an independent client from PyPI, and the dialects of Okta and Entra ID
+	@.ci/need python
+	@cmp -s test/scim/requirements.txt build/scim/installed || { python3 -m venv build/scim && build/scim/bin/pip -q install -r test/scim/requirements.txt && cp test/scim/requirements.txt build/scim/installed; }
+	CARNET_BINARY=$(abspath $(BIN)) CARNET_SCIM_PYTHON=$(abspath build/scim/bin/python) go test -count=1 -tags interop -timeout 5m ./test/scim
+	go test -count=1 ./internal/protocol/scim ./internal/edge/scimapi ./internal/edge/sql/provisioning
 
 .PHONY: state-suites
 state-suites: build ## conformance, crash and several-server suites on SQLite and a real PostgreSQL
