@@ -350,7 +350,7 @@ isolation: build ## attacks on a node's agent by other people, machines and agen
 	@.ci/need curl
 	@.ci/need nft
 	CARNET_BINARY=$(abspath $(BIN)) go test -count=1 -tags interop -timeout 5m -v ./test/nodes ./test/isolation ./internal/edge/node/metadata
-	CARNET_BINARY=$(abspath $(BIN)) go test -count=1 -tags interop -timeout 5m -v ./test/nodes ./test/isolation
+
 .PHONY: conformance-scim
 conformance-scim: build ## SCIM 2.0: an independent client from PyPI, and the dialects of Okta and Entra ID
 	@.ci/need python

@@ -24,6 +24,8 @@ func TestTheDocumentsCommands(t *testing.T) {
 		{"state", 8, "mkdir backup\n" + enter + "exec carnet authority apply --config carnet.yaml authority.yaml\n" + serve, ""},
 		{"clusters", 4, enter + strings.Replace(serve, "signin alice@example.com\n", "signin alice@example.com\nsignin bob@example.com\n", 1), ""},
 		{"jobs", 2, enter, ""},
+		{"provisioning", 4, enter + serve, ""},
+		{"audit", 4, enter + serve, "exec carnet audit verify --config carnet.yaml\n"},
 		{"single-sign-on", 7, "", serve}, // what was set and taken back leaves a sign-in that works
 	} {
 		t.Run(page.name, func(t *testing.T) {
