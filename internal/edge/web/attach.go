@@ -238,6 +238,8 @@ func (web *Web) endAttachment(w http.ResponseWriter, r *http.Request) error {
 // span says a duration that was chosen, such as 12 h.
 func span(d time.Duration) string {
 	switch {
+	case d == 24*time.Hour:
+		return "1 day"
 	case d%(24*time.Hour) == 0:
 		return fmt.Sprintf("%d days", d/(24*time.Hour))
 	case d%time.Hour == 0:

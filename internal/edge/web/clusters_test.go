@@ -326,7 +326,7 @@ func TestMachinesAndLoginsOfACluster(t *testing.T) {
 	contains(t, b.get(w.base+"/admin/clusters"), "research", "1 of 4 not heard of", "its people and groups alone", "2 logins work there now", "bench-of-alice", "nobody is assigned", "No machines")
 	here := w.base + "/admin/clusters/" + string(many.ID)
 	p := b.get(here)
-	contains(t, p, "login-1", "Well", "answers by socket, container", "login-2", "In trouble", "unix sockets are offered alone", "login-3", "carnet agent metadata-block", "login-4", "Not heard of",
+	contains(t, p, "login-1", "Well", "answers by socket, container", "login-2", "In trouble", "unix sockets are offered alone", "login-3", "carnet agent metadata-rule --install", "login-4", "Not heard of",
 		"<strong>alice@example.com</strong> as alice on login-1", "Ended lately")
 	p = b.post(here+"/act", url.Values{"act": {"join"}})
 	contains(t, p, "The join token, this once", "<code>carnet-join-", "carnet agent join --server "+w.base)
