@@ -38,6 +38,8 @@ type order struct {
 	// On names a connection: the number that dial, take or the start gave; last is the
 	// newest.
 	On int `json:"on,omitempty"`
+	// From is the own address of dial, where it matters.
+	From string `json:"from,omitempty"`
 	// Network (tcp, unix) and Address of dial and listen.
 	Network string `json:"network,omitempty"`
 	Address string `json:"address,omitempty"`
@@ -138,7 +140,7 @@ func (s *stage) do(o order) (answer, error) {
 	}
 	switch o.Do {
 	case "dial":
-		fd, err := dial(o.Network, o.Address)
+		fd, err := dial(o.Network, o.Address, o.From)
 		if err != nil {
 			return answer{}, err
 		}
@@ -168,6 +170,12 @@ func (s *stage) do(o order) (answer, error) {
 		return answer{}, unix.Fchown(o.On, o.UID, -1)
 	case "half-close":
 		return answer{}, unix.Shutdown(o.On, unix.SHUT_WR)
+	case "reset": // close without a goodbye: the address is free at once
+		if err := unix.SetsockoptLinger(o.On, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
+			return answer{}, err
+		}
+		delete(s.conns, o.On)
+		return answer{}, unix.Close(o.On)
 	case "close":
 		delete(s.conns, o.On)
 		return answer{}, unix.Close(o.On)
@@ -217,7 +225,7 @@ func family(network, address string) int {
 	return f
 }
 
-func dial(network, address string) (int, error) {
+func dial(network, address, from string) (int, error) {
 	f, to, err := sockaddr(network, address)
 	if err != nil {
 		return 0, err
@@ -225,6 +233,19 @@ func dial(network, address string) (int, error) {
 	fd, err := unix.Socket(f, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return 0, err
+	}
+	if from != "" {
+		_, own, err := sockaddr(network, from)
+		if err == nil {
+			err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+		}
+		if err == nil {
+			err = unix.Bind(fd, own)
+		}
+		if err != nil {
+			_ = unix.Close(fd)
+			return 0, err
+		}
 	}
 	if err := unix.Connect(fd, to); err != nil {
 		_ = unix.Close(fd)

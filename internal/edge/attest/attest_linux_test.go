@@ -80,6 +80,49 @@ func TestSocketsOverLoopback(t *testing.T) {
 	}
 }
 
+// TestAttackReusedPort: a client cuts its connection before it is looked at, and somebody
+// else connects from the address that is free now. The table has that one; what the
+// first one sent is not theirs.
+func TestAttackReusedPort(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	alone := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 77)}} // nobody else connects from there
+	first, err := alone.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := first.Write([]byte("DELETE / HTTP/1.1\r\n\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	from := first.LocalAddr()
+	if err := first.(*net.TCPConn).SetLinger(0); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again := net.Dialer{LocalAddr: from}
+	second, err := again.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	for i, want := range []string{CodeGone, ""} {
+		server, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer server.Close()
+		if _, err := TCP(server.(*net.TCPConn)); code(err) != want {
+			t.Errorf("connection %d: %v", i+1, err)
+		}
+	}
+}
+
 // TestFallbackOfTheTable: where no connection matches, the kernel answers with
 // the listener, which is ours.
 func TestFallbackOfTheTable(t *testing.T) {

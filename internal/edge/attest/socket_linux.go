@@ -28,7 +28,39 @@ func TCP(c *net.TCPConn) (Caller, error) {
 	if !local(to.Addr()) || !local(from.Addr()) || to.Addr().Is4() != from.Addr().Is4() {
 		return Caller{}, gone("it does not come over loopback")
 	}
-	return lookUp(from, to)
+	who, err := lookUp(from, to)
+	if err != nil {
+		return Caller{}, err
+	}
+	// Asked last: the client may have cut the connection and left its address to somebody
+	// else, whom the table then has. As long as our end is open nobody else had it.
+	if err := stillOpen(c); err != nil {
+		return Caller{}, err
+	}
+	return who, nil
+}
+
+// stillOpen refuses a connection whose client has cut or closed it: our end never comes
+// back to be open.
+func stillOpen(c *net.TCPConn) error {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return gone("%v", err)
+	}
+	var info *unix.TCPInfo
+	var failed error
+	if err := raw.Control(func(fd uintptr) {
+		info, failed = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+	}); err != nil {
+		return gone("%v", err)
+	}
+	if failed != nil {
+		return gone("%v", failed)
+	}
+	if info.State != established {
+		return gone("the connection is not open any more")
+	}
+	return nil
 }
 
 // local also admits the addresses that AWS gave container credentials and instance
