@@ -98,6 +98,8 @@ type delegationLine struct {
 	Role             string                      `json:"role"`
 	ServicePrincipal identity.ServicePrincipalID `json:"service_principal"`
 	MachineName      string                      `json:"service_principal_name"`
+	Cluster          identity.ClusterID          `json:"cluster"`
+	ClusterName      string                      `json:"cluster_name"`
 	Label            string                      `json:"label"`
 	Created          time.Time                   `json:"created"`
 	Expires          time.Time                   `json:"expires"`
@@ -122,9 +124,13 @@ func (h *host) listDelegations() *cobra.Command {
 				var text strings.Builder
 				for _, d := range all {
 					lines = append(lines, delegationLine{ID: d.ID, State: d.State, Person: d.Person, UserName: d.Evidence.UserName, Role: d.Role.String(),
-						ServicePrincipal: d.ServicePrincipal, MachineName: d.MachineName, Label: d.Label, Created: d.Created, Expires: d.Expires,
+						ServicePrincipal: d.ServicePrincipal, MachineName: d.MachineName, Cluster: d.Cluster, ClusterName: d.ClusterName, Label: d.Label, Created: d.Created, Expires: d.Expires,
 						LoginSession: d.Evidence.LoginSession})
-					fmt.Fprintf(&text, "%s  %-7s  %s lets %s work in %s until %s: %s\n", d.ID, d.State, d.Evidence.UserName, d.MachineName, d.Role,
+					to := d.MachineName
+					if d.Cluster != "" {
+						to = "cluster " + d.ClusterName
+					}
+					fmt.Fprintf(&text, "%s  %-7s  %s lets %s work in %s until %s: %s\n", d.ID, d.State, d.Evidence.UserName, to, d.Role,
 						d.Expires.Format(time.DateOnly), d.Label)
 				}
 				if len(lines) == 0 {

@@ -55,8 +55,11 @@ func (web *Web) delegation(d workload.Listed) delegation {
 	now := web.Now()
 	out := delegation{
 		ID: string(d.ID), Label: d.Label, Role: d.Role.Name, ARN: d.Role.String(), Account: d.Role.Account, UserName: d.Evidence.UserName,
-		ServicePrincipal: cmp.Or(d.MachineName, string(d.ServicePrincipal)),
+		ServicePrincipal: cmp.Or(d.MachineName, string(d.ServicePrincipal)), // or where they may be attached
 		Created:          clock{d.Created, ago(now.Sub(d.Created))}, Until: clock{d.Expires, left(d.Expires.Sub(now))}, State: "ready", Text: "Stands",
+	}
+	if d.Cluster != "" {
+		out.ServicePrincipal = "Cluster " + cmp.Or(d.ClusterName, string(d.Cluster))
 	}
 	switch {
 	case d.State == workload.Revoked:
