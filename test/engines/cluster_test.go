@@ -18,41 +18,42 @@ import (
 )
 
 // sparkCluster is two machines on which each person has a standalone cluster of their
-// own: a master on the first, a worker on each.
+// own, by the commands of the page: a master on the first, a worker on each.
 func sparkCluster(t *testing.T, p *place) string {
 	s := p.spark(t)
 	n2, second := p.machine(t)
 	connect(t, p.logins["alice"], second["alice"])
-	job := p.source(t, "spark/job.py")
-	masters, confs := map[string]string{}, map[string]string{}
+	const page = "spark-shared.md"
+	names := map[string][]string{}
 	for i, name := range []string{"alice", "bob"} {
-		port := 17000 + i
-		masters[name] = fmt.Sprintf("spark://10.77.0.1:%d", port)
-		secrets := []string{
-			"spark.authenticate             true", "spark.authenticate.secret      " + random(),
-			"spark.network.crypto.enabled   true", "spark.master.rest.enabled      false",
-			"spark.ui.filters               org.apache.spark.ui.JWSFilter", "spark.org.apache.spark.ui.JWSFilter.param.secretKey  " + random(),
+		names[name] = []string{"node-1:17001", fmt.Sprintf("10.77.0.1:%d", 17001+i), "--port 17001", fmt.Sprintf("--port %d", 17001+i), "node-1", "10.77.0.1"}
+		conf := block(t, page, "spark.authenticate.secret")
+		for strings.Contains(conf, "…") {
+			conf = strings.Replace(conf, "…", random(), 1)
 		}
-		one, two := p.logins[name], second[name]
-		confs[name] = s.settings(t, one, secrets...)
-		daemon(t, s, one, p.node.Name, "10.77.0.1", "I have been elected leader", "master.Master", "--host", "10.77.0.1", "--port", fmt.Sprint(port), "--webui-port", "0", "--properties-file", confs[name])
-		daemon(t, s, one, p.node.Name, "10.77.0.1", "Successfully registered with master", "worker.Worker", "--host", "10.77.0.1", "--cores", "1", "--memory", "600m", "--webui-port", "0", "--properties-file", confs[name], masters[name])
-		daemon(t, s, two, n2.Name, "10.77.0.2", "Successfully registered with master", "worker.Worker", "--host", "10.77.0.2", "--cores", "1", "--memory", "600m", "--webui-port", "0", "--properties-file", s.settings(t, two, secrets...), masters[name])
+		for _, l := range []*nodes.Login{p.logins[name], second[name]} {
+			write(t, l, "cluster.conf", conf)
+			typed(t, l, nil, block(t, page, "cat spark-agent.conf"))
+		}
+		master, worker := block(t, page, "master.Master", names[name]...), block(t, page, "worker.Worker", names[name]...)
+		p.daemon(t, s, p.logins[name], p.node.Name, "10.77.0.1", "master", "I have been elected leader", master)
+		p.daemon(t, s, p.logins[name], p.node.Name, "10.77.0.1", "worker", "Successfully registered with master", worker)
+		p.daemon(t, s, second[name], n2.Name, "10.77.0.2", "worker", "Successfully registered with master", worker)
 	}
-	at := func(cmd *exec.Cmd) *exec.Cmd {
-		cmd.Env = append(cmd.Env, "SPARK_LOCAL_IP=10.77.0.1", "SPARK_LOCAL_HOSTNAME=10.77.0.1")
+	submit := func(name, master string) *exec.Cmd {
+		putJob(t, p.logins[name])
+		cmd := s.typed(t, p, p.logins[name], block(t, page, "spark-submit --master spark://", names[master]...))
+		cmd.Env = append(cmd.Env, "SPARK_LOCAL_IP=10.77.0.1", "SPARK_LOCAL_HOSTNAME=10.77.0.1", "ME="+name, "OTHER="+otherThan(name))
 		return cmd
 	}
-	said := p.both(t, 8*time.Minute, func(name string, l *nodes.Login) *exec.Cmd {
-		return at(s.submit(l, masters[name], confs[name], job, name, otherThan(name)))
-	})
+	said := p.both(t, 8*time.Minute, func(name string, _ *nodes.Login) *exec.Cmd { return submit(name, name) })
 	for name, d := range said {
 		if !slices.Equal(d.UIDs, []uint32{people[name]}) || !slices.Equal(d.Machines, []string{p.node.Name, n2.Name}) {
 			t.Errorf("%s's tasks ran under %v on %v", name, d.UIDs, d.Machines)
 		}
 	}
 	// What one person sends to the other's master, with their own secret, is refused.
-	out, err := finish(p.logins["bob"], at(s.submit(p.logins["bob"], masters["alice"], confs["bob"], job, "bob", "alice")), 4*time.Minute)
+	out, err := finish(p.logins["bob"], submit("bob", "alice"), 4*time.Minute)
 	if err == nil || !strings.Contains(out, "All masters are unresponsive") && !strings.Contains(out, "AuthenticationException") && !strings.Contains(out, "Authentication failed") {
 		t.Errorf("bob's job at alice's master: %v\n%s", err, tail(out, 3000))
 	}
@@ -91,13 +92,12 @@ func connect(t *testing.T, one, two *nodes.Login) {
 }
 
 // daemon starts a master or a worker and waits until it says that it works.
-func daemon(t *testing.T, s spark, l *nodes.Login, machine, address, works, class string, args ...string) {
+func (p *place) daemon(t *testing.T, s spark, l *nodes.Login, machine, address, what, works, command string) {
 	t.Helper()
-	cmd := l.Command(append([]string{filepath.Join(s.home, "bin", "spark-class"), "org.apache.spark.deploy." + class}, args...)...)
-	cmd.Env = append(cmd.Env, s.environment(l)...)
-	cmd.Env = append(cmd.Env, "SPARK_LOCAL_IP="+address, "SPARK_LOCAL_HOSTNAME="+address, "SPARK_DAEMON_MEMORY=256m", "MACHINE="+machine,
-		"SPARK_WORKER_DIR="+filepath.Join(l.Home, "work"), "SPARK_DAEMON_CLASSPATH="+s.jars)
-	log := filepath.Join(l.Home, class+".log")
+	cmd := s.typed(t, p, l, command)
+	cmd.Env = append(cmd.Env, "SPARK_LOCAL_IP="+address, "SPARK_LOCAL_HOSTNAME="+address, "SPARK_DAEMON_MEMORY=256m", "MACHINE="+machine, "SPARK_MASTER_WEBUI_PORT=0",
+		"SPARK_WORKER_WEBUI_PORT=0", "SPARK_WORKER_CORES=1", "SPARK_WORKER_MEMORY=600m", "SPARK_WORKER_DIR="+filepath.Join(l.Home, "work"))
+	log := filepath.Join(l.Home, what+".log")
 	file, err := os.Create(log)
 	if err != nil {
 		t.Fatal(err)
@@ -108,11 +108,11 @@ func daemon(t *testing.T, s spark, l *nodes.Login, machine, address, works, clas
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	nodes.Until(t, class+" of uid "+fmt.Sprint(l.UID)+" works", func() error {
-		text, err := os.ReadFile(log)
-		if err == nil && !strings.Contains(string(text), works) {
-			err = fmt.Errorf("it says:\n%s", tail(string(text), 2000))
+	var text []byte
+	for deadline := time.Now().Add(4 * time.Minute); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
+		if text, err = os.ReadFile(log); err == nil && strings.Contains(string(text), works) {
+			return
 		}
-		return err
-	})
+	}
+	t.Fatalf("the %s of uid %d does not work:\n%s", what, l.UID, tail(string(text), 3000))
 }

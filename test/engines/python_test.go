@@ -5,6 +5,7 @@ package engines
 import (
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -30,7 +31,24 @@ func library(t *testing.T, p *place, id string) string {
 		}
 		return l.Command(filepath.Join(python(t, id), "bin", "python"), driver, block, name, otherThan(name))
 	})
+	if show := shown[id]; show != nil {
+		show(t, p, p.logins["alice"])
+	}
 	return said["alice"].Version
+}
+
+// shown run what pages print for a library besides.
+var shown = map[string]func(t *testing.T, p *place, l *nodes.Login){
+	"duckdb": func(t *testing.T, p *place, l *nodes.Login) {
+		path := p.tools(t, map[string]string{"duckdb": "cat ~/.duckdbrc"}) // the library has no program
+		if got := typed(t, l, []string{path}, block(t, "duckdb.md", "--for duckdb")); !strings.Contains(got, "CREATE OR REPLACE SECRET") {
+			t.Errorf("~/.duckdbrc holds %s", got)
+		}
+	},
+	"deltalake": func(t *testing.T, p *place, l *nodes.Login) {
+		program := write(t, l, "delta.py", block(t, "data-frames.md", "write_deltalake", "s3://sales/orders-delta", "s3://"+bucketOf("alice")+"/printed"))
+		typed(t, l, []string{"AWS_ALLOW_HTTP=true", p.tools(t, nil)}, block(t, "data-frames.md", "carnet attach env"), filepath.Join(python(t, "deltalake"), "bin", "python")+" "+program)
+	},
 }
 
 // python is the virtual environment of a library. That of pyarrow is there for the

@@ -35,11 +35,11 @@ func sparkConnect(t *testing.T, p *place) string {
 	server := p.node.Login(t, engineUID)
 	p.accounts(t, p.node, map[string]*nodes.Login{"alice": p.logins["alice"], "bob": p.logins["bob"], "spark": server})
 	const address = "127.0.0.1:15102"
-	conf := write(t, server, "spark-defaults.conf", section(t, "../../docs/use/spark-shared.md", "spark.connect.grpc.interceptor.classes", "https://s3.example.com:8481", p.AWS)+strings.Join([]string{
+	conf := write(t, server, "spark-defaults.conf", block(t, "spark-shared.md", "spark.connect.grpc.interceptor.classes", "https://s3.example.com:8481", p.AWS)+strings.Join([]string{
 		"spark.master                   local[2]", "spark.driver.memory            768m", "spark.connect.grpc.binding.port  15102", "spark.local.dir " + filepath.Join(server.Home, "local"),
 	}, "\n")+"\n")
 	cmd := server.Command(filepath.Join(s.home, "bin", "spark-submit"), "--class", "org.apache.spark.sql.connect.service.SparkConnectServer", "--properties-file", conf,
-		"--driver-class-path", s.jars+":"+filepath.Join(s.folder, "guard.jar"), "spark-internal")
+		"--driver-class-path", s.jars+":"+p.compile(t, s, server), "spark-internal")
 	p.serve(t, server, cmd, address, append(s.environment(server), "SPARK_NO_DAEMONIZE=1")...)
 	client := p.source(t, "spark/connect.py")
 	keys := map[string]string{"alice": p.gatewayKey(t, "connect", "alice"), "bob": p.gatewayKey(t, "connect", "bob")}
@@ -54,23 +54,53 @@ func sparkConnect(t *testing.T, p *place) string {
 			t.Errorf("%s: of %d attacks there came through %v; not refused in our words were %v; every day's work: %v", name, d.Attacks, d.Through, d.Unclear, d.EveryDay)
 		}
 	}
+	p.asPrinted(t, s, address)
 	return said["alice"].Version
 }
 
-// section gives the block of a page that holds a text, with names replaced.
-func section(t *testing.T, page, text string, replace ...string) string {
+// compile makes the guard by the commands of the page, and gives its jar.
+func (p *place) compile(t *testing.T, s spark, l *nodes.Login) string {
 	t.Helper()
-	all, err := os.ReadFile(page)
-	if err != nil {
-		t.Fatal(err)
+	sources, err := filepath.Glob("../../contrib/spark-connect/*.java")
+	if err != nil || len(sources) == 0 {
+		t.Fatalf("there is no guard: %v", err)
 	}
-	for _, part := range strings.Split(string(all), "\n```")[1:] {
-		if _, block, _ := strings.Cut(part, "\n"); strings.Contains(block, text) {
-			return strings.NewReplacer(replace...).Replace(block) + "\n"
+	makeFolder(t, l, filepath.Join(l.Home, "contrib", "spark-connect"))
+	for _, source := range sources {
+		text, err := os.ReadFile(source)
+		if err != nil {
+			t.Fatal(err)
 		}
+		write(t, l, filepath.Join("contrib", "spark-connect", filepath.Base(source)), string(text))
 	}
-	t.Fatalf("%s has no block with %s", page, text)
-	return ""
+	typed(t, l, []string{"SPARK_HOME=" + s.home}, block(t, "spark-shared.md", "jar cf guard.jar"))
+	return filepath.Join(l.Home, "guard.jar")
+}
+
+// asPrinted runs what the page shows for one person: making a key on the server's host,
+// and reading with it.
+func (p *place) asPrinted(t *testing.T, s spark, address string) {
+	t.Helper()
+	host := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c",
+		`carnet() { "`+p.Binary+`" "$@" --output json --config "`+filepath.Join(p.Data, "carnet.yaml")+`"; }`+"\n"+block(t, "spark-shared.md", "gateway-key make", "10.4.0.20", "127.0.0.1"))
+	out, err := host.Output()
+	var made struct {
+		Key struct {
+			ID string `json:"access_key_id"`
+		} `json:"gateway_key"`
+		Secret string `json:"secret_access_key"`
+	}
+	if err == nil {
+		err = json.Unmarshal([]byte(lastLine(string(out))), &made)
+	}
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	l := p.logins["alice"]
+	program := "from pyspark.sql import SparkSession\n" + block(t, "spark-shared.md", "fs.s3a.access.key", "spark.example.com:15002", address, ";use_ssl=true", "", "GWKA…", made.Key.ID, `"…"`, `"`+made.Secret+`"`)
+	if got := l.Run(t, s.python, "-c", program).OK(t); !strings.Contains(got, "only showing top 20 rows") {
+		t.Errorf("alice reads the orders: %s", got)
+	}
 }
 
 // serve starts a shared engine and waits until it listens.
@@ -141,7 +171,7 @@ func trino(t *testing.T, p *place) string {
 	}, "\n"))
 	passwords, file := passwordFile(t)
 	write(t, server, "password-authenticator.properties", "password-authenticator.name=file\nfile.password-file="+write(t, server, "passwords", file)+"\n")
-	write(t, server, "catalog/lake.properties", section(t, "../../docs/use/trino.md", "s3.security-mapping.config-uri", "https://s3.example.com:8481", p.AWS,
+	write(t, server, "catalog/lake.properties", block(t, "trino.md", "s3.security-mapping.config-uri", "https://s3.example.com:8481", p.AWS,
 		"fs.s3.enabled", "fs.native-s3.enabled")+
 		"connector.name=hive\nhive.metastore=file\nhive.metastore.catalog.dir=local:///metastore\nfs.native-local.enabled=true\nlocal.location="+local+"\nhive.non-managed-table-writes-enabled=true\n")
 	cmd := server.Command(filepath.Join(home, "bin", "launcher"), "run", "--etc-dir", etc)

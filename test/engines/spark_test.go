@@ -74,12 +74,38 @@ func (s spark) submit(l *nodes.Login, master, conf, job string, args ...string) 
 	return cmd
 }
 
-// sparkLocal is a Spark of one process for each person.
+// typed prepares blocks of the page to be typed, with Spark's programs on the path.
+// What differs from machine to machine is said beside the settings of the page.
+func (s spark) typed(t *testing.T, p *place, l *nodes.Login, blocks ...string) *exec.Cmd {
+	t.Helper()
+	path := p.tools(t, map[string]string{
+		"spark-class": `exec "$SPARK_HOME/bin/spark-class" "$@"`,
+		"spark-submit": `exec "$SPARK_HOME/bin/spark-submit" --conf "spark.driver.extraClassPath=` + s.jars + `" --conf "spark.executor.extraClassPath=` + s.jars +
+			`" --conf spark.ui.enabled=false --conf spark.driver.memory=512m --conf spark.executor.memory=512m --conf spark.sql.shuffle.partitions=4 "$@"`,
+	})
+	cmd := l.Command("bash", "-euo", "pipefail", "-c", strings.Join(blocks, "\n"))
+	cmd.Env = append(append(cmd.Env, s.environment(l)...), path)
+	return cmd
+}
+
+// job puts the person's job where the page supposes it.
+func putJob(t *testing.T, l *nodes.Login) {
+	t.Helper()
+	text, err := os.ReadFile("spark/job.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, l, "job.py", string(text))
+}
+
+// sparkLocal is a Spark of one process for each person, by the commands of the page.
 func sparkLocal(t *testing.T, p *place) string {
 	s := p.spark(t)
-	job := p.source(t, "spark/job.py")
-	said := p.both(t, 5*time.Minute, func(name string, l *nodes.Login) *exec.Cmd {
-		return s.submit(l, "local[2]", s.settings(t, l), job, name, otherThan(name))
+	said := p.both(t, 8*time.Minute, func(name string, l *nodes.Login) *exec.Cmd {
+		putJob(t, l)
+		cmd := s.typed(t, p, l, block(t, "spark-shared.md", "carnet attach env"), block(t, "spark-shared.md", "local[2]"))
+		cmd.Env = append(cmd.Env, "ME="+name, "OTHER="+otherThan(name))
+		return cmd
 	})
 	for name, d := range said {
 		if len(d.UIDs) != 1 || d.UIDs[0] != people[name] {

@@ -1,4 +1,4 @@
-"""One person's Spark job: job.py ME OTHER. It prints what test/engines reads."""
+"""One person's Spark job, for ME and not OTHER. It prints what test/engines reads."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import time
 
 from pyspark.sql import SparkSession
 
-me, other = sys.argv[1:3]
+me, other = os.environ["ME"], os.environ["OTHER"]
 spark = SparkSession.builder.appName(me).getOrCreate()
 
 
