@@ -48,9 +48,11 @@ type agent struct {
 	groups   *cgroup.Tree
 	ends     *node.Ends
 	engine   uint32
-	mapping  node.Mapping    // nil: no engine
-	former   bool            // the machine was started anew, and what was attached before is yet to end
-	endpoint *node.Container // nil: not offered
+	mapping  node.Mapping // nil: no engine
+	// connections are the engine's too.
+	connections node.Connections
+	former      bool            // the machine was started anew, and what was attached before is yet to end
+	endpoint    *node.Container // nil: not offered
 
 	mu       sync.Mutex
 	cluster  nodedoc.Cluster
@@ -146,7 +148,7 @@ func (a *agent) open() (err error) {
 		if a.engine, err = account(a.c.EngineAccount); err != nil {
 			return err
 		}
-		a.mapping = a.client
+		a.mapping, a.connections = a.client, jdbc{a.client}
 	}
 	return nil
 }
@@ -161,7 +163,7 @@ func (a *agent) listen() error {
 		return err
 	}
 	socket := &node.Socket{
-		Bindings: a.bindings, About: a.about, Files: a.filesOf, Ready: a.ready, Engine: a.engine, Mapping: a.mapping, Logger: a.log,
+		Bindings: a.bindings, About: a.about, Files: a.filesOf, Ready: a.ready, Engine: a.engine, Mapping: a.mapping, Connections: a.connections, Logger: a.log,
 		Attaching: &node.Attaching{
 			Server: a.client, Live: a.bindings, Leaders: a.ends, ScopeID: a.groups.ID, Account: accountName, Now: time.Now,
 			Reachable: a.metadata.Reachable,

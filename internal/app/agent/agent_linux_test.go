@@ -301,6 +301,32 @@ func TestTrinoForTheEngineAlone(t *testing.T) {
 	}
 }
 
+// TestJDBCForTheEngineAlone: who connects to the engine is asked for by the engine.
+func TestJDBCForTheEngineAlone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *Config) { c.EngineAccount = "70124" })
+	ask := localdoc.JDBC{User: "ann", Password: "e.j.w", Role: "reader"}
+	if os.Getuid() == 0 {
+		if a := w.local(70124, http.MethodPost, "/v1/jdbc", ask); a.Status != http.StatusOK || !strings.Contains(a.Body, `"access_key_id":"CNJDBC"`) || !strings.Contains(a.Body, `"connection":"carnet-jdbc-x"`) {
+			t.Errorf("the engine: %+v", a)
+		}
+		if a := w.local(70124, http.MethodGet, "/v1/jdbc", nil); a.Status != http.StatusNotFound {
+			t.Errorf("another method: %+v", a)
+		}
+	}
+	w.attach(w.uid)
+	for _, a := range []answered{w.local(w.uid, http.MethodPost, "/v1/jdbc", ask), w.local(uint32(os.Getuid()), http.MethodPost, "/v1/jdbc", ask)} {
+		if a.Status != http.StatusForbidden || strings.Contains(a.Body, "CNJDBC") {
+			t.Errorf("somebody else: %+v", a)
+		}
+	}
+	if without := newWorld(t); os.Getuid() == 0 {
+		if a := without.local(70124, http.MethodPost, "/v1/jdbc", ask); a.Status != http.StatusForbidden {
+			t.Errorf("on a node without an engine: %+v", a)
+		}
+	}
+}
+
 func TestMetrics(t *testing.T) {
 	t.Parallel()
 	at := freePort(t)

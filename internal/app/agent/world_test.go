@@ -211,6 +211,12 @@ func (s *server) known(r *http.Request, path string, body []byte) (any, string) 
 	case "report":
 		s.reports = append(s.reports, into[nodedoc.Report](body))
 		return struct{}{}, ""
+	case "jdbc":
+		in := into[nodedoc.JDBC](body)
+		if in.User != "ann" || in.Password != "e.j.w" || in.Role != "reader" || in.Connection != "" {
+			return nil, "not-found"
+		}
+		return nodedoc.JDBCConnection{User: "ann", Connection: "carnet-jdbc-x", Expires: time.Now().Add(time.Hour), Keys: nodedoc.Keys{AccessKeyID: "CNJDBC", Role: reader, Region: "us-east-1"}}, ""
 	case "trino":
 		return nodedoc.Trino{Mappings: []nodedoc.TrinoRule{{User: "ann", AccessKey: "CNGK"}}}, ""
 	}

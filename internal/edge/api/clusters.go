@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"carnet.dev/carnet/internal/core/fault"
@@ -93,9 +94,9 @@ func (a api) managed(r *http.Request, change bool) (cluster.Cluster, error) {
 }
 
 func (a api) clusters(w http.ResponseWriter, r *http.Request) error {
-	out := clusterdoc.ClusterList{Clusters: []clusterdoc.Cluster{}}
+	out, around := clusterdoc.ClusterList{Clusters: []clusterdoc.Cluster{}}, a.around(r)
 	for _, c := range a.Clusters.List() {
-		d, ok, err := a.seen(r, c)
+		d, ok, err := a.seen(r, c, around)
 		if err != nil {
 			return err
 		}
@@ -111,7 +112,7 @@ func (a api) cluster(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	d, ok, err := a.seen(r, c)
+	d, ok, err := a.seen(r, c, a.around(r))
 	if err == nil && !ok {
 		err = fault.Coded(fault.Denied, "cluster.not-manager", "cluster "+c.Name+" is for others, and managed by others").WithMend("ask an administrator")
 	}
@@ -121,8 +122,15 @@ func (a api) cluster(w http.ResponseWriter, r *http.Request) error {
 	return answer(w, http.StatusOK, d)
 }
 
+// around gives the groups around the caller, who is asked for once.
+func (a api) around(r *http.Request) func() ([]identity.GroupID, error) {
+	return sync.OnceValues(func() ([]identity.GroupID, error) {
+		return a.GroupsAround(r.Context(), string(httpd.CallerOf(r).Session.Person.ID))
+	})
+}
+
 // seen writes a cluster as the caller may see it; false: not at all.
-func (a api) seen(r *http.Request, c cluster.Cluster) (clusterdoc.Cluster, bool, error) {
+func (a api) seen(r *http.Request, c cluster.Cluster, around func() ([]identity.GroupID, error)) (clusterdoc.Cluster, bool, error) {
 	if a.manages(r, c) {
 		d, err := ClusterDocument(r.Context(), a.Names, c, len(a.ClusterNodes.NodesOf(c.ID)))
 		d.Manages = true
@@ -132,7 +140,7 @@ func (a api) seen(r *http.Request, c cluster.Cluster) (clusterdoc.Cluster, bool,
 	if person == "" {
 		return clusterdoc.Cluster{}, false, nil
 	}
-	groups, err := a.GroupsAround(r.Context(), string(person))
+	groups, err := around()
 	if err != nil {
 		return clusterdoc.Cluster{}, false, err
 	}
@@ -162,7 +170,7 @@ func (a api) answerCluster(w http.ResponseWriter, r *http.Request, status int, c
 	if err != nil {
 		return err
 	}
-	d, _, err := a.seen(r, c)
+	d, _, err := a.seen(r, c, a.around(r))
 	if err != nil {
 		return err
 	}

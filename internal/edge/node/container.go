@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/edge/node/localdoc"
 	"carnet.dev/carnet/internal/edge/node/localhttp"
 	"carnet.dev/carnet/internal/edge/node/peer"
 	"carnet.dev/carnet/internal/service/binding"
@@ -34,6 +35,11 @@ const (
 // Mapping gives Trino's, as the server wrote it.
 type Mapping interface {
 	Trino(ctx context.Context) (json.RawMessage, error)
+}
+
+// Connections serves those who connect to the engine of the node, by JDBC or ODBC.
+type Connections interface {
+	JDBC(ctx context.Context, ask localdoc.JDBC) (localdoc.JDBCConnection, error)
 }
 
 // Container is the container credentials endpoint (the protocol of ECS and of EKS Pod

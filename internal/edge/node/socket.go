@@ -29,7 +29,9 @@ type Socket struct {
 	// Engine is the uid that may read the mapping of Trino; nil Mapping: nobody.
 	Engine  uint32
 	Mapping Mapping
-	Logger  *slog.Logger
+	// Connections serves the same uid; nil: nobody.
+	Connections Connections
+	Logger      *slog.Logger
 }
 
 // maxBody bounds a document of a local program.
@@ -51,6 +53,7 @@ func (s *Socket) Handler() http.Handler {
 		"PUT /v1/role":         s.setRole,
 		"GET /v1/bearer":       s.bearer,
 		"GET /v1/trino":        s.trino,
+		"POST /v1/jdbc":        s.jdbc,
 		"GET /healthz":         func(*http.Request) (any, error) { return map[string]string{"status": "alive"}, nil },
 		"GET /readyz":          s.ready,
 	}
@@ -234,6 +237,23 @@ func (s *Socket) trino(r *http.Request) (any, error) {
 			WithMend("run Trino under the account that the agent's engine_account names")
 	}
 	return s.Mapping.Trino(r.Context())
+}
+
+// jdbc serves the engine: who connects to it is proven to the server, not here.
+func (s *Socket) jdbc(r *http.Request) (any, error) {
+	caller, err := peer.Of(r.Context()).Caller()
+	switch {
+	case err != nil:
+		return nil, err
+	case s.Connections == nil || caller.UID != s.Engine:
+		return nil, fault.Coded(fault.Denied, CodeEngine, "Connections are for the account of the engine alone").
+			WithMend("run the engine under the account that the agent's engine_account names")
+	}
+	var in localdoc.JDBC
+	if err := read(r, &in); err != nil {
+		return nil, err
+	}
+	return s.Connections.JDBC(r.Context(), in)
 }
 
 func (s *Socket) ready(*http.Request) (any, error) {

@@ -77,3 +77,10 @@ func (n *Client) Trino(ctx context.Context) (json.RawMessage, error) {
 	err := n.call(ctx, "trino", struct{}{}, &out)
 	return out, err
 }
+
+// JDBC asks for the keys of somebody who connects to the node's engine.
+func (n *Client) JDBC(ctx context.Context, ask nodedoc.JDBC) (nodedoc.JDBCConnection, error) {
+	var out nodedoc.JDBCConnection
+	err := n.call(ctx, "jdbc", ask, &out)
+	return out, err
+}

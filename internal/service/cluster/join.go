@@ -138,7 +138,7 @@ func (s *Service) join(ctx context.Context, digest [32]byte, n *Node, version st
 }
 
 func noJoin(why string) *fault.Fault {
-	return fault.Coded(fault.Denied, "join-token.refused", "this join token is not good: it is good once, for an hour where nothing else was said").
+	return fault.Coded(fault.Denied, "join-token.refused", "this join token lets nobody join: it is unknown, was used, or has expired").
 		WithMend("have a new one made: carnet cluster join-token CLUSTER").WithCause(fault.New(fault.Denied, why))
 }
 

@@ -14,6 +14,7 @@
 //	PUT  /v1/role               SetRole, answered by Roles
 //	GET  /v1/bearer             Bearer: the second factor of the loopback endpoints
 //	GET  /v1/trino              the mapping for Trino, for the engine's account alone
+//	POST /v1/jdbc               JDBC, answered by JDBCConnection, for the engine's account alone
 //	GET  /healthz, /readyz      for everybody, root too
 package localdoc
 
@@ -136,6 +137,39 @@ type IDToken struct {
 // (Attachment.TokenFile is empty).
 type Bearer struct {
 	Token string `json:"token"`
+}
+
+// JDBC (POST /v1/jdbc) asks for the keys of somebody who connects to the engine, by the
+// user name and password that they gave; or by Connection, which an earlier answer gave,
+// for fresh ones. Role: an ARN or a name; empty: the only one. A connection keeps its
+// person and role.
+type JDBC struct {
+	User       string `json:"user,omitempty"`
+	Password   string `json:"password,omitempty"`
+	Role       string `json:"role,omitempty"`
+	Connection string `json:"connection,omitempty"`
+}
+
+// JDBCConnection answers JDBC. Connection is a secret of the engine, good on this node
+// alone, until Expires.
+type JDBCConnection struct {
+	User       string    `json:"user"`
+	Connection string    `json:"connection"`
+	Expires    time.Time `json:"expires"`
+	Keys       JDBCKeys  `json:"keys"`
+}
+
+// JDBCKeys are of the connection's person. SessionToken is empty for a gateway key.
+type JDBCKeys struct {
+	AccessKeyID     string    `json:"access_key_id"`
+	SecretAccessKey string    `json:"secret_access_key"`
+	SessionToken    string    `json:"session_token,omitempty"`
+	Expiration      time.Time `json:"expiration"`
+	Role            string    `json:"role"`
+	AccountID       string    `json:"account_id"`
+	Region          string    `json:"region"`
+	S3              string    `json:"s3,omitempty"` // empty: AWS itself
+	STS             string    `json:"sts,omitempty"`
 }
 
 // Problem is what an error looks like (RFC 9457). POST /v1/detach ends the caller's
