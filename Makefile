@@ -396,7 +396,7 @@ full: ci ## every matrix and long run
 	$(MAKE) fuzz-smoke FUZZTIME=5m FUZZOTHERS=5m
 	go test -count=1 ./internal/protocol/saml -run TestMutants -mutants 100000
 	CGO_ENABLED=1 go test -count=1 -race -timeout 15m ./test/servers ./internal/app/cli ./internal/app/dev ./internal/core/... ./internal/protocol/...
-	$(MAKE) policy-diff conformance-s3
+	$(MAKE) policy-diff conformance-s3 conformance-scim
 	CARNET_TF_FULL=1 $(MAKE) interop-iam
 	CARNET_FULL=1 $(MAKE) interop-idp
 	$(MAKE) interop-oidc interop-rp interop-clients interop-agent agent-outage
