@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -23,6 +24,7 @@ var (
 	rounds     = flag.Int("rounds", 7, "rounds per row; every target takes one turn in each")
 	window     = flag.Duration("window", 2*time.Second, "length of a turn")
 	identities = flag.Int("identities", 4000, "how many attachments hold keys when memory is measured")
+	rows       = flag.String("rows", "", "regular expression: the parts to run, of idle, burst, hot, attestation, paced, memory")
 	out        = flag.String("out", "", "file that the results go to, too")
 )
 
@@ -35,15 +37,25 @@ const upstreamTakes = 50 * time.Millisecond
 func TestBenchAgent(t *testing.T) {
 	p := newPaper(t)
 	w := start(t, upstreamTakes)
-	p.idle(t, w)
-	person := attachment(t, w.person, "att_person", personUID)
-	w.server.attach(t, person)
-	bearer := w.bearer(t, person)
-	p.coldBurst(t, w, bearer)
-	p.hot(t, w, bearer)
-	p.attestation(t)
-	p.paced(t, w, bearer)
-	p.memory(t, w)
+	pick := regexp.MustCompile(*rows)
+	var bearer string
+	for _, part := range []struct {
+		name string
+		run  func()
+	}{
+		{"idle", func() { p.idle(t, w) }},
+		{"", func() {
+			person := attachment(t, w.person, "att_person", personUID)
+			w.server.attach(t, person)
+			bearer = w.bearer(t, person)
+		}},
+		{"burst", func() { p.coldBurst(t, w, bearer) }}, {"hot", func() { p.hot(t, w, bearer) }}, {"attestation", func() { p.attestation(t) }},
+		{"paced", func() { p.paced(t, w, bearer) }}, {"memory", func() { p.memory(t, w) }},
+	} {
+		if part.name == "" || pick.MatchString(part.name) {
+			part.run()
+		}
+	}
 	p.close(t)
 }
 

@@ -215,7 +215,7 @@ func (a *agent) listenContainer() error {
 	}
 	a.endpoint = &node.Container{Bindings: a.bindings, Hosts: localhttp.HostsOf(addresses...), Now: time.Now, Engine: a.engine, Mapping: a.mapping}
 	a.faces.Container = "http://" + addresses[0] + node.CredentialsPath
-	server := peer.Server(a.endpoint.Handler(), a.log)
+	server := peer.Brief(a.endpoint.Handler(), a.log)
 	for _, l := range open {
 		a.serve("container", peer.TCP(l), server)
 	}

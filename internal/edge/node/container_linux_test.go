@@ -71,7 +71,7 @@ func BenchmarkContainerEndpoint(b *testing.B) {
 	c := &Container{Bindings: n, Hosts: localhttp.HostsOf(at), Now: time.Now}
 	for name, serve := range map[string]func() (net.Listener, *http.Server){
 		"agent": func() (net.Listener, *http.Server) {
-			return peer.TCP(l), peer.Server(c.Handler(), slog.New(slog.DiscardHandler))
+			return peer.TCP(l), peer.Brief(c.Handler(), slog.New(slog.DiscardHandler))
 		},
 		"canned": func() (net.Listener, *http.Server) {
 			canned, err := net.Listen("tcp4", "127.0.0.1:0")

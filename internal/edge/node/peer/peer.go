@@ -204,8 +204,13 @@ func with(ctx context.Context, c net.Conn) context.Context {
 // Server makes an HTTP server for Listeners. Its limits are for small requests; faces
 // that carry content set others.
 func Server(h http.Handler, log *slog.Logger) *http.Server {
-	return &http.Server{
-		Handler: h, ConnContext: with, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 40 * time.Second, IdleTimeout: Longest,
-		MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-	}
+	s := Brief(h, log)
+	s.ReadHeaderTimeout, s.ReadTimeout, s.WriteTimeout, s.IdleTimeout = 5*time.Second, 10*time.Second, 40*time.Second, Longest
+	return s
+}
+
+// Brief is Server for connections of TCP, which end after Longest whatever goes on: no
+// further clock is set for each request.
+func Brief(h http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{Handler: h, ConnContext: with, MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
 }
