@@ -209,7 +209,7 @@ func (a *agent) openFiles() {
 		a.trouble(err.Error())
 		return
 	}
-	a.files = tokenfiles.NewKeeper(tokenfiles.Config{Source: filed{a.bindings}, Folder: folder, WebIdentity: a.c.WebIdentity != off, Now: time.Now, Logger: a.log})
+	a.files = tokenfiles.NewKeeper(tokenfiles.Config{Source: &filed{b: a.bindings}, Folder: folder, WebIdentity: a.c.WebIdentity != off, Now: time.Now, Logger: a.log})
 }
 
 // keepFiles keeps people's files until the context ends.
@@ -228,10 +228,20 @@ func (a *agent) filesOf(x *binding.Attachment) (token, webIdentity string) {
 }
 
 // filed is what the files are made of.
-type filed struct{ b *binding.Service }
+type filed struct {
+	b     *binding.Service
+	known bool
+}
+
+// Known reports whether the server has said who is attached, once in this run. One
+// goroutine asks.
+func (f *filed) Known() bool {
+	f.known = f.known || f.b.Fresh()
+	return f.known
+}
 
 // Attachments are those that live.
-func (f filed) Attachments() []tokenfiles.Attachment {
+func (f *filed) Attachments() []tokenfiles.Attachment {
 	live := f.b.Attachments()
 	out := make([]tokenfiles.Attachment, 0, len(live))
 	for _, a := range live {
@@ -241,10 +251,10 @@ func (f filed) Attachments() []tokenfiles.Attachment {
 }
 
 // Changed gives a channel that is closed with the next change of them.
-func (f filed) Changed() <-chan struct{} { return f.b.Changed() }
+func (f *filed) Changed() <-chan struct{} { return f.b.Changed() }
 
 // IDToken gives one for the attachment's current role.
-func (f filed) IDToken(ctx context.Context, attachment string) (secret.Text, time.Time, error) {
+func (f *filed) IDToken(ctx context.Context, attachment string) (secret.Text, time.Time, error) {
 	t, err := f.b.IDToken(ctx, &binding.Attachment{ID: identity.AttachmentID(attachment)}, "")
 	if err != nil {
 		return secret.Text{}, time.Time{}, err

@@ -29,6 +29,9 @@ type Attachment struct {
 
 // Source knows the attachments of the node.
 type Source interface {
+	// Known reports whether the attachments are known: before the server's first word
+	// nobody is, and no file goes because of that.
+	Known() bool
 	Attachments() []Attachment
 	// Changed gives a channel that is closed with the next change of them.
 	Changed() <-chan struct{}
@@ -52,6 +55,8 @@ type Config struct {
 const (
 	soon  = 15 * time.Second
 	later = 5 * time.Minute
+	// unknown is how often it is looked whether the attachments are known.
+	unknown = 100 * time.Millisecond
 )
 
 // Keeper keeps the files of all attachments. Safe for concurrent use.
@@ -81,10 +86,14 @@ func NewKeeper(c Config) *Keeper {
 	return &Keeper{c: c, by: map[string]*files{}, asking: make(chan struct{}, mostAsking), woken: make(chan struct{}, 1)}
 }
 
-// Paths are the files of an attachment; empty where there is none.
+// Paths are the files of a live attachment; empty where there is none. The second
+// factor of one that was made a moment ago is written at once.
 func (k *Keeper) Paths(attachment string) (token, webIdentity string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.by[attachment] == nil {
+		k.take(k.c.Now())
+	}
 	f := k.by[attachment]
 	if f == nil {
 		return "", ""
@@ -98,17 +107,27 @@ func (k *Keeper) Paths(attachment string) (token, webIdentity string) {
 	return token, webIdentity
 }
 
-// Run keeps the files until the context ends, and removes them then.
+// Run keeps the files until the context ends. Second factors stay then: the attachments
+// live on, and so does what their programs read after a restart.
 func (k *Keeper) Run(ctx context.Context) {
 	var asked sync.WaitGroup
 	for ctx.Err() == nil {
 		changed := k.c.Source.Changed()
 		now := k.c.Now()
-		k.take(now)
+		known := k.c.Source.Known()
+		if known {
+			k.mu.Lock()
+			k.take(now)
+			k.mu.Unlock()
+		}
 		for _, f := range k.due(now) {
 			asked.Go(func() { k.renew(ctx, f) })
 		}
-		timer := time.NewTimer(k.wait(now))
+		wait := k.wait(now)
+		if !known {
+			wait = unknown
+		}
+		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
 		case <-changed:
@@ -142,10 +161,9 @@ func (k *Keeper) wait(now time.Time) time.Duration {
 	return max(wait, time.Second)
 }
 
-// take notes who came and who went. Files of those who went are removed at once.
+// take notes who came and who went. Files of those who went are removed at once. k is
+// locked.
 func (k *Keeper) take(now time.Time) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
 	live := k.c.Source.Attachments()
 	slices.SortFunc(live, func(a, b Attachment) int { return cmp.Compare(a.ID, b.ID) })
 	next := make(map[string]*files, len(live))

@@ -25,6 +25,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 
 	"carnet.dev/carnet/internal/core/fault"
@@ -46,8 +47,9 @@ const (
 	folderPeople = "people"
 )
 
-// Open opens the run folder, which is made where it is missing, and empties what an
-// earlier run left in it. Errors are faults of kind Misconfigured.
+// Open opens the run folder, which is made where it is missing. Of what an earlier run
+// left, second factors stay until Keep: they are the same after a restart, and programs
+// read them at any time. Errors are faults of kind Misconfigured.
 func Open(path string) (*Folder, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -79,20 +81,47 @@ func wrong(path string, err error) error {
 		WithMend("give the agent a folder of its own that nobody else writes to, such as RuntimeDirectory=carnet in its unit")
 }
 
-// prepare makes both folders anew and empty.
+// prepare makes both folders, and removes what must not outlive a run.
 func (f *Folder) prepare(expected fs.FileInfo) error {
 	if err := same(f.base, expected); err != nil {
 		return err
 	}
-	for name, mode := range map[string]fs.FileMode{folderNew: 0o700, folderPeople: 0o711} {
-		if err := f.base.RemoveAll(name); err != nil {
-			return err
-		}
-		if err := makeFolder(f.base, name, mode); err != nil {
-			return err
-		}
+	if err := f.base.RemoveAll(folderNew); err != nil {
+		return err
 	}
-	return nil
+	if err := makeFolder(f.base, folderNew, 0o700); err != nil {
+		return err
+	}
+	people, err := into(f.base, folderPeople)
+	if err != nil { // missing, or nothing that can be kept
+		if err := f.base.RemoveAll(folderPeople); err != nil {
+			return err
+		}
+		return makeFolder(f.base, folderPeople, 0o711)
+	}
+	defer people.Close()
+	return errors.Join(people.Chmod(".", 0o711), secondFactorsAlone(people))
+}
+
+// secondFactorsAlone removes all files of people but the second factors.
+func secondFactorsAlone(people *os.Root) error {
+	entries, err := fs.ReadDir(people.FS(), ".")
+	for _, e := range entries {
+		own, inErr := into(people, e.Name())
+		if inErr != nil {
+			err = errors.Join(err, people.RemoveAll(e.Name()))
+			continue
+		}
+		files, readErr := fs.ReadDir(own.FS(), ".")
+		err = errors.Join(err, readErr)
+		for _, file := range files {
+			if name := file.Name(); !file.Type().IsRegular() || name != NameToken && !strings.HasPrefix(name, NameToken+"-") {
+				err = errors.Join(err, own.RemoveAll(name))
+			}
+		}
+		err = errors.Join(err, own.Close())
+	}
+	return err
 }
 
 // makeFolder makes a folder with exactly this mode, whatever the umask.
@@ -252,10 +281,13 @@ func keepIn(people *os.Root, folder string, names []string) error {
 	return err
 }
 
-// Close removes all files and lets the folder go.
+// Close removes all but the second factors, as Open does, and lets the folder go.
 func (f *Folder) Close() error {
-	err := f.Keep(nil)
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	people, err := into(f.base, folderPeople)
+	if err == nil {
+		err = errors.Join(secondFactorsAlone(people), people.Close())
+	}
 	return errors.Join(err, f.base.Close())
 }

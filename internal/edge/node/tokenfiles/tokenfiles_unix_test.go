@@ -93,7 +93,7 @@ func TestFilesOfAPerson(t *testing.T) {
 	if got := tree(t, path); len(got) != 4 || got[3] != own+"/token 0400 two" {
 		t.Errorf("kept %q", got)
 	}
-	if err := f.Close(); err != nil {
+	if err := f.Keep(nil); err != nil {
 		t.Fatal(err)
 	}
 	if got := tree(t, path); len(got) != 2 {
@@ -106,17 +106,48 @@ func TestFilesOfAPerson(t *testing.T) {
 	}
 }
 
-func TestAnEarlierRunLeavesNothing(t *testing.T) {
+// TestARestart: programs read the second factor at any time, also while the agent
+// restarts; nothing else outlives a run.
+func TestARestart(t *testing.T) {
 	t.Parallel()
 	f, path := folder(t)
-	if err := f.Put(me(), "token", secret.New("old")); err != nil {
+	own := fmt.Sprint("people/", me())
+	for _, name := range []string{"token", "token-a2", "web-identity-token", "web-identity-token-a2"} {
+		if err := f.Put(me(), name, secret.New(name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(path, "new", "draft"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/", filepath.Join(path, "people", "4711")); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"new 0700", "people 0711", own + " 0711", own + "/token 0400 token", own + "/token-a2 0400 token-a2"}
+	again, err := Open(path) // after a crash
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := tree(t, path); !slices.Equal(got, want) {
+		t.Errorf("after a crash: %q, want %q", got, want)
+	}
+	if err := again.Put(me(), "web-identity-token", secret.New("x")); err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := tree(t, path); !slices.Equal(got, want) {
+		t.Errorf("after the end: %q, want %q", got, want)
+	}
+	if err := os.Chmod(filepath.Join(path, "people"), 0o777); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Open(path); err != nil {
 		t.Fatal(err)
 	}
 	if got := tree(t, path); len(got) != 2 {
-		t.Errorf("left %q", got)
+		t.Errorf("kept what others could have written: %q", got)
 	}
 }
 
@@ -306,11 +337,18 @@ func TestAnAgentThatMayNotGiveFilesAway(t *testing.T) {
 type source struct {
 	mu      sync.Mutex
 	live    []Attachment
+	unknown bool
 	changed chan struct{}
 	token   string
 	life    time.Duration
 	err     error
 	asked   int
+}
+
+func (s *source) Known() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.unknown
 }
 
 func (s *source) Attachments() []Attachment {
@@ -400,6 +438,23 @@ func TestFilesFollowAttachments(t *testing.T) {
 		}
 		s.change(func() { s.live = nil })
 		check("none left")
+	})
+}
+
+// TestNobodyIsKnownYet: files of an earlier run stay until the attachments are known.
+func TestNobodyIsKnownYet(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, k, path := keeping(t, Attachment{ID: "a1", UID: me(), Token: secret.New("x")})
+		token, _ := k.Paths("a1")
+		s.change(func() { s.live, s.unknown = nil, true })
+		if _, err := os.Lstat(token); err != nil {
+			t.Errorf("the file went while nobody was known: %v", err)
+		}
+		s.change(func() { s.unknown = false })
+		if left := tree(t, path); len(left) != 2 {
+			t.Errorf("left %q", left)
+		}
 	})
 }
 
