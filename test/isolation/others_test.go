@@ -3,8 +3,12 @@
 package isolation
 
 import (
+	"errors"
+	"fmt"
+	"net/http"
 	"os/exec"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -148,4 +152,76 @@ func TestAttackClosedClient(t *testing.T) {
 		goOn()
 		nothing(t, "a connection that its client has closed", p.try(order{Do: "receive", On: on}))
 	}
+}
+
+// TestAttackAfterTheEnd: an attachment is ended by its person, at the server, or by who
+// manages the cluster. Connections that were open before give nothing from then on.
+func TestAttackAfterTheEnd(t *testing.T) {
+	site, _ := start(t)
+	for what, end := range map[string]func(*owner){
+		"by the person at the server": func(o *owner) { site.Must(t, o.Name, http.MethodDelete, "attachments/"+o.ID, nil, nil) },
+		"by who manages the cluster": func(o *owner) {
+			site.Must(t, "carol", http.MethodDelete, "clusters/"+site.Cluster+"/attachments/"+o.ID, nil, nil)
+		},
+		"by detaching": func(o *owner) { o.MustLocal(t, "POST", "/v1/detach", struct{}{}, nil) },
+	} {
+		alice := attached(t, "alice")
+		p := newPuppet(t, alice.Login, nil)
+		open := map[string]int{}
+		for _, f := range faces() {
+			open[f.name] = p.dialed(f)
+			gets(t, f.name+", before: "+what, p.asks(open[f.name], f, alice.Bearer))
+		}
+		end(alice)
+		for _, f := range faces() {
+			nodes.Until(t, "the agent has heard", func() error {
+				if a := p.asks(open[f.name], f, alice.Bearer); a.Err == "" && a.Status/100 == 2 {
+					return errors.New("answered")
+				}
+				return nil
+			})
+			nothing(t, f.name+", on a connection from before: "+what, p.asks(open[f.name], f, alice.Bearer))
+			nothing(t, f.name+", on a new one: "+what, f.ask(p, alice.Bearer))
+		}
+	}
+}
+
+// TestAttackConfusionUnderLoad: several people ask at once, over connections that come
+// and go from the same few addresses, and cut them at any moment. Everybody's answers
+// are their own.
+func TestAttackConfusionUnderLoad(t *testing.T) {
+	alice, bob := attached(t, "alice"), attached(t, "bob")
+	bob.MustLocal(t, "PUT", "/v1/role", map[string]string{"role": "engineer"}, nil)
+	var all sync.WaitGroup
+	for _, o := range []*owner{alice, bob, alice, bob} {
+		role := map[string]string{"alice": "role/analyst", "bob": "role/engineer"}[o.Name]
+		p := newPuppet(t, o.Login, nil)
+		all.Go(func() {
+			good := 0
+			for i := range 400 {
+				from := fmt.Sprintf("127.0.0.8:%d", 20000+i%4)
+				c := p.try(order{Do: "dial", Network: "tcp", Address: tcp().address, From: from})
+				if c.Err != "" {
+					continue // somebody has the address
+				}
+				if i%3 != 0 {
+					a := p.try(order{Do: "ask", On: c.On, Lines: tcp().lines(o.Bearer)})
+					switch {
+					case a.Err != "" || a.Status != 200: // cut, or of an address that another had
+					case !strings.Contains(a.Body, role):
+						t.Errorf("%s got %s", o.Name, a.Body)
+					default:
+						good++
+					}
+				} else {
+					p.try(order{Do: "send", On: c.On, Lines: tcp().lines(o.Bearer)})
+				}
+				p.try(order{Do: "reset", On: c.On})
+			}
+			if good < 20 {
+				t.Errorf("%s got an answer %d times in 400", o.Name, good)
+			}
+		})
+	}
+	all.Wait()
 }

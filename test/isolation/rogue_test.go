@@ -237,6 +237,14 @@ func TestAttackForeignAgentReplayed(t *testing.T) {
 	// Another key under a node's name: only with the key that counts.
 	refused(t, "another's new key")(two.call(t, "key", nodedoc.NewKey{PublicKey: two.public, Proof: one.assertion(t, claims{"aud": site.Web + "/api/v1/node/key"})}))
 
+	// What one node began to attach, another does not learn about.
+	var begun nodedoc.AttachBegun
+	must(t, &begun)(one.call(t, "attach", nodedoc.AttachRequest{Place: place(6050)}))
+	must(t, nil)(one.call(t, "attach/poll", nodedoc.AttachPoll{Request: begun.Request}))
+	refused(t, "another node asks after a request")(two.call(t, "attach/poll", nodedoc.AttachPoll{Request: begun.Request}))
+	site.Must(t, "bob", http.MethodPost, "attachments/approve", map[string]string{"user_code": begun.UserCode}, nil)
+	refused(t, "another node asks after a request that was approved")(two.call(t, "attach/poll", nodedoc.AttachPoll{Request: begun.Request}))
+
 	// An access token is its node's, and ends with it.
 	stolen := *one
 	stolen.bearer = two.bearer
