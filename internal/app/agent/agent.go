@@ -5,6 +5,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -56,6 +57,7 @@ type agent struct {
 
 	mu       sync.Mutex
 	cluster  nodedoc.Cluster
+	name     string // of the node, as its administrator calls it
 	faces    localdoc.Faces
 	names    []string // of the faces that answer
 	troubles []string
@@ -266,7 +268,7 @@ func (a *agent) close() error {
 func (a *agent) watch(ctx context.Context) {
 	a.client.Watch(ctx, func(v nodedoc.View) {
 		a.mu.Lock()
-		a.cluster = v.Cluster
+		a.cluster, a.name = v.Cluster, v.NodeName
 		a.mu.Unlock()
 		a.bindings.Confirm(view(v))
 		a.keepBoot()
@@ -319,7 +321,7 @@ func (a *agent) about() localdoc.Status {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return localdoc.Status{
-		Node: a.client.Node(), Cluster: a.cluster.Name, Kind: a.cluster.Kind, Server: a.client.Server(), Fresh: a.bindings.Fresh(), Faces: a.offered(), CA: a.c.CA,
+		Node: cmp.Or(a.name, a.client.Node()), Cluster: a.cluster.Name, Kind: a.cluster.Kind, Server: a.client.Server(), Fresh: a.bindings.Fresh(), Faces: a.offered(), CA: a.c.CA,
 	}
 }
 

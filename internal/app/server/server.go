@@ -221,6 +221,7 @@ func (srv *Server) ready(ctx context.Context) error {
 func (srv *Server) Serve(ctx context.Context, l Listeners) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	defer context.AfterFunc(ctx, srv.attachments.Rest)() // nodes go on with another server
 	failed := make(chan error, 5)
 	// The internal listener is drained last: the broker may be in a call.
 	var outer sync.WaitGroup

@@ -197,11 +197,12 @@ func (a nodeAPI) watch(w http.ResponseWriter, r *http.Request) error {
 	if err := read(r, &in); err != nil {
 		return err
 	}
-	v, err := a.Serving.View(r.Context(), httpd.CallerOf(r).Node, in.Revision)
+	n := httpd.CallerOf(r).Node
+	v, err := a.Serving.View(r.Context(), n, in.Revision)
 	if err != nil {
 		return err
 	}
-	out := nodedoc.View{Revision: v.Revision, Cluster: clusterDocument(v.Cluster), Attachments: []nodedoc.Attachment{}}
+	out := nodedoc.View{Revision: v.Revision, NodeName: n.Name, Cluster: clusterDocument(v.Cluster), Attachments: []nodedoc.Attachment{}}
 	for _, x := range v.Attachments {
 		out.Attachments = append(out.Attachments, attachmentDocument(x))
 	}

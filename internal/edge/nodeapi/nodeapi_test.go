@@ -191,7 +191,7 @@ func TestDocuments(t *testing.T) {
 		{"token", `{"assertion":"x"}`, "prove x http://127.0.0.1:8480", `{"access_token":"carnet-node-1","expires":"2026-03-01T09:00:00Z"}`},
 		{"key", `{"public_key":"` + key + `","proof":"p"}`, "key nod_1 SPKI p http://127.0.0.1:8480/api/v1/node/key", ""},
 		{"report", `{"version":"1","faces":["socket","imds"]}`, "report nod_1 1 socket,imds", ""},
-		{"watch", `{"revision":6,"of_a_later_release":1}`, "view nod_1", `{"revision":7,"cluster":` + inLab + `,"attachments":[` + attached + `]}`},
+		{"watch", `{"revision":6,"of_a_later_release":1}`, "view nod_1", `{"revision":7,"node_name":"n1","cluster":` + inLab + `,"attachments":[` + attached + `]}`},
 		{"attach", `{` + at + `}`, "begin nod_1 nod_1 /s", `{"request":"rq","user_code":"BBBB-BBBB","verification_uri":"http://x/attach","expires":"2026-03-01T09:00:00Z","interval":2}`},
 		{"attach", `{` + at + `,"by_login_name":true}`, "login-name nod_1 ann", `{"expires":"2026-03-01T09:00:00Z","attachment":` + attached + `}`},
 		{"attach/poll", `{"request":"rq"}`, "poll nod_1 rq", `{"state":"attached","attachment":` + attached + `}`},

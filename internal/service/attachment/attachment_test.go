@@ -135,6 +135,12 @@ func TestViewWaits(t *testing.T) {
 		defer cancel()
 		v, err = w.View(t.Context(), w.node, 0)
 		w.must(err)
+		other := w.server()
+		time.AfterFunc(time.Second, other.Rest)
+		began = time.Now()
+		if got, err := other.View(t.Context(), w.node, v.Revision); err != nil || got.Revision != v.Revision || time.Since(began) != time.Second {
+			t.Errorf("a server that ends keeps a node: %v after %s", err, time.Since(began))
+		}
 		if _, err := w.View(ctx, w.node, v.Revision); ctx.Err() == nil || err == nil {
 			t.Error("it waits on though nobody does")
 		}

@@ -47,8 +47,9 @@ type Config struct {
 // Service binds people to processes. Safe for concurrent use.
 type Service struct {
 	Config
-	ctx     context.Context // of the server: its end ends every wait
-	loading sync.Mutex      // orders loads, so that an older one can't win
+	ctx     context.Context // its end ends every wait
+	rest    context.CancelFunc
+	loading sync.Mutex // orders loads, so that an older one can't win
 	known   atomic.Pointer[book]
 
 	mu      sync.Mutex
@@ -61,7 +62,8 @@ func Open(ctx context.Context, c Config) (*Service, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Service{Config: c, ctx: ctx, changed: make(chan struct{})}
+	s := &Service{Config: c, changed: make(chan struct{})}
+	s.ctx, s.rest = context.WithCancel(ctx)
 	if err := c.Lists.Watch(ctx, func() { s.follow(ctx) }); err != nil {
 		return nil, err
 	}
@@ -70,6 +72,10 @@ func Open(ctx context.Context, c Config) (*Service, error) {
 	}
 	return s, s.load(ctx)
 }
+
+// Rest ends every wait of View, now and from now on, with what counts at that moment:
+// a server that is about to end keeps nobody.
+func (s *Service) Rest() { s.rest() }
 
 // book is every attachment that has not been ended, in memory. Immutable.
 type book struct {

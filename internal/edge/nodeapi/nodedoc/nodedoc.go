@@ -65,6 +65,7 @@ type Watch struct {
 // View answers Watch: all that counts on this node, whole.
 type View struct {
 	Revision    int64        `json:"revision"`
+	NodeName    string       `json:"node_name,omitempty"` // unique in its cluster
 	Cluster     Cluster      `json:"cluster"`
 	Attachments []Attachment `json:"attachments"` // live ones of this node alone
 }
