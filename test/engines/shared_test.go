@@ -65,6 +65,7 @@ func (p *place) compile(t *testing.T, s spark, l *nodes.Login) string {
 	if err != nil || len(sources) == 0 {
 		t.Fatalf("there is no guard: %v", err)
 	}
+	makeFolder(t, l, filepath.Join(l.Home, "contrib"))
 	makeFolder(t, l, filepath.Join(l.Home, "contrib", "spark-connect"))
 	for _, source := range sources {
 		text, err := os.ReadFile(source)
