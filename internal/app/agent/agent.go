@@ -90,7 +90,7 @@ func run(ctx context.Context, c Config, version string, logs io.Writer) (err err
 	a.log.Info("the agent listens", "node", a.client.Node(), "server", a.client.Server(), "socket", c.Socket, "container", a.faces.Container, "memory", guard())
 	ctx, stop := context.WithCancel(ctx)
 	var working sync.WaitGroup
-	for _, work := range []func(context.Context){a.watch, a.bindings.Run, a.ends.Run, a.report, a.rotate, a.keepFiles} {
+	for _, work := range []func(context.Context){a.watch, a.bindings.Run, a.ends.Run, a.report, a.rotate, a.tidy, a.keepFiles} {
 		working.Go(func() { work(ctx) })
 	}
 	a.settle(ctx)

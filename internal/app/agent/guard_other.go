@@ -2,7 +2,10 @@
 
 package agent
 
-// guard and trim know no way here.
+import "runtime/debug"
+
+// guard knows no way here.
 func guard() []string { return nil }
 
-func trim() {}
+// trim gives back what the heap does not use.
+func trim() { debug.FreeOSMemory() }
