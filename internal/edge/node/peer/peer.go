@@ -201,14 +201,6 @@ func with(ctx context.Context, c net.Conn) context.Context {
 	return ctx
 }
 
-// Brief makes an HTTP server for listeners that cut their connections themselves (TCP).
-// It sets no time on anything: each deadline of each request is a timer that wakes the
-// system's poller, which costs more than the answer, and a connection that is slow, or
-// says nothing, is one of the few that its own uid may have for a minute.
-func Brief(h http.Handler, log *slog.Logger) *http.Server {
-	return &http.Server{Handler: h, ConnContext: with, MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
-}
-
 // Server makes an HTTP server for Listeners. Its limits are for small requests; faces
 // that carry content set others.
 func Server(h http.Handler, log *slog.Logger) *http.Server {
