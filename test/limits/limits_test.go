@@ -103,8 +103,10 @@ func check(t *testing.T, r row, said map[string]bool, tests map[string]string) {
 	}
 	tested := false
 	for _, name := range r.Tests {
-		text, known := tests[name]
-		if !known {
+		folder, test, _ := strings.Cut(name, " ")
+		test, part, _ := strings.Cut(test, "/") // a row of a table
+		text, known := tests[folder+" "+test]
+		if !known || !strings.Contains(text, part) {
 			t.Errorf("%s: there is no test %s", r.Limit, name)
 		}
 		tested = tested || strings.Contains(text, r.Error)
@@ -149,12 +151,14 @@ func sources(t *testing.T) (said map[string]bool, tests map[string]string) {
 			named[folder] = append(named[folder], names...)
 		case ext == ".go" && !strings.Contains(path, "/testdata/"):
 			literals(t, path, said)
-		case ext == ".txtar" || ext == ".txt":
-			b, err := os.ReadFile(root + path)
-			if err != nil {
-				return err
+		case ext == ".txtar", ext == ".txt", ext == ".py", ext == ".java":
+			if ext == ".java" && !strings.HasPrefix(path, "test/") { // what runs inside an engine
+				said[readFile(t, path)] = true
 			}
-			texts[folder] += string(b)
+			if parts := strings.Split(path, "/"); parts[0] == "test" {
+				folder = strings.Join(parts[:2], "/") // programs of a test lie below it
+			}
+			texts[folder] += readFile(t, path)
 		}
 		return nil
 	})
@@ -167,6 +171,15 @@ func sources(t *testing.T) (said map[string]bool, tests map[string]string) {
 		}
 	}
 	return said, tests
+}
+
+func readFile(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(root + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }
 
 func parse(t *testing.T, path string) *ast.File {

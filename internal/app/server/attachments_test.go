@@ -362,6 +362,9 @@ func TestAttackCodes(t *testing.T) {
 		m.refused(t, 400, "attachment.scope", "attach", nodedoc.AttachRequest{Place: p})
 	}
 	m.refused(t, 403, "attachment.metadata", "attach", nodedoc.AttachRequest{Place: place(1003), MetadataReachable: true})
+	if p := m.post(t, "attach", nodedoc.AttachRequest{Place: place(1003), MetadataReachable: true}, nil); !strings.Contains(p.Detail, "this uid reaches the instance metadata service of the node") {
+		t.Errorf("it says %q", p.Detail)
+	}
 	m.refused(t, 403, "attachment.login-names", "attach", nodedoc.AttachRequest{Place: place(1003), ByLoginName: true})
 }
 

@@ -202,7 +202,7 @@ func TestAStandardClusterIsForOne(t *testing.T) {
 	}
 	w.must(t, "cluster", "assign", "lab", "ann@example.com")
 	soon(t, "ann is assigned", func() bool { return w.approve(t, w.ann, m.code(t, place(1001)).UserCode).Status == 200 })
-	if p := w.approve(t, root, m.code(t, place(1002)).UserCode); p.Status != 403 || p.Code != "cluster.assigned" {
+	if p := w.approve(t, root, m.code(t, place(1002)).UserCode); p.Status != 403 || p.Code != "cluster.assigned" || !strings.Contains(p.Detail, " is for one person, and that is somebody else") {
 		t.Errorf("an administrator: %+v", p)
 	}
 	v := m.view(t, 0)

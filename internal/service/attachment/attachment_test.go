@@ -34,6 +34,9 @@ func TestRoleChoice(t *testing.T) {
 			if f.Code != want || !strings.Contains(f.Public, twin.String()) {
 				t.Errorf("%q: %v, want %s with the choices", text, err, want)
 			}
+			if text == "" && !strings.HasPrefix(f.Public, "no role is chosen, and several may be used here: ") {
+				t.Errorf("%q: it says %q", text, f.Public)
+			}
 			continue
 		}
 		if k.Role.Name != want || k.Gateway || k.AccessKeyID != "ASIA"+want || k.SecretAccessKey.Reveal() != "ann" {
