@@ -27,13 +27,13 @@ type delegated struct {
 	Away    *fault.Fault // why the list can't be shown
 	Done    string
 	// What the form was filled in with.
-	Role, ServicePrincipal, Label string
-	Lifetimes                     []choice
+	Role, ServicePrincipal, Cluster, Label string
+	Lifetimes                              []choice
 }
 
 // delegationWords say what was just done; see doneWords.
 var delegationWords = map[string]string{
-	"delegated":   "The job may work as you now. Its service principal asks for tokens with the id below.",
+	"delegated":   "It may work as you now. A job’s service principal asks for tokens with the id below; on a cluster you may be attached while you are away.",
 	"undelegated": "The delegation is revoked, and what was issued by it has ended wherever Carnet decides.",
 }
 
@@ -47,6 +47,7 @@ type choice struct {
 type delegation struct {
 	ID, Label, Role, ARN, Account string
 	ServicePrincipal, UserName    string
+	Cluster                       string // instead of a service principal: the cluster's name
 	Created, Until                clock
 	State, Text                   string // badge and its words
 }
@@ -55,11 +56,8 @@ func (web *Web) delegation(d workload.Listed) delegation {
 	now := web.Now()
 	out := delegation{
 		ID: string(d.ID), Label: d.Label, Role: d.Role.Name, ARN: d.Role.String(), Account: d.Role.Account, UserName: d.Evidence.UserName,
-		ServicePrincipal: cmp.Or(d.MachineName, string(d.ServicePrincipal)), // or where they may be attached
-		Created:          clock{d.Created, ago(now.Sub(d.Created))}, Until: clock{d.Expires, left(d.Expires.Sub(now))}, State: "ready", Text: "Stands",
-	}
-	if d.Cluster != "" {
-		out.ServicePrincipal = "Cluster " + cmp.Or(d.ClusterName, string(d.Cluster))
+		ServicePrincipal: cmp.Or(d.MachineName, string(d.ServicePrincipal)), Cluster: cmp.Or(d.ClusterName, string(d.Cluster)),
+		Created: clock{d.Created, ago(now.Sub(d.Created))}, Until: clock{d.Expires, left(d.Expires.Sub(now))}, State: "ready", Text: "Stands",
 	}
 	switch {
 	case d.State == workload.Revoked:
@@ -138,9 +136,13 @@ func (web *Web) delegate(w http.ResponseWriter, r *http.Request) error {
 	if err != nil || days < 1 || days > 365 {
 		return badForm()
 	}
-	form := delegated{Role: get("role"), ServicePrincipal: get("service_principal"), Label: get("label"), Lifetimes: lifetimes(days)}
+	form := delegated{Role: get("role"), ServicePrincipal: get("service_principal"), Cluster: get("cluster"), Label: get("label"), Lifetimes: lifetimes(days)}
+	if (form.ServicePrincipal == "") == (form.Cluster == "") {
+		form.Refused = fault.Coded(fault.Invalid, "delegation.to", "A delegation is to one service principal, or to one cluster").WithMend("fill in one of the two")
+		return web.showAccess(w, r, httpd.Status(form.Refused.Kind), form)
+	}
 	_, err = web.Delegations.Delegate(r.Context(), httpd.CallerOf(r).Session, workload.NewDelegation{
-		Role: form.Role, ServicePrincipal: form.ServicePrincipal, Label: form.Label, Lifetime: time.Duration(days) * 24 * time.Hour,
+		Role: form.Role, ServicePrincipal: form.ServicePrincipal, Cluster: form.Cluster, Label: form.Label, Lifetime: time.Duration(days) * 24 * time.Hour,
 	})
 	if err == nil {
 		return seeOther(w, "/?done=delegated#delegations")

@@ -148,7 +148,10 @@ func (d delegations) ListNamed(_ context.Context, of workload.Of) (all []workloa
 }
 
 func (d delegations) listed(x workload.Delegation) workload.Listed {
-	out := workload.Listed{Delegation: x, State: workload.Active, MachineName: "etl"}
+	out := workload.Listed{Delegation: x, State: workload.Active, MachineName: "etl", ClusterName: string(x.Cluster)}
+	if x.Cluster != "" {
+		out.MachineName = ""
+	}
 	switch {
 	case !x.Revoked.IsZero():
 		out.State = workload.Revoked
@@ -165,10 +168,10 @@ func (d delegations) Delegate(_ context.Context, s login.LoginSession, n workloa
 	if err != nil {
 		return workload.Listed{}, err
 	}
-	if n.ServicePrincipal != "etl" {
+	if n.ServicePrincipal != "etl" && n.Cluster != "notebooks" {
 		return workload.Listed{}, fault.Coded(fault.NotFound, "delegation.service-principal", "no service principal is called \""+n.ServicePrincipal+"\"").WithMend("ask an administrator for its id (spn_…)")
 	}
-	x := workload.Delegation{ID: "dlg_new", Person: s.Person.ID, Role: held.Role, ServicePrincipal: "spn_etl", Label: n.Label, Created: time.Now(),
+	x := workload.Delegation{ID: "dlg_new", Person: s.Person.ID, Role: held.Role, ServicePrincipal: identity.ServicePrincipalID(n.ServicePrincipal), Cluster: identity.ClusterID(n.Cluster), Label: n.Label, Created: time.Now(),
 		Expires: time.Now().Add(n.Lifetime), Evidence: workload.Evidence{UserName: s.Person.UserName}}
 	d.machinery.delegations = append(d.machinery.delegations, x)
 	return d.listed(x), nil
@@ -419,10 +422,17 @@ func TestDelegationsOfMine(t *testing.T) {
 	if p = b.post(w.base+"/delegations", form); p.to() != "/?done=delegated#delegations" {
 		t.Errorf("made: status %d to %q", p.status, p.to())
 	}
-	contains(t, b.get(w.base+"/?done=delegated"), "The job may work as you now", "dlg_new")
+	contains(t, b.get(w.base+"/?done=delegated"), "It may work as you now", "dlg_new")
 	if p = b.get(w.base + "/?done=removed"); strings.Contains(p.body, "identity provider is removed") {
 		t.Error("a link says that something was done elsewhere")
 	}
+	form.Set("cluster", "notebooks")
+	if p = b.post(w.base+"/delegations", form); p.status != 400 || !strings.Contains(p.body, "Fill in one of the two") {
+		t.Errorf("to both: status %d", p.status)
+	}
+	form.Del("service_principal")
+	b.post(w.base+"/delegations", form)
+	contains(t, b.get(w.base+"/"), "On cluster <strong>notebooks</strong> you may be attached while you are away, in <code>analyst</code>")
 	form.Set("days", "400")
 	if p = b.post(w.base+"/delegations", form); p.status != 400 {
 		t.Errorf("too long: status %d", p.status)
