@@ -55,6 +55,8 @@ type Config struct {
 const (
 	soon  = 15 * time.Second
 	later = 5 * time.Minute
+	// gather is how long answers are waited for before it is looked again what is due.
+	gather = time.Second
 	// unknown is how often it is looked whether the attachments are known.
 	unknown = 100 * time.Millisecond
 )
@@ -132,6 +134,12 @@ func (k *Keeper) Run(ctx context.Context) {
 		case <-ctx.Done():
 		case <-changed:
 		case <-k.woken:
+			// Many answers come at a time, and each look goes through everybody.
+			select {
+			case <-ctx.Done():
+			case <-changed:
+			case <-time.After(gather):
+			}
 		case <-timer.C:
 		}
 		timer.Stop()
