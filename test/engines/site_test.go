@@ -120,8 +120,8 @@ type told struct {
 	// Of Spark's tasks: whose account they had, and on which machines they ran.
 	UIDs     []uint32 `json:"uids"`
 	Machines []string `json:"machines"`
-	// Of a shared Spark: attacks that were not refused, those that were refused in
-	// other words than the guard's, and whether each usual thing worked.
+	// Of Spark: whether each usual thing worked. Of a shared one: attacks that were not
+	// refused, and those that were refused in other words than the guard's.
 	Through  []string `json:"through"`
 	Unclear  []string `json:"unclear"`
 	EveryDay []bool   `json:"every_day"`

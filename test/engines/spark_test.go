@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -108,8 +109,8 @@ func sparkLocal(t *testing.T, p *place) string {
 		return cmd
 	})
 	for name, d := range said {
-		if len(d.UIDs) != 1 || d.UIDs[0] != people[name] {
-			t.Errorf("%s's tasks ran under %v", name, d.UIDs)
+		if len(d.UIDs) != 1 || d.UIDs[0] != people[name] || len(d.EveryDay) == 0 || slices.Contains(d.EveryDay, false) {
+			t.Errorf("%s's tasks ran under %v; what else Spark does: %v", name, d.UIDs, d.EveryDay)
 		}
 	}
 	return said["alice"].Version

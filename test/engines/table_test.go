@@ -42,7 +42,7 @@ const (
 
 // table are the rows in their order.
 var table = []row{
-	{"spark-local", "Spark, local", process, "S3A by `ContainerCredentialsProvider` and by `IAMInstanceCredentialsProvider`: each person reads and writes their own, at the same time"},
+	{"spark-local", "Spark, local", process, "S3A by `ContainerCredentialsProvider` and by `IAMInstanceCredentialsProvider`: each person reads and writes their own, at the same time; old calls (`hadoopFile`, `hadoopRDD`, `textFile`), files and jars from S3 sent to executors, files of the machine"},
 	{"spark-cluster", "Spark, standalone cluster of two workers", process, "two machines; driver, workers and executors of each person under their uid, both people's jobs at the same time; a stranger's job is refused by master and worker"},
 	{"spark-long", "Spark, a job longer than its keys", process, "one write job goes on past the end of the keys with which it began, which are then refused"},
 	{"spark-stream", "Spark, Structured Streaming", process, "a stream with its checkpoints in S3 goes on past the end of several keys, and loses nothing"},
