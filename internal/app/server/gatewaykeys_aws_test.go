@@ -22,6 +22,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"carnet.dev/carnet/internal/edge/nodeapi/nodedoc"
 )
 
 // paper is an authority of certificates, for servers on loopback and for clients.
@@ -187,6 +189,21 @@ func TestDeliveredByTheGateway(t *testing.T) {
 		t.Error(err)
 	}
 	if err := puts(t, mixed, "y"); err != nil {
+		t.Error(err)
+	}
+	// Who connects to an engine has a gateway key of their own, and AWS's stay here.
+	w.must(t, "cluster", "add", "lab", "--meta")
+	m := w.join(t, "lab", "n1")
+	var token struct{ Token string }
+	if status := ask(t, alice, http.MethodPost, w.base+"/api/v1/id-tokens", `{"audience":"jdbc"}`, &token); status != http.StatusOK {
+		t.Fatal(status)
+	}
+	var connected nodedoc.JDBCConnection
+	m.works(t, "jdbc", nodedoc.JDBC{User: "alice", Password: token.Token, Role: "reader"}, &connected)
+	if j := connected.Keys; !strings.HasPrefix(j.AccessKeyID, "GWKA") || j.SessionToken != "" || j.S3 != "http://"+w.aws || j.STS != "" {
+		t.Errorf("%+v", j)
+	}
+	if err := put(w.s3(connected.Keys.AccessKeyID, connected.Keys.SecretAccessKey, ""), "open/z", "z"); err != nil {
 		t.Error(err)
 	}
 	w.must(t, "revoke", "person", "alice")
