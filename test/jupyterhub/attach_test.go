@@ -44,6 +44,12 @@ func TestAttachByHand(t *testing.T) {
 			t.Errorf("carnet attach lacks %q:\n%s", want, said)
 		}
 	}
+	for _, how := range []string{"", "--role analyst", "--web-identity"} {
+		o := alice.Run(t, "bash", "-euc", `eval "$(carnet attach env `+how+` 2>/dev/null)"; aws sts get-caller-identity`)
+		if o.Code != 0 || !strings.Contains(o.Out, ":assumed-role/analyst/") {
+			t.Errorf("by carnet attach env %s: %s", how, o)
+		}
+	}
 	alice.Run(t, "carnet", "detach").OK(t)
 	for _, block := range blocks[1:] {
 		o := alice.Run(t, "bash", "-euc", `eval "$(carnet attach env 2>/dev/null || true)"`+"\n"+block)

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -93,12 +94,21 @@ func (w *World) start(t testing.TB, flags ...string) {
 	w.cmd = exec.Command(w.Binary, append(append([]string{"dev", "--status-file", status}, w.flags...), flags...)...)
 	w.cmd.Stdout, w.cmd.Stderr = &w.Log, &w.Log
 	w.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := w.cmd.Start(); err != nil {
+	cmd, began, ended := w.cmd, make(chan error), make(chan error, 1)
+	w.ended = ended
+	go func() {
+		// The process is killed with the thread that started it: that one does nothing
+		// else, so that it lasts.
+		runtime.LockOSThread()
+		err := cmd.Start()
+		began <- err
+		if err == nil {
+			ended <- cmd.Wait()
+		}
+	}()
+	if err := <-began; err != nil {
 		t.Fatal(err)
 	}
-	cmd, ended := w.cmd, make(chan error, 1)
-	w.ended = ended
-	go func() { ended <- cmd.Wait() }()
 	for deadline := time.Now().Add(time.Minute); ; {
 		raw, err := os.ReadFile(status)
 		if err == nil && json.Unmarshal(raw, w) == nil {
