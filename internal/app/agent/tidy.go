@@ -3,13 +3,14 @@ package agent
 import (
 	"context"
 	"runtime/debug"
+	"runtime/metrics"
 	"time"
 )
 
 const (
-	// collectAt is how much the heap grows before it is collected, in percent. What an
-	// agent keeps is small beside what the whole binary has the collector look through.
-	collectAt = 200
+	// headroom is how much the heap grows before it is collected: an amount, and no
+	// share of what is kept, within bounds in percent.
+	headroom = 6 << 20
 	// quiet is how long next to nothing is asked before memory goes back to the system.
 	quiet = 2 * time.Second
 	// little is next to nothing in that time; and what has to be asked before it is
@@ -20,7 +21,7 @@ const (
 // tidy gives memory back when the agent has been busy and is quiet again: a node's
 // memory belongs to the people's programs.
 func (a *agent) tidy(ctx context.Context) {
-	debug.SetGCPercent(collectAt)
+	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	tick := time.NewTicker(quiet)
 	defer tick.Stop()
 	last, tidied := int64(0), int64(0)
@@ -29,6 +30,10 @@ func (a *agent) tidy(ctx context.Context) {
 		case <-tick.C:
 		case <-ctx.Done():
 			return
+		}
+		metrics.Read(live)
+		if live[0].Value.Kind() == metrics.KindUint64 {
+			debug.SetGCPercent(int(min(200, max(30, headroom*100/max(1, live[0].Value.Uint64())))))
 		}
 		now := a.asked()
 		if now-last < little && now-tidied >= little {

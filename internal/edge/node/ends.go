@@ -13,9 +13,9 @@ import (
 	"carnet.dev/carnet/internal/service/binding"
 )
 
-// Table lists and ends attachments; see binding.Service.
+// Table shows and ends attachments; see binding.Service.
 type Table interface {
-	Attachments() []binding.Attachment
+	Each(show func(a *binding.Attachment))
 	End(id identity.AttachmentID, why binding.Why)
 }
 
@@ -78,10 +78,8 @@ func (e *Ends) Run(ctx context.Context) {
 }
 
 func (e *Ends) look() {
-	live := map[identity.AttachmentID]bool{}
 	var uids map[uint32]bool // read when it is first asked for
-	for _, a := range e.Table.Attachments() {
-		live[a.ID] = true
+	e.Table.Each(func(a *binding.Attachment) {
 		gone := false
 		if a.Scope == "/" {
 			if uids == nil {
@@ -94,9 +92,19 @@ func (e *Ends) look() {
 		if gone {
 			e.Table.End(a.ID, binding.ScopeEnded)
 		}
-	}
+	})
+	e.forget()
+}
+
+// forget drops what is known of attachments that are not there any more.
+func (e *Ends) forget() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if len(e.leaders) == 0 && len(e.seen) == 0 {
+		return
+	}
+	live := map[identity.AttachmentID]bool{}
+	e.Table.Each(func(a *binding.Attachment) { live[a.ID] = true })
 	for id, p := range e.leaders {
 		// One that was just attached may not be in the table yet.
 		if !live[id] && p.Alive() != nil {
@@ -112,7 +120,7 @@ func (e *Ends) look() {
 }
 
 // left reports whether the login of an attachment without an own scope is over.
-func (e *Ends) left(a binding.Attachment, uids map[uint32]bool) bool {
+func (e *Ends) left(a *binding.Attachment, uids map[uint32]bool) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if p := e.leaders[a.ID]; p != nil {

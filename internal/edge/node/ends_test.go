@@ -14,13 +14,12 @@ type table struct {
 	ended map[identity.AttachmentID]binding.Why
 }
 
-func (t *table) Attachments() (out []binding.Attachment) {
-	for _, a := range t.all {
-		if t.ended[a.ID] == "" {
-			out = append(out, a)
+func (t *table) Each(show func(a *binding.Attachment)) {
+	for i := range t.all {
+		if t.ended[t.all[i].ID] == "" {
+			show(&t.all[i])
 		}
 	}
-	return out
 }
 
 func (t *table) End(id identity.AttachmentID, why binding.Why) { t.ended[id] = why }

@@ -122,6 +122,13 @@ func (s *Service) Attachments() []Attachment {
 	return out
 }
 
+// Each shows all that live, in no order. What is shown must not be changed.
+func (s *Service) Each(show func(a *Attachment)) {
+	for _, l := range s.table.Load().byID {
+		show(&l.Attachment)
+	}
+}
+
 // Changed gives a channel that is closed with the next change of the attachments.
 func (s *Service) Changed() <-chan struct{} {
 	s.mu.Lock()
