@@ -255,7 +255,7 @@ func (f *filed) Changed() <-chan struct{} { return f.b.Changed() }
 
 // IDToken gives one for the attachment's current role.
 func (f *filed) IDToken(ctx context.Context, attachment string) (secret.Text, time.Time, error) {
-	t, err := f.b.IDToken(ctx, &binding.Attachment{ID: identity.AttachmentID(attachment)}, "")
+	t, err := f.b.NewIDToken(ctx, identity.AttachmentID(attachment))
 	if err != nil {
 		return secret.Text{}, time.Time{}, err
 	}

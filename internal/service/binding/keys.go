@@ -64,6 +64,21 @@ func (s *Service) IDToken(ctx context.Context, a *Attachment, role string) (*IDT
 	return get(ctx, s, k, s.fetchToken(a.ID, role))
 }
 
+// NewIDToken gives a new one for the attachment's current role, and keeps none: it is
+// for who keeps it in a file. Errors as of IDToken.
+func (s *Service) NewIDToken(ctx context.Context, id identity.AttachmentID) (IDToken, error) {
+	if _, err := s.freshly(id); err != nil {
+		return IDToken{}, err
+	}
+	select {
+	case s.fetching <- struct{}{}:
+		defer func() { <-s.fetching }()
+	case <-ctx.Done():
+		return IDToken{}, fault.Wrap(ctx.Err(), fault.Unavailable, "The server has not answered yet").WithMend("try again in a moment")
+	}
+	return s.c.Server.IDToken(ctx, id, "")
+}
+
 // Roles gives what the person may use here. It is asked for anew each time.
 func (s *Service) Roles(ctx context.Context, a *Attachment) ([]Role, error) {
 	if _, err := s.freshly(a.ID); err != nil {
