@@ -145,7 +145,7 @@ func (s *Service) hand(ctx context.Context, n cluster.Node, a *Attachment, e eve
 
 func (s *Service) keys(ctx context.Context, a *Attachment, c cluster.Cluster, o holder.Owner, r arn.Role, from netip.Addr) (Keys, error) {
 	if s.ByGateway(r.Account) {
-		m, err := s.GatewayKeys.DeliverAttached(ctx, gatewaykeys.Attached{Owner: o, Attachment: a.ID, Cluster: c}, r, from)
+		m, err := s.GatewayKeys.DeliverAttached(ctx, gatewaykeys.Attached{Owner: o, Attachment: a.ID, Cluster: c, Node: a.Place.Node, Ends: a.Expires}, r, from)
 		k := Keys{Role: r, Gateway: true}
 		k.AccessKeyID, k.SecretAccessKey, k.Expiration = m.AccessKeyID, m.Secret, m.Expires
 		return k, err
@@ -308,7 +308,7 @@ func (s *Service) TrinoRules(ctx context.Context, n cluster.Node) (gatewaykeys.T
 		there[a.Person] = true
 		o := a.owner()
 		o.Person, o.Name = a.Person, a.Name
-		users = append(users, gatewaykeys.TrinoUser{Attached: gatewaykeys.Attached{Owner: o, Attachment: a.ID, Cluster: c},
+		users = append(users, gatewaykeys.TrinoUser{Attached: gatewaykeys.Attached{Owner: o, Attachment: a.ID, Cluster: c, Node: a.Place.Node, Ends: a.Expires},
 			Roles: func(ctx context.Context) ([]arn.Role, arn.Role, error) {
 				st, err := s.usable(ctx, a, c)
 				if err != nil {

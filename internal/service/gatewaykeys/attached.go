@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"carnet.dev/carnet/internal/core/arn"
 	"carnet.dev/carnet/internal/core/fault"
@@ -15,8 +16,10 @@ import (
 // Attached is whom a gateway key is delivered to on a node.
 type Attached struct {
 	Owner      Owner
-	Attachment identity.AttachmentID
+	Attachment identity.AttachmentID // empty: a connection to an engine there
 	Cluster    cluster.Cluster
+	Node       identity.NodeID
+	Ends       time.Time // of what it is delivered for; zero: open
 }
 
 // DeliverAttached gives a gateway key for one role to whoever is attached to a node:
@@ -30,7 +33,7 @@ func (s *Service) DeliverAttached(ctx context.Context, a Attached, role arn.Role
 			return Made{}, err
 		}
 	}
-	n := NewKey{Owner: a.Owner, Roles: []arn.Role{role}, Default: role, Lifetime: deliveredLife, delivered: true, attachment: a.Attachment}
+	n := NewKey{Owner: a.Owner, Roles: []arn.Role{role}, Default: role, Lifetime: deliveredLife, delivered: true, attachment: a.Attachment, node: a.Node, until: a.Ends}
 	n.Cluster = a.Cluster.Name
 	if a.Cluster.Binding.IsZero() {
 		if !from.IsValid() {
@@ -39,7 +42,7 @@ func (s *Service) DeliverAttached(ctx context.Context, a Attached, role arn.Role
 		n.Binding.Networks = []netip.Prefix{cluster.Only(from)}
 	}
 	if e := s.young(func(k Key) bool {
-		return k.Attachment == a.Attachment && k.Owner.Kind() == a.Owner.Kind() && k.Owner.ID() == a.Owner.ID() && k.Cluster == n.Cluster && slices.Equal(k.Roles, n.Roles) && slices.Equal(k.Binding.Networks, n.Binding.Networks)
+		return k.Attachment == a.Attachment && k.Node == a.Node && k.Owner.Kind() == a.Owner.Kind() && k.Owner.ID() == a.Owner.ID() && k.Cluster == n.Cluster && slices.Equal(k.Roles, n.Roles) && slices.Equal(k.Binding.Networks, n.Binding.Networks)
 	}); e != nil {
 		return Made{Key: e.Key, Secret: e.secret}, nil
 	}
@@ -94,6 +97,6 @@ func (s *Service) keyFor(ctx context.Context, c cluster.Cluster, u TrinoUser) er
 	if err != nil {
 		return err
 	}
-	_, err = s.Make(ctx, NewKey{Owner: u.Owner, Cluster: c.Name, Roles: roles, Default: fallback, Lifetime: Longest, attachment: u.Attachment})
+	_, err = s.Make(ctx, NewKey{Owner: u.Owner, Cluster: c.Name, Roles: roles, Default: fallback, Lifetime: Longest, attachment: u.Attachment, node: u.Node, until: u.Ends})
 	return err
 }

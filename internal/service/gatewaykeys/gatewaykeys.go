@@ -65,6 +65,9 @@ type Key struct {
 	Delivered bool
 	// Attachment is what it was delivered for on a node, and ends with; empty: none.
 	Attachment identity.AttachmentID
+	// Node is the one that it was delivered on: it ends with it, and is good while its
+	// person may work on the cluster; empty: none.
+	Node identity.NodeID
 	// Follows is the key that this one was rolled from; empty: none.
 	Follows identity.GatewayKeyID
 

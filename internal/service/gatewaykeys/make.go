@@ -32,6 +32,8 @@ type NewKey struct {
 
 	delivered  bool
 	attachment identity.AttachmentID
+	node       identity.NodeID
+	until      time.Time // the end of what it is delivered for; zero: open
 	follows    *Key
 	ends       time.Time // of the key that it follows
 }
@@ -66,7 +68,7 @@ func (s *Service) Make(ctx context.Context, n NewKey) (Made, error) {
 	}
 	now := s.now()
 	k := Key{ID: identity.NewGatewayKeyID(), AccessKeyID: identity.NewGatewayAccessKeyID(), Owner: st.Owner, Cluster: n.Cluster, Binding: n.Binding,
-		Delivered: n.delivered, Attachment: n.attachment, Made: now, Expires: now.Add(n.Lifetime).Truncate(time.Second), Epoch: epoch}
+		Delivered: n.delivered, Attachment: n.attachment, Node: n.node, Made: now, Expires: now.Add(n.Lifetime).Truncate(time.Second), Epoch: epoch}
 	if n.Cluster != "" {
 		c, err := s.cluster(n.Cluster)
 		if err != nil {
@@ -74,8 +76,10 @@ func (s *Service) Make(ctx context.Context, n NewKey) (Made, error) {
 		}
 		k.Cluster = c.Name // as it is written there
 	}
-	if !st.Ends.IsZero() && st.Ends.Before(k.Expires) {
-		k.Expires = st.Ends.UTC().Truncate(time.Second)
+	for _, end := range [...]time.Time{st.Ends, n.until} {
+		if !end.IsZero() && end.Before(k.Expires) {
+			k.Expires = end.UTC().Truncate(time.Second)
+		}
 	}
 	if !now.Before(k.Expires) {
 		return Made{}, fault.Coded(fault.Expired, "gateway-key.ended", "what the key would rest on has ended")
@@ -203,7 +207,7 @@ func (s *Service) Roll(ctx context.Context, id identity.GatewayKeyID, overlap ti
 	case Ended:
 		return Made{}, fault.Coded(fault.Expired, "gateway-key.ended", fmt.Sprintf("the gateway key %s ended at %s", id, old.Expires.Format(time.RFC3339))).WithMend("make a new one")
 	}
-	n := NewKey{Owner: old.Owner, Cluster: old.Cluster, Binding: old.Binding, Lifetime: lifetime(old), delivered: old.Delivered, attachment: old.Attachment, follows: &old,
+	n := NewKey{Owner: old.Owner, Cluster: old.Cluster, Binding: old.Binding, Lifetime: lifetime(old), delivered: old.Delivered, attachment: old.Attachment, node: old.Node, follows: &old,
 		ends: now.Add(overlap).Truncate(time.Second)}
 	if old.Expires.Before(n.ends) {
 		n.ends = old.Expires

@@ -9,6 +9,7 @@ import (
 	"carnet.dev/carnet/internal/core/arn"
 	"carnet.dev/carnet/internal/core/credential"
 	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/core/identity"
 )
 
 // How old what is known of an owner may be: from askAgain on it is asked for anew
@@ -18,26 +19,40 @@ const (
 	mostOld  = time.Minute
 )
 
-// held gives those of a key's roles that its owner holds, and its cluster allows.
-func (s *Service) held(ctx context.Context, h *Holder) ([]arn.Role, error) {
-	return h.uses.held.get(ctx, s, func(ctx context.Context) (answer[[]arn.Role], error) {
-		st, err := s.holders.Standing(ctx, h.key.Owner, h.key.Roles)
-		if err != nil {
-			return answer[[]arn.Role]{}, notHeld(err)
-		}
-		now := s.Now()
-		roles := slices.DeleteFunc(slices.Clone(h.key.Roles), func(r arn.Role) bool { return !slices.Contains(st.Held, r) || !s.allowed(h.key.Cluster, r) })
-		return answer[[]arn.Role]{value: roles, due: now.Add(askAgain), ends: now.Add(mostOld)}, nil
-	})
+// had is what was found out of a key's owner.
+type had struct {
+	roles  []arn.Role         // those of the key that they hold
+	groups []identity.GroupID // around the person, where the key was delivered on a node
 }
 
-// allowed reports whether the cluster that a key names, if any, allows a role.
-func (s *Service) allowed(name string, r arn.Role) bool {
-	if name == "" {
-		return true
+// held gives those of a key's roles that its owner holds. What the cluster says is
+// asked at each use: which roles it allows and, of a key that was delivered on one of
+// its nodes, whether the person may work there.
+func (s *Service) held(ctx context.Context, h *Holder) ([]arn.Role, error) {
+	k := &h.key
+	got, err := h.uses.held.get(ctx, s, func(ctx context.Context) (answer[had], error) {
+		st, err := s.holders.Standing(ctx, k.Owner, k.Roles)
+		if err != nil {
+			return answer[had]{}, notHeld(err)
+		}
+		now := s.Now()
+		out := had{roles: slices.DeleteFunc(slices.Clone(k.Roles), func(r arn.Role) bool { return !slices.Contains(st.Held, r) })}
+		if k.Node != "" && k.Owner.Person != "" && s.Groups != nil {
+			out.groups, err = s.Groups.GroupsAround(ctx, string(k.Owner.Person))
+		}
+		return answer[had]{value: out, due: now.Add(askAgain), ends: now.Add(mostOld)}, err
+	})
+	if err != nil || k.Cluster == "" {
+		return got.roles, err
 	}
-	c, err := s.Clusters.Find(name)
-	return err == nil && s.Clusters.Allows(c, r)
+	c, err := s.Clusters.Find(k.Cluster)
+	if err == nil && k.Node != "" && k.Owner.Person != "" {
+		err = s.Clusters.MayAttach(c, k.Owner.Person, got.groups)
+	}
+	if err != nil {
+		return nil, notHeld(err)
+	}
+	return slices.DeleteFunc(slices.Clone(got.roles), func(r arn.Role) bool { return !s.Clusters.Allows(c, r) }), nil
 }
 
 // notHeld is a refusal in the words of S3.

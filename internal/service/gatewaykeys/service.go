@@ -23,6 +23,7 @@ import (
 type Config struct {
 	Store    Keys
 	Clusters Clusters
+	Groups   Groups // nil: nobody is in any
 	Grants   Grants
 	Sealer   Sealer
 	Sessions Sessions
@@ -89,7 +90,7 @@ type entry struct {
 type uses struct {
 	noted    atomic.Bool  // the first use was recorded, or is about to be
 	strayed  atomic.Int64 // when a use from elsewhere was last recorded, Unix nanoseconds
-	held     kept[[]arn.Role]
+	held     kept[had]
 	mu       sync.Mutex
 	roleKeys map[arn.Role]*kept[credential.Temporary]
 }

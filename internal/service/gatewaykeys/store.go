@@ -42,8 +42,15 @@ type Clusters interface {
 	Find(text string) (cluster.Cluster, error)
 	// Allows reports whether a role may be used on a cluster.
 	Allows(c cluster.Cluster, role arn.Role) bool
+	// MayAttach says why a person may not work on a cluster; nil: they may.
+	MayAttach(c cluster.Cluster, person identity.PersonID, groups []identity.GroupID) error
 	// Refresh reads clusters anew.
 	Refresh(ctx context.Context) error
+}
+
+// Groups says which groups somebody is in.
+type Groups interface {
+	GroupsAround(ctx context.Context, subject string) ([]identity.GroupID, error)
 }
 
 // Grants keeps prefix grants. Transactions as for Keys.

@@ -90,6 +90,7 @@ func (s *Service) Holds(h *Holder) error {
 		{revocation.Delegation, string(o.Delegation)},
 		{revocation.ServicePrincipal, string(o.ServicePrincipal)},
 		{revocation.Attachment, string(h.key.Attachment)},
+		{revocation.Node, string(h.key.Node)},
 	} {
 		if r.id == "" {
 			continue

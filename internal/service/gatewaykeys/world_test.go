@@ -69,6 +69,7 @@ type world struct {
 	slow    time.Duration
 	asked   map[string]int
 	life    time.Duration // of STS's keys
+	around  []identity.GroupID
 }
 
 type trail struct {
@@ -181,6 +182,12 @@ func (w *world) AssumeRoleWithWebIdentity(_ context.Context, c broker.WebCall) (
 		SessionToken: c.Token, Expiration: time.Now().Add(min(c.Duration, w.life))}}, err
 }
 
+func (w *world) GroupsAround(context.Context, string) ([]identity.GroupID, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.around), nil
+}
+
 // newWorld signs ann in for twelve hours, with the roles 1/analyst, 1/hr and
 // 7/reader.
 func newWorld(t testing.TB) *world {
@@ -200,7 +207,7 @@ func newWorld(t testing.TB) *world {
 	w.feed, err = revocation.Open(t.Context(), revocation.Config{Store: sqlrevocation.Store{DB: w.db}, Now: time.Now})
 	w.must(err)
 	clusters := sqlcluster.Store{DB: w.db}
-	w.clusters, err = cluster.Open(t.Context(), cluster.Config{Clusters: clusters, Nodes: clusters, Healths: clusters, JoinTokens: clusters, Feed: w.feed, State: w.db, Trail: &w.trail, Now: time.Now})
+	w.clusters, err = cluster.Open(t.Context(), cluster.Config{Clusters: clusters, Nodes: clusters, Healths: clusters, JoinTokens: clusters, Directory: anybody{}, Feed: w.feed, State: w.db, Trail: &w.trail, Now: time.Now})
 	w.must(err)
 	w.Service = w.server()
 	return w
@@ -210,7 +217,7 @@ func newWorld(t testing.TB) *world {
 func (w *world) server() *gatewaykeys.Service {
 	w.t.Helper()
 	store := sqlgatewaykeys.Store{DB: w.db}
-	s, err := gatewaykeys.Open(w.t.Context(), gatewaykeys.Config{Store: store, Clusters: w.clusters, Grants: store, Sealer: w.ring, Sessions: w, Entitled: w, Machines: w, STS: w,
+	s, err := gatewaykeys.Open(w.t.Context(), gatewaykeys.Config{Store: store, Clusters: w.clusters, Groups: w, Grants: store, Sealer: w.ring, Sessions: w, Entitled: w, Machines: w, STS: w,
 		Accounts: entitlement.Accounts{"111111111111": {Partition: "aws", Local: true, WebIdentity: true}, "777777777777": {Partition: "aws"}},
 		BucketAccount: func(bucket string) (string, bool) {
 			return map[string]string{"sales": "111111111111", "lake": "777777777777"}[bucket], bucket == "sales" || bucket == "lake"

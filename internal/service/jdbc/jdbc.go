@@ -217,7 +217,7 @@ func (s *Service) Connect(ctx context.Context, n cluster.Node, user string, pass
 	if err != nil {
 		return Connection{}, err
 	}
-	k, err := s.keys(ctx, c, l, st.Owner, r, from)
+	k, err := s.keys(ctx, c, n, l, st.Owner, r, from)
 	if err != nil {
 		return Connection{}, plain(err)
 	}
@@ -258,7 +258,7 @@ func (s *Service) Renew(ctx context.Context, n cluster.Node, connection secret.T
 	if !slices.Contains(st.Held, role) {
 		return Connection{}, fault.Coded(fault.Denied, "role.unheld", fmt.Sprintf("role %s is not held any more, or may not be used here", role)).WithMend("connect again, in another role")
 	}
-	k, err := s.keys(ctx, c, l, st.Owner, role, from)
+	k, err := s.keys(ctx, c, n, l, st.Owner, role, from)
 	if err != nil {
 		return Connection{}, plain(err)
 	}
@@ -330,10 +330,10 @@ func plain(err error) error {
 	return err
 }
 
-func (s *Service) keys(ctx context.Context, c cluster.Cluster, l login.LoginSession, o holder.Owner, r arn.Role, from netip.Addr) (attachment.Keys, error) {
+func (s *Service) keys(ctx context.Context, c cluster.Cluster, n cluster.Node, l login.LoginSession, o holder.Owner, r arn.Role, from netip.Addr) (attachment.Keys, error) {
 	switch {
 	case s.ByGateway(r.Account):
-		m, err := s.GatewayKeys.DeliverAttached(ctx, gatewaykeys.Attached{Owner: o, Cluster: c}, r, from)
+		m, err := s.GatewayKeys.DeliverAttached(ctx, gatewaykeys.Attached{Owner: o, Cluster: c, Node: n.ID}, r, from)
 		k := attachment.Keys{Role: r, Gateway: true}
 		k.AccessKeyID, k.SecretAccessKey, k.Expiration = m.AccessKeyID, m.Secret, m.Expires
 		return k, err

@@ -34,7 +34,7 @@ func (s Store) Watch(ctx context.Context, changed func()) error {
 	return s.DB.Watch(ctx, Topic, changed)
 }
 
-const keyColumns = `id, access_key_id, sealed, login_session, delegation, service_principal, person, idp, name, cluster, networks, certificates, roles, default_role, delivered, follows, made, expires, revoked, used, epoch, attachment`
+const keyColumns = `id, access_key_id, sealed, login_session, delegation, service_principal, person, idp, name, cluster, networks, certificates, roles, default_role, delivered, follows, made, expires, revoked, used, epoch, attachment, node`
 
 // AddKey stores a new key, and lets the one that it follows end.
 func (s Store) AddKey(ctx context.Context, k gatewaykeys.Stored, ends time.Time, most int) error {
@@ -71,9 +71,9 @@ func (s Store) AddKey(ctx context.Context, k gatewaykeys.Stored, ends time.Time,
 				return err
 			}
 		}
-		_, err := t.Exec(`INSERT INTO gateway_key (`+keyColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)`,
+		_, err := t.Exec(`INSERT INTO gateway_key (`+keyColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)`,
 			k.ID, k.AccessKeyID, k.Sealed, o.LoginSession, o.Delegation, o.ServicePrincipal, o.Person, o.IdP, o.Name, k.Cluster, networks, certificates,
-			string(rolesText), fallback, number(k.Delivered), k.Follows, k.Made.UnixMilli(), k.Expires.UnixMilli(), milli(k.Revoked), milli(k.Used), int64(k.Epoch), k.Attachment)
+			string(rolesText), fallback, number(k.Delivered), k.Follows, k.Made.UnixMilli(), k.Expires.UnixMilli(), milli(k.Revoked), milli(k.Used), int64(k.Epoch), k.Attachment, k.Node)
 		return err
 	})
 	if sql.IsDuplicate(err) {
@@ -132,7 +132,7 @@ func scanKey(scan func(...any) error) (k gatewaykeys.Stored, err error) {
 	var delivered, made, expires, revoked, used, epoch int64
 	o := &k.Owner
 	if err := scan(&k.ID, &k.AccessKeyID, &k.Sealed, &o.LoginSession, &o.Delegation, &o.ServicePrincipal, &o.Person, &o.IdP, &o.Name, &k.Cluster, &networks, &certificates,
-		&roles, &fallback, &delivered, &k.Follows, &made, &expires, &revoked, &used, &epoch, &k.Attachment); err != nil {
+		&roles, &fallback, &delivered, &k.Follows, &made, &expires, &revoked, &used, &epoch, &k.Attachment, &k.Node); err != nil {
 		return k, err
 	}
 	k.Delivered, k.Epoch = delivered == 1, uint64(epoch)

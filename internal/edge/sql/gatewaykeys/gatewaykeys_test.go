@@ -75,6 +75,7 @@ func TestKeys(t *testing.T) {
 		}
 		first, second := key("lgn_a", 100, 1000), key("lgn_a", 200, 2000)
 		second.Cluster, second.Binding.Certificates, second.Default, second.Delivered, second.Attachment = "", nil, arn.Role{}, true, "att_1"
+		second.Node = "nod_1"
 		second.Owner = gatewaykeys.Owner{Delegation: "dlg_a", ServicePrincipal: "spn_a", Person: "psn_b", IdP: "idp_b", Name: "bob"}
 		for _, k := range []gatewaykeys.Stored{first, second} {
 			if err := s.AddKey(ctx, k, time.Time{}, 2); err != nil {
