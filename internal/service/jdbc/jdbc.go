@@ -221,6 +221,9 @@ func (s *Service) Connect(ctx context.Context, n cluster.Node, user string, pass
 	if err != nil {
 		return Connection{}, plain(err)
 	}
+	if err := s.still(ctx, n, t); err != nil {
+		return Connection{}, err
+	}
 	t.Epoch, t.Role = epoch, r.String()
 	text, err := s.seal(t)
 	if err != nil {
@@ -262,6 +265,9 @@ func (s *Service) Renew(ctx context.Context, n cluster.Node, connection secret.T
 	if err != nil {
 		return Connection{}, plain(err)
 	}
+	if err := s.still(ctx, n, t); err != nil {
+		return Connection{}, err
+	}
 	return Connection{Keys: k, Secret: connection, Expires: l.Expires, Name: l.Person.UserName}, s.hand(ctx, "jdbc.credentials", c, n, l, k, from, map[string]string{})
 }
 
@@ -299,6 +305,24 @@ func (s *Service) live(ctx context.Context, t sealed) (login.LoginSession, error
 		return l, refused("the login session is of somebody else")
 	}
 	return l, nil
+}
+
+// still looks once more before keys are handed out: what was taken back while they were
+// fetched gives none.
+func (s *Service) still(ctx context.Context, n cluster.Node, t sealed) error {
+	c, err := s.serving(n)
+	if err != nil {
+		return err
+	}
+	l, err := s.live(ctx, t)
+	if err != nil {
+		return err
+	}
+	groups, err := s.Groups.GroupsAround(ctx, string(l.Person.ID))
+	if err != nil {
+		return err
+	}
+	return s.Clusters.MayAttach(c, l.Person.ID, groups)
 }
 
 // usable gives what a person holds now and may use on a cluster that they may work on.
