@@ -2,8 +2,10 @@ package audit
 
 import (
 	"context"
+	"crypto/ed25519"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -66,9 +68,11 @@ func (w *Writer) Prune(ctx context.Context, t Pruned, before time.Time) (out Cut
 				out.Whole++
 			}
 			// Said anew each time: the record of the last cut may be cut itself one day.
+			a := anchor{seq: c.Seq, hash: hex.EncodeToString(c.Hash[:]), before: out.Before}
 			return w.Record(ctx, event.Event{Action: ActionPrune, Target: h.Writer, Detail: map[string]string{
-				"seq": strconv.FormatInt(c.Seq, 10), "hash": hex.EncodeToString(c.Hash[:]), "before": out.Before.Format(time.RFC3339Nano),
-				"records": strconv.FormatInt(gone, 10), "whole": strconv.FormatBool(whole)}})
+				"seq": strconv.FormatInt(a.seq, 10), "hash": a.hash, "before": a.before.Format(time.RFC3339Nano),
+				"records": strconv.FormatInt(gone, 10), "whole": strconv.FormatBool(whole),
+				"signer": w.signer, "signature": hex.EncodeToString(ed25519.Sign(w.key, a.signedBytes(h.Writer)))}})
 		})
 		if err != nil {
 			return out, err
@@ -90,8 +94,14 @@ type anchor struct {
 	before time.Time
 }
 
-// anchorOf reads the record of a cut.
-func anchorOf(r Record) (writer string, a anchor, ok bool) {
+// signedBytes is what the signature of a cut covers. A record alone could be added by
+// whoever writes to the database: the next checkpoint would be over it too.
+func (a anchor) signedBytes(writer string) []byte {
+	return fmt.Appendf(nil, "carnet audit cut v1\n%s\n%d\n%s\n%d\n", writer, a.seq, a.hash, a.before.UnixMilli())
+}
+
+// anchorOf reads the record of a cut, where one of the keys signed that.
+func anchorOf(r Record, signers map[string]ed25519.PublicKey) (writer string, a anchor, ok bool) {
 	var e event.Event
 	if r.Action != ActionPrune || json.Unmarshal([]byte(r.Body), &e) != nil {
 		return "", anchor{}, false
@@ -101,5 +111,11 @@ func anchorOf(r Record) (writer string, a anchor, ok bool) {
 		return "", anchor{}, false
 	}
 	before, err := time.Parse(time.RFC3339Nano, e.Detail["before"])
-	return e.Target, anchor{seq: seq, hash: e.Detail["hash"], before: before}, err == nil
+	if err != nil {
+		return "", anchor{}, false
+	}
+	a = anchor{seq: seq, hash: e.Detail["hash"], before: before}
+	signature, err := hex.DecodeString(e.Detail["signature"])
+	public, known := signers[e.Detail["signer"]]
+	return e.Target, a, err == nil && known && ed25519.Verify(public, a.signedBytes(e.Target), signature)
 }

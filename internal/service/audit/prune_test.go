@@ -1,6 +1,8 @@
 package audit_test
 
 import (
+	"encoding/hex"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -108,4 +110,50 @@ func TestPrune(t *testing.T) {
 			t.Errorf("a cut that nobody recorded: %q, %v", report.Problems, err)
 		}
 	})
+}
+
+// TestAttackForgedCut: whoever can write to the database deletes the beginning of a
+// chain at a signed place, and adds the record of a cut, which the running server
+// signs with all others. It has no key, so the cut is found.
+func TestAttackForgedCut(t *testing.T) {
+	t.Parallel()
+	for name, whole := range map[string]bool{"beginning": false, "whole chain": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := sqltest.Open(t)
+			r, kept := ring(t, db), &outside{}
+			victim, live := open(t, db, r, kept), open(t, db, r, kept)
+			for range 4 {
+				record(t, victim, "sign-in")
+				checkpoint(t, victim)
+			}
+			at := kept.kept[1] // over record 2
+			if whole {
+				at = kept.kept[3]
+			}
+			if err := db.Write(t.Context(), func(tx *sql.Tx) error {
+				queries := []string{`DELETE FROM audit_record WHERE writer = $1 AND seq <= $2`, `DELETE FROM audit_checkpoint WHERE writer = $1 AND seq < $2`}
+				if whole {
+					queries = append(queries, `DELETE FROM audit_chain WHERE writer = $1 AND seq = $2`)
+				}
+				for _, q := range queries {
+					if _, err := tx.Exec(q, victim.Chain(), at.Seq); err != nil {
+						return err
+					}
+				}
+				return nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+			forged := event.Event{Action: audit.ActionPrune, Target: victim.Chain(), Detail: map[string]string{"seq": strconv.FormatInt(at.Seq, 10),
+				"hash": hex.EncodeToString(at.Hash[:]), "before": time.Now().Add(time.Hour).UTC().Format(time.RFC3339Nano), "records": "2", "whole": strconv.FormatBool(whole), "signer": live.Signer(), "signature": hex.EncodeToString(make([]byte, 64))}}
+			if err := live.Record(t.Context(), forged); err != nil {
+				t.Fatal(err)
+			}
+			checkpoint(t, live)
+			if rep := verify(t, db, audit.Expect{Signers: []string{live.Signer()}, Outside: kept.kept}); len(rep.Problems) == 0 {
+				t.Error("a cut that the server did not make was taken for one")
+			}
+		})
+	}
 }

@@ -212,7 +212,7 @@ func (v *verifier) chain(ctx context.Context, t Trail, head Head) error {
 			}
 			at.Seq, at.Hash = r.Seq, r.Hash
 			v.report.Records++
-			if writer, a, ok := anchorOf(r); ok {
+			if writer, a, ok := anchorOf(r, v.signers); ok {
 				v.said[writer] = append(v.said[writer], a)
 			}
 			if v.met(at) {
