@@ -96,16 +96,6 @@ func (w *world) makeFiles(t *testing.T) {
 	}
 }
 
-// attach signs a uid in to the node, attaches it as bob, and chooses the role that
-// may write.
-func (w *world) attach(t *testing.T, uid uint32) *nodes.Login {
-	t.Helper()
-	l := w.node.Login(t, uid)
-	l.Attach(t, "bob")
-	l.MustLocal(t, http.MethodPut, "/v1/role", localdoc.SetRole{Role: role}, nil)
-	return l
-}
-
 // environment is what a driver knows besides what every process of the sign-in does.
 func (r *run) environment(t *testing.T, l *nodes.Login) []string {
 	t.Helper()

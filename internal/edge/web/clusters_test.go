@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -38,7 +37,6 @@ var (
 type shared struct {
 	*cluster.Service
 	store  sqlcluster.Store
-	mu     sync.Mutex
 	names  map[string]string // id → name
 	asks   map[string]attachment.Review
 	said   map[string]string // code → word
