@@ -195,15 +195,23 @@ func (s *Service) Load(ctx context.Context) error {
 	return nil
 }
 
-// Run follows changed until ctx ends.
+// loadAgain is the pause after credentials could not be read.
+const loadAgain = time.Second
+
+// Run follows changed until ctx ends. Where credentials can't be read it tries again
+// until it can: one that was removed must not count on.
 func (s *Service) Run(ctx context.Context, changed <-chan struct{}) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-changed:
-			if err := s.Load(ctx); err != nil && ctx.Err() == nil {
+			for err := s.Load(ctx); err != nil && ctx.Err() == nil; err = s.Load(ctx) {
 				s.Logger.Error("credentials of provisioning systems can't be read", "error", err)
+				select {
+				case <-ctx.Done():
+				case <-time.After(loadAgain):
+				}
 			}
 		}
 	}
