@@ -73,6 +73,12 @@ type GatewayKeys interface {
 	DeliverAttached(ctx context.Context, a gatewaykeys.Attached, role arn.Role, from netip.Addr) (gatewaykeys.Made, error)
 }
 
+// Entitled says whether a person is entitled to a role by what their identity provider
+// said last, and signed in as the account asks for it. Fault: Denied.
+type Entitled interface {
+	StillEntitled(ctx context.Context, person identity.PersonID, idp identity.IdPID, role arn.Role) error
+}
+
 // Meta takes roles by Carnet's own AWS identity.
 type Meta interface {
 	Keys(ctx context.Context, a meta.Ask) (credential.Temporary, error)
@@ -111,6 +117,7 @@ type Config struct {
 	Holders     Holders
 	GatewayKeys GatewayKeys
 	Meta        Meta
+	Entitled    Entitled // asked before Meta
 	Accounts    entitlement.Accounts
 	// ByGateway reports whether the keys of an account are delivered as gateway keys.
 	ByGateway func(account string) bool
@@ -362,6 +369,11 @@ func (s *Service) keys(ctx context.Context, c cluster.Cluster, n cluster.Node, l
 		k.AccessKeyID, k.SecretAccessKey, k.Expiration = m.AccessKeyID, m.Secret, m.Expires
 		return k, err
 	case s.Accounts[r.Account].AssumeRole:
+		// It gives keys that the sign-in did not buy: what an account asks of sign-ins
+		// before our own tokens count, counts for these too.
+		if err := s.Entitled.StillEntitled(ctx, l.Person.ID, l.Person.IdP, r); err != nil {
+			return attachment.Keys{}, err
+		}
 		t, err := s.Meta.Keys(ctx, meta.Ask{Cluster: c.ID, Role: r, Person: l.Person.ID, IdP: l.Person.IdP, Name: l.Person.UserName, Ends: l.Expires, LoginSession: l.ID, Why: whyConnection})
 		return attachment.Keys{Temporary: t, Role: r}, err
 	}

@@ -18,6 +18,7 @@ import (
 	"carnet.dev/carnet/internal/service/issuer"
 	"carnet.dev/carnet/internal/service/jdbc"
 	"carnet.dev/carnet/internal/service/login"
+	"carnet.dev/carnet/internal/service/meta"
 )
 
 var analyst = arn.Role{Partition: "aws", Account: "111122223333", Path: "/", Name: "analyst"}
@@ -117,5 +118,48 @@ func TestAttackKeysForAConnectionThatWasRevokedMeanwhile(t *testing.T) {
 				t.Errorf("%d records of keys that were not handed out", w.records)
 			}
 		})
+	}
+}
+
+// byMeta is Carnet's own AWS identity, and what an account asks of sign-ins.
+type byMeta struct {
+	refuses bool
+	taken   int
+}
+
+func (m *byMeta) StillEntitled(_ context.Context, _ identity.PersonID, _ identity.IdPID, r arn.Role) error {
+	if m.refuses {
+		return fault.Coded(fault.Denied, "bridge.authn-context", "account "+r.Account+" asks for another way to sign in")
+	}
+	return nil
+}
+
+func (m *byMeta) Keys(_ context.Context, a meta.Ask) (credential.Temporary, error) {
+	m.taken++
+	return credential.Temporary{AccessKeyID: "ASIA" + a.Name, Expiration: time.Now().Add(time.Hour)}, nil
+}
+
+// An account that asks for a second factor before Carnet's own tokens count asks for it
+// before Carnet's own AWS identity takes its roles, too.
+func TestAttackConnectionByASignInThatTheAccountDoesNotTake(t *testing.T) {
+	t.Parallel()
+	w, m := &world{off: map[string]bool{}, during: func() {}}, &byMeta{}
+	s := jdbc.New(jdbc.Config{Proofs: w, Sessions: w, Clusters: w, Groups: w, Holders: w, Meta: m, Entitled: m,
+		Accounts:  entitlement.Accounts{analyst.Account: {Partition: "aws", AssumeRole: true, AuthnContexts: []string{"mfa"}}},
+		ByGateway: func(string) bool { return false }, Sealer: w, Feed: w, State: w, Trail: w, Now: time.Now})
+	node, from := cluster.Node{ID: "nod_a", Cluster: "cls_a"}, netip.MustParseAddr("127.0.0.1")
+	first, err := s.Connect(t.Context(), node, "ann", secret.New("password"), "", from)
+	if err != nil || first.Keys.AccessKeyID != "ASIAann" {
+		t.Fatal(first.Keys.AccessKeyID, err)
+	}
+	m.refuses = true
+	if _, err := s.Connect(t.Context(), node, "ann", secret.New("password"), "", from); fault.Of(err).Code != "bridge.authn-context" {
+		t.Errorf("connected: %v", err)
+	}
+	if _, err := s.Renew(t.Context(), node, first.Secret, from); fault.Of(err).Code != "bridge.authn-context" {
+		t.Errorf("renewed: %v", err)
+	}
+	if m.taken != 1 {
+		t.Errorf("the role was taken %d times", m.taken)
 	}
 }
