@@ -1,6 +1,7 @@
 package scimapi
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"net/url"
@@ -61,27 +62,18 @@ func (f *face) get(k provisioning.Kind) handler {
 	}
 }
 
-func (f *face) replace(k provisioning.Kind) handler {
-	return func(w http.ResponseWriter, r *http.Request, c provisioning.Caller) error {
-		text, err := body(r)
-		if err != nil {
-			return err
-		}
-		found, err := f.Provisioning.Replace(r.Context(), c, k, r.PathValue("id"), text, r.Header.Get("If-Match"))
-		if err != nil {
-			return err
-		}
-		return answer(w, r, k, http.StatusOK, found)
-	}
-}
+func (f *face) replace(k provisioning.Kind) handler { return change(k, f.Provisioning.Replace) }
 
-func (f *face) patch(k provisioning.Kind) handler {
+func (f *face) patch(k provisioning.Kind) handler { return change(k, f.Provisioning.Patch) }
+
+// change answers what changes one resource by a document.
+func change(k provisioning.Kind, do func(ctx context.Context, c provisioning.Caller, k provisioning.Kind, id string, text []byte, match string) (provisioning.Found, error)) handler {
 	return func(w http.ResponseWriter, r *http.Request, c provisioning.Caller) error {
 		text, err := body(r)
 		if err != nil {
 			return err
 		}
-		found, err := f.Provisioning.Patch(r.Context(), c, k, r.PathValue("id"), text, r.Header.Get("If-Match"))
+		found, err := do(r.Context(), c, k, r.PathValue("id"), text, r.Header.Get("If-Match"))
 		if err != nil {
 			return err
 		}

@@ -153,10 +153,14 @@ func (s Store) Heads(ctx context.Context) (all []audit.Head, err error) {
 
 // Records gives a chain in pages.
 func (s Store) Records(ctx context.Context, writer string, after int64, most int) (all []audit.Record, err error) {
+	return s.records(ctx, `writer = $1 AND seq > $2 ORDER BY seq LIMIT $3`, writer, after, most)
+}
+
+// records gives those that the end of a query, from its conditions on, names.
+func (s Store) records(ctx context.Context, which string, args ...any) (all []audit.Record, err error) {
 	err = s.DB.Read(ctx, func(t *sql.Tx) error {
 		all = nil
-		return t.Each(`SELECT writer, seq, at, action, person, body, hash FROM audit_record
-			WHERE writer = $1 AND seq > $2 ORDER BY seq LIMIT $3`, []any{writer, after, most}, func(scan func(...any) error) error {
+		return t.Each(`SELECT writer, seq, at, action, person, body, hash FROM audit_record WHERE `+which, args, func(scan func(...any) error) error {
 			var r audit.Record
 			var at int64
 			var hash []byte

@@ -4,17 +4,15 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 	"unicode/utf8"
 
-	"carnet.dev/carnet/internal/edge/sql"
 	"carnet.dev/carnet/internal/service/audit"
 )
 
 var _ audit.Searched = Store{}
 
 // Slice gives records in the order of time, by the index.
-func (s Store) Slice(ctx context.Context, q audit.Slice) (all []audit.Record, err error) {
+func (s Store) Slice(ctx context.Context, q audit.Slice) ([]audit.Record, error) {
 	var where []string
 	var args []any
 	put := func(text string, values ...any) {
@@ -47,20 +45,6 @@ func (s Store) Slice(ctx context.Context, q audit.Slice) (all []audit.Record, er
 	if a := q.After; a != (audit.Place{}) {
 		put("(at, writer, seq) "+beyond+" (?, ?, ?)", a.At.UnixMilli(), a.Writer, a.Seq)
 	}
-	query := `SELECT writer, seq, at, action, person, body, hash FROM audit_record WHERE ` + strings.Join(where, " AND ") +
-		fmt.Sprintf(` ORDER BY at %[1]s, writer %[1]s, seq %[1]s LIMIT %[2]d`, order, q.Most)
-	err = s.DB.Read(ctx, func(t *sql.Tx) error {
-		all = nil
-		return t.Each(query, args, func(scan func(...any) error) error {
-			var r audit.Record
-			var at int64
-			var hash []byte
-			err := scan(&r.Writer, &r.Seq, &at, &r.Action, &r.Person, &r.Body, &hash)
-			r.At = time.UnixMilli(at).UTC()
-			copy(r.Hash[:], hash)
-			all = append(all, r)
-			return err
-		})
-	})
-	return all, err
+	return s.records(ctx, strings.Join(where, " AND ")+
+		fmt.Sprintf(` ORDER BY at %[1]s, writer %[1]s, seq %[1]s LIMIT %[2]d`, order, q.Most), args...)
 }
