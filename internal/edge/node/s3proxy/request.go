@@ -66,7 +66,12 @@ func (q *request) where(raw string) error {
 	if q.out.Bucket == "" && q.out.Key != "" {
 		return fault.Coded(fault.Invalid, "InvalidBucketName", "The path names no bucket before its key")
 	}
-	return nil
+	if q.out.Bucket == "" {
+		return nil
+	}
+	// At AWS the bucket becomes a part of the host's name: one that is none leads
+	// nowhere, or elsewhere.
+	return s3.CheckBucketName(q.out.Bucket)
 }
 
 // plainQuery reports whether a PUT with these parameters stores content.

@@ -619,7 +619,7 @@ func FuzzHead(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if q.out.Bucket == "" && q.out.Key != "" || strings.Contains(q.out.Bucket, "/") {
+		if q.out.Bucket == "" && q.out.Key != "" || strings.Trim(q.out.Bucket, "abcdefghijklmnopqrstuvwxyz0123456789.-") != "" {
 			t.Errorf("bucket %q, key %q", q.out.Bucket, q.out.Key)
 		}
 		for _, p := range q.out.Query {
