@@ -57,11 +57,18 @@ type request struct {
 	place  nodedoc.Place
 	leader *attest.Process // nil: the scope ends by itself
 	ends   time.Time
+	pause  time.Duration // between two questions to the server
+	asked  time.Time     // the last one
 }
 
+// Bounds of what is under way and waits. A person may have thousands of uids without a
+// name (subuid(5)): all those together have a part of the places.
 const (
 	mostPending      = 256
 	mostPendingOfUID = 8
+	mostNameless     = 64
+	// mostBeginning is how long the server may take to begin one.
+	mostBeginning = time.Minute
 	// appears bounds the wait until the watch shows what was just made.
 	appears = 10 * time.Second
 )
@@ -125,17 +132,25 @@ func (t *Attaching) place(c binding.Caller, process *attest.Process) (nodedoc.Pl
 }
 
 func (t *Attaching) begin(ctx context.Context, process *attest.Process, c binding.Caller, byName bool) (out localdoc.Begun, a *binding.Attachment, err error) {
-	place, leader, err := t.place(c, process)
+	handle, err := t.reserve(c.UID)
 	if err != nil {
 		return out, nil, err
 	}
+	place, leader, err := t.place(c, process)
 	kept := false
 	defer func() {
-		if !kept && leader != nil {
+		if kept {
+			return
+		}
+		t.forget(handle)
+		if leader != nil {
 			leader.Close()
 		}
 	}()
-	if err := t.room(c.UID); err != nil {
+	if err == nil {
+		err = t.named(handle, place)
+	}
+	if err != nil {
 		return out, nil, err
 	}
 	begun, err := t.Server.Attach(ctx, nodedoc.AttachRequest{Place: place, MetadataReachable: t.Reachable(c.UID), ByLoginName: byName})
@@ -143,13 +158,14 @@ func (t *Attaching) begin(ctx context.Context, process *attest.Process, c bindin
 		return out, nil, err
 	}
 	out = localdoc.Begun{UserCode: begun.UserCode, VerificationURI: begun.VerificationURI, Expires: begun.Expires, Interval: begun.Interval}
+	kept = true
 	if begun.Attachment != nil {
-		kept = true
+		t.forget(handle)
 		a, err = t.appeared(ctx, begun.Attachment.ID, leader)
 		return out, a, err
 	}
-	kept = true
-	out.Request = t.remember(&request{server: begun.Request, place: place, leader: leader, ends: begun.Expires})
+	out.Request = handle
+	t.remember(handle, &request{server: begun.Request, place: place, leader: leader, ends: begun.Expires, pause: time.Duration(begun.Interval) * time.Second / 2})
 	return out, nil, nil
 }
 
@@ -174,63 +190,103 @@ func (t *Attaching) poll(ctx context.Context, c binding.Caller, handle string) (
 	if id, err := t.ScopeID(q.place.Scope); err != nil || id != q.place.ScopeID {
 		return "", nil, fault.Coded(fault.NotFound, "node.request", "The login that began this has ended").WithMend("begin again: carnet attach")
 	}
+	const pending = "pending"
+	if !t.due(q) {
+		return pending, nil, nil
+	}
 	state, err := t.Server.Poll(ctx, q.server)
 	if err != nil {
 		return "", nil, err
 	}
-	if state.State == "pending" {
+	if state.State == pending {
 		return state.State, nil, nil
 	}
-	t.forget(handle, state.Attachment == nil)
+	t.forget(handle)
 	if state.Attachment == nil {
+		if q.leader != nil {
+			q.leader.Close()
+		}
 		return state.State, nil, nil
 	}
 	a, err := t.appeared(ctx, state.Attachment.ID, q.leader)
 	return state.State, a, err
 }
 
-// room refuses a uid that has too many requests open.
-func (t *Attaching) room(uid uint32) error {
+// due reports whether the server may be asked again about a request, and notes that it is.
+func (t *Attaching) due(q *request) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	own := 0
-	for handle, q := range t.pending {
+	now := t.Now()
+	if now.Sub(q.asked) < q.pause {
+		return false
+	}
+	q.asked = now
+	return true
+}
+
+// reserve takes a place for a request of a uid, before anything is done for it: of many
+// at the same time no more come through than have a place.
+func (t *Attaching) reserve(uid uint32) (handle string, err error) {
+	handle = secret.Random(16).Reveal()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now, own := t.Now(), 0
+	for other, q := range t.pending {
 		switch {
-		case !t.Now().Before(q.ends):
-			t.drop(handle, true)
+		case !now.Before(q.ends):
+			delete(t.pending, other)
+			if q.leader != nil {
+				q.leader.Close()
+			}
 		case q.place.UID == uid:
 			own++
 		}
 	}
 	if own >= mostPendingOfUID || len(t.pending) >= mostPending {
-		return fault.Coded(fault.Limited, "node.requests", "Too many requests to attach are open").WithMend("approve one of them, or wait ten minutes")
+		return "", tooMany()
+	}
+	if t.pending == nil {
+		t.pending = map[string]*request{}
+	}
+	t.pending[handle] = &request{place: nodedoc.Place{UID: uid, Account: unknownAccount}, ends: now.Add(mostBeginning)}
+	return handle, nil
+}
+
+// unknownAccount stands for a name that is yet to be found; no account has it.
+const unknownAccount = ":"
+
+// named notes whose a reserved place is. Accounts without a name have a part of them.
+func (t *Attaching) named(handle string, place nodedoc.Place) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	nameless := 0
+	for _, q := range t.pending {
+		if q.place.Account == "" {
+			nameless++
+		}
+	}
+	if place.Account == "" && nameless >= mostNameless {
+		return tooMany()
+	}
+	if q := t.pending[handle]; q != nil {
+		q.place = place
 	}
 	return nil
 }
 
-func (t *Attaching) remember(q *request) string {
-	handle := secret.Random(16).Reveal()
+func tooMany() error {
+	return fault.Coded(fault.Limited, "node.requests", "Too many requests to attach are open").WithMend("approve one of them, or wait ten minutes")
+}
+
+// remember puts a request in the place that it has.
+func (t *Attaching) remember(handle string, q *request) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.pending == nil {
-		t.pending = map[string]*request{}
-	}
 	t.pending[handle] = q
-	return handle
 }
 
-func (t *Attaching) forget(handle string, leader bool) {
+func (t *Attaching) forget(handle string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.drop(handle, leader)
-}
-
-// drop removes a request, and with leader the handle on its process. t is locked.
-func (t *Attaching) drop(handle string, leader bool) {
-	if q := t.pending[handle]; q != nil {
-		delete(t.pending, handle)
-		if leader && q.leader != nil {
-			q.leader.Close()
-		}
-	}
+	delete(t.pending, handle)
 }
