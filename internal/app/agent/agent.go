@@ -238,6 +238,9 @@ func (a *agent) loopbackUnproven() string {
 
 // serve serves one listener.
 func (a *agent) serve(face string, l net.Listener, s *http.Server) {
+	if p, ok := l.(*peer.Listener); ok {
+		p.Known = a.known
+	}
 	if len(a.names) == 0 || a.names[len(a.names)-1] != face {
 		a.names = append(a.names, face)
 	}
@@ -248,6 +251,11 @@ func (a *agent) serve(face string, l net.Listener, s *http.Server) {
 			a.log.Error("a face of the agent ended", "face", face, "error", err)
 		}
 	})
+}
+
+// known reports whether a uid is that of somebody who is attached, or of the engine.
+func (a *agent) known(uid uint32) bool {
+	return a.mapping != nil && uid == a.engine || a.bindings.Known(uid)
 }
 
 // close ends the faces: answers that are on their way get a moment.

@@ -129,6 +129,9 @@ func (s *Service) Each(show func(a *Attachment)) {
 	}
 }
 
+// Known reports whether somebody is attached under a uid.
+func (s *Service) Known(uid uint32) bool { return len(s.table.Load().byUID[uid]) > 0 }
+
 // Changed gives a channel that is closed with the next change of the attachments.
 func (s *Service) Changed() <-chan struct{} {
 	s.mu.Lock()

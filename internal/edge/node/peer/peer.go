@@ -4,12 +4,14 @@
 // connection: nothing in a request changes it. Over TCP it is a socket's creator, so a
 // connection is closed after a minute; over a unix socket it is a process, which is
 // proven to be alive again before each secret. Every uid has a bounded number of
-// connections, so that one can't keep others out.
+// connections, so that one can't keep others out; and all uids under which nobody is
+// attached have a bounded number together, since a person may map thousands.
 //
 // It must never answer for a connection that it did not accept.
 package peer
 
 import (
+	"container/list"
 	"context"
 	"log/slog"
 	"net"
@@ -32,6 +34,10 @@ const (
 	// is not told.
 	mostOfUID   = 512
 	mostUnknown = 64
+	// mostOfStranger is that of a uid under which nobody is attached, mostStrangers that
+	// of all those together: one more has the oldest closed.
+	mostOfStranger = 32
+	mostStrangers  = 256
 )
 
 // CodeNone: a request came by a way that this package did not see.
@@ -79,9 +85,12 @@ type Listener struct {
 	net.Listener
 	ask     func(net.Conn) (attest.Caller, error)
 	longest time.Duration // 0: as long as it likes
+	// Known reports whether somebody is attached under a uid; nil: everybody is known.
+	Known func(uid uint32) bool
 
-	mu   sync.Mutex
-	open map[int64]int // by uid; -1: not told
+	mu        sync.Mutex
+	open      map[int64]int // by uid; -1: not told
+	strangers list.List     // of *conn, the oldest first
 }
 
 // TCP makes a listener on loopback.
@@ -123,9 +132,12 @@ func (l *Listener) Accept() (net.Conn, error) {
 		}
 		p := &Peer{since: time.Now()}
 		p.who, p.err = l.ask(c)
-		uid, most := int64(-1), mostUnknown
+		uid, most, stranger := int64(-1), mostUnknown, false
 		if p.err == nil {
 			uid, most = int64(p.who.UID), mostOfUID
+			if stranger = l.Known != nil && !l.Known(p.who.UID); stranger {
+				most = mostOfStranger
+			}
 		}
 		if !l.enter(uid, most) {
 			_ = c.Close()
@@ -134,7 +146,11 @@ func (l *Listener) Accept() (net.Conn, error) {
 			}
 			continue
 		}
-		out := &conn{Conn: c, peer: p, leave: func() { l.leave(uid) }}
+		out := &conn{Conn: c, peer: p}
+		out.leave = func() { l.leave(uid, out) }
+		if stranger {
+			l.admit(out)
+		}
 		if l.longest > 0 {
 			out.timer = time.AfterFunc(l.longest, func() { _ = c.Close() })
 		}
@@ -152,9 +168,28 @@ func (l *Listener) enter(uid int64, most int) bool {
 	return true
 }
 
-func (l *Listener) leave(uid int64) {
+// admit notes a stranger, and closes the oldest where there are too many.
+func (l *Listener) admit(c *conn) {
+	var oldest *conn
+	l.mu.Lock()
+	if l.strangers.Len() >= mostStrangers {
+		oldest, _ = l.strangers.Remove(l.strangers.Front()).(*conn)
+		oldest.place = nil
+	}
+	c.place = l.strangers.PushBack(c)
+	l.mu.Unlock()
+	if oldest != nil {
+		_ = oldest.Close()
+	}
+}
+
+func (l *Listener) leave(uid int64, c *conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if c.place != nil {
+		l.strangers.Remove(c.place)
+		c.place = nil
+	}
 	if l.open[uid]--; l.open[uid] == 0 {
 		delete(l.open, uid)
 	}
@@ -167,6 +202,7 @@ type conn struct {
 	timer *time.Timer
 	leave func()
 	once  sync.Once
+	place *list.Element // among strangers, by the listener's lock; nil: not there
 }
 
 // Close closes it, and gives back what belongs to it.

@@ -182,3 +182,52 @@ func TestAttackAllConnections(t *testing.T) {
 		t.Errorf("%d are counted", l.open[7])
 	}
 }
+
+// TestAttackConnectionsOfManyUIDs: a person with thousands of uids (subuid(5)) takes neither
+// the agent's descriptors nor the places of those who are attached, nor of who comes next
+// to attach.
+func TestAttackConnectionsOfManyUIDs(t *testing.T) {
+	t.Parallel()
+	const attached = 7
+	l := TCP(listen(t, "tcp4", "127.0.0.1:0"))
+	l.Known = func(uid uint32) bool { return uid == attached }
+	var uid uint32
+	l.ask = func(net.Conn) (attest.Caller, error) { return attest.Caller{UID: uid}, nil }
+	accept := func(of uint32) net.Conn {
+		t.Helper()
+		client, err := net.Dial("tcp4", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = client.Close() })
+		uid = of
+		c, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	first := accept(attached)
+	for i := range uint32(2 * mostStrangers) {
+		accept(100_000 + i)
+	}
+	second := accept(attached)
+	l.mu.Lock()
+	held, counted := l.strangers.Len(), len(l.open)
+	l.mu.Unlock()
+	if held != mostStrangers || counted != mostStrangers+1 {
+		t.Errorf("strangers hold %d connections, of %d uids", held, counted-1)
+	}
+	for _, c := range []net.Conn{first, second, accept(1000)} {
+		if err := c.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+			t.Errorf("a connection was closed: %v", err)
+		}
+		_ = c.Close()
+	}
+	for range mostOfStranger {
+		accept(1001)
+	}
+	if l.enter(1001, mostOfStranger) {
+		t.Error("one stranger has more connections than one may have")
+	}
+}
