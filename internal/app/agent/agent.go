@@ -145,7 +145,13 @@ func (a *agent) open() (err error) {
 	a.bindings = binding.New(binding.Config{
 		Server: a.client, Groups: a.groups, Now: time.Now, Logger: a.log, TokenKey: tokens, Fresh: a.c.Fresh, Refuse: a.c.Offline == refuse, Former: a.former,
 	})
-	a.ends = &node.Ends{Table: a.bindings, Live: a.groups.Live, UIDs: node.UIDs, Now: time.Now}
+	a.ends = &node.Ends{
+		Table: a.bindings, Live: a.groups.Live, UIDs: node.UIDs, Now: time.Now, Logger: a.log,
+		Keep: func(all []node.Leader) error { return folder.KeepLeaders(all) },
+	}
+	if err := folder.Leaders(&a.ends.Kept); err != nil {
+		return err
+	}
 	if a.c.EngineAccount != "" {
 		if a.engine, err = account(a.c.EngineAccount); err != nil {
 			return err

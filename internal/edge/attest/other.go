@@ -25,6 +25,9 @@ func (Mount) Unix(*net.UnixConn) (Caller, error) { return Unix(nil) }
 // Leader is not asked here.
 func (p *Process) Leader() (*Process, error) { return nil, unsupported("only Linux does") }
 
+// Again gives one that can't be proven alive.
+func Again(pid int, started uint64) *Process { return &Process{PID: pid, Started: started} }
+
 // TCP refuses.
 func TCP(*net.TCPConn) (Caller, error) { return Caller{}, unsupported("only Linux does") }
 

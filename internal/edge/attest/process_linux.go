@@ -251,6 +251,25 @@ func CgroupID(path string) (uint64, error) {
 	return m.id(path)
 }
 
+// Again gives a handle of a process that was known before by its number and its start: no
+// other one has both while the machine runs. Of one that has ended it gives one too,
+// which says so (Alive).
+func Again(pid int, started uint64) *Process {
+	p := &Process{PID: pid, Started: started, pidfd: -1}
+	if pid <= 0 {
+		return p
+	}
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return p
+	}
+	p.pidfd = fd
+	if now, err := startTime(pid); err != nil || now != started || p.Alive() != nil {
+		p.Close()
+	}
+	return p
+}
+
 // Leader gives a handle of the process that leads the session (setsid(2)) of a process
 // that is connected: with it ends the login that has no control group of its own.
 func (p *Process) Leader() (*Process, error) {

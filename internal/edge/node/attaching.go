@@ -58,7 +58,7 @@ type request struct {
 	leader *attest.Process // nil: the scope ends by itself
 	ends   time.Time
 	pause  time.Duration // between two questions to the server
-	asked  time.Time     // the last one
+	asked  time.Time     // when the last one is asked
 }
 
 // Bounds of what is under way and waits. A person may have thousands of uids without a
@@ -69,6 +69,8 @@ const (
 	mostNameless     = 64
 	// mostBeginning is how long the server may take to begin one.
 	mostBeginning = time.Minute
+	// mostTurn is how long one waits for the next question to the server.
+	mostTurn = 3 * time.Second
 	// appears bounds the wait until the watch shows what was just made.
 	appears = 10 * time.Second
 )
@@ -191,8 +193,16 @@ func (t *Attaching) poll(ctx context.Context, c binding.Caller, handle string) (
 		return "", nil, fault.Coded(fault.NotFound, "node.request", "The login that began this has ended").WithMend("begin again: carnet attach")
 	}
 	const pending = "pending"
-	if !t.due(q) {
+	wait, ok := t.turn(q)
+	if !ok {
 		return pending, nil, nil
+	}
+	if wait > 0 {
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return pending, nil, nil
+		}
 	}
 	state, err := t.Server.Poll(ctx, q.server)
 	if err != nil {
@@ -212,16 +222,21 @@ func (t *Attaching) poll(ctx context.Context, c binding.Caller, handle string) (
 	return state.State, a, err
 }
 
-// due reports whether the server may be asked again about a request, and notes that it is.
-func (t *Attaching) due(q *request) bool {
+// turn says how long to wait before the server may be asked again about a request, and
+// takes that turn. Who asks and asks gets none.
+func (t *Attaching) turn(q *request) (wait time.Duration, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.Now()
-	if now.Sub(q.asked) < q.pause {
-		return false
+	at := q.asked.Add(q.pause)
+	if at.Before(now) {
+		at = now
 	}
-	q.asked = now
-	return true
+	if wait = at.Sub(now); wait > mostTurn {
+		return 0, false
+	}
+	q.asked = at
+	return wait, true
 }
 
 // reserve takes a place for a request of a uid, before anything is done for it: of many

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"log/slog"
 	"os"
 	"strconv"
 	"strings"
@@ -29,10 +30,26 @@ type Ends struct {
 	// UIDs lists the uids that processes of this machine have; see UIDs.
 	UIDs func() map[uint32]bool
 	Now  func() time.Time
+	// Kept are the leaders that an earlier run of the agent followed. Set it before Run.
+	Kept []Leader
+	// Keep keeps those that are followed; nil: nowhere.
+	Keep func([]Leader) error
+	// Logger hears what could not be kept; nil: nobody.
+	Logger *slog.Logger
 
 	mu      sync.Mutex
 	leaders map[identity.AttachmentID]*attest.Process
 	seen    map[identity.AttachmentID]*sighting
+	resumed bool // Kept was looked at
+	changed bool // since the leaders were kept
+}
+
+// Leader is a process that leads the login of an attachment without an own scope: no
+// other one has both numbers while the machine runs.
+type Leader struct {
+	Attachment identity.AttachmentID `json:"attachment"`
+	PID        int                   `json:"pid"`
+	Started    uint64                `json:"started"`
 }
 
 // sighting is what is known of processes of an attachment without a leader.
@@ -61,6 +78,44 @@ func (e *Ends) Follow(id identity.AttachmentID, leader *attest.Process) {
 		had.Close()
 	}
 	e.leaders[id] = leader
+	e.changed = true
+	e.keep()
+}
+
+// resume follows the leaders of an earlier run again. One that has ended meanwhile is
+// followed too: its attachment ends. e is locked.
+func (e *Ends) resume() {
+	if e.resumed {
+		return
+	}
+	e.resumed = true
+	if e.leaders == nil {
+		e.leaders = map[identity.AttachmentID]*attest.Process{}
+	}
+	for _, k := range e.Kept {
+		if e.leaders[k.Attachment] == nil {
+			e.leaders[k.Attachment] = attest.Again(k.PID, k.Started)
+		}
+	}
+}
+
+// keep writes down who is followed, where that has changed. e is locked.
+func (e *Ends) keep() {
+	if e.Keep == nil || !e.changed {
+		return
+	}
+	e.resume()
+	all := make([]Leader, 0, len(e.leaders))
+	for id, p := range e.leaders {
+		all = append(all, Leader{id, p.PID, p.Started})
+	}
+	if err := e.Keep(all); err != nil {
+		if e.Logger != nil {
+			e.Logger.Error("with whom attachments end can't be noted", "error", err)
+		}
+		return
+	}
+	e.changed = false
 }
 
 // Run looks again and again, until the context ends.
@@ -78,6 +133,9 @@ func (e *Ends) Run(ctx context.Context) {
 }
 
 func (e *Ends) look() {
+	e.mu.Lock()
+	e.resume()
+	e.mu.Unlock()
 	var uids map[uint32]bool // read when it is first asked for
 	e.Table.Each(func(a *binding.Attachment) {
 		gone := false
@@ -106,12 +164,15 @@ func (e *Ends) forget() {
 	live := map[identity.AttachmentID]bool{}
 	e.Table.Each(func(a *binding.Attachment) { live[a.ID] = true })
 	for id, p := range e.leaders {
-		// One that was just attached may not be in the table yet.
-		if !live[id] && p.Alive() != nil {
+		// One that was just attached may not be in the table yet; and before the first view
+		// nobody is.
+		if len(live) > 0 && !live[id] && p.Alive() != nil {
 			p.Close()
 			delete(e.leaders, id)
+			e.changed = true
 		}
 	}
+	e.keep()
 	for id := range e.seen {
 		if !live[id] {
 			delete(e.seen, id)

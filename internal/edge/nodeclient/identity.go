@@ -31,6 +31,7 @@ const (
 	keyFile      = "node.key"
 	nextFile     = "node.key.next" // offered to the server, whose answer may be lost
 	localFile    = "local.key"
+	leadersFile  = "leaders.json"
 )
 
 // Folder is a state folder: whoever reads it is the node.
@@ -167,4 +168,28 @@ func (f Folder) LocalKey() (key [32]byte, err error) {
 	}
 	rand.Read(key[:])
 	return key, f.keep(localFile, key[:])
+}
+
+// Leaders gives what KeepLeaders kept; nothing where it kept nothing.
+func (f Folder) Leaders(into any) error {
+	text, err := os.ReadFile(filepath.Join(f.Path, leadersFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = json.Unmarshal(text, into)
+	}
+	if err != nil {
+		return f.refuse("holds a file that can't be read", "look at "+leadersFile+" in it", err)
+	}
+	return nil
+}
+
+// KeepLeaders notes the processes with which attachments end, for the agent's next run.
+func (f Folder) KeepLeaders(all any) error {
+	text, err := json.Marshal(all)
+	if err != nil {
+		return fault.Wrap(err, fault.Internal, "the leaders can't be written down")
+	}
+	return f.keep(leadersFile, append(text, '\n'))
 }
