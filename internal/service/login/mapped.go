@@ -8,6 +8,7 @@ import (
 
 	"carnet.dev/carnet/internal/core/arn"
 	"carnet.dev/carnet/internal/core/event"
+	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/service/entitlement"
 )
@@ -41,15 +42,23 @@ type Replaced struct {
 	None bool
 }
 
+// CodeSuperseded is the code of the fault on a sign-in that was issued before one that
+// has spoken already, where sign-ins say which roles are mapped.
+const CodeSuperseded = "login.superseded"
+
 // sync lets a sign-in say what roles are mapped to its person. Where it takes one
 // away, what rests on earlier sign-ins of the person ends with it. It tells whether it
-// did.
+// did. One that was issued before another that has spoken is refused.
 func (s *Service) sync(ctx context.Context, p *posted, who Subject, e entitlement.Entitlements) (ended bool, err error) {
 	said := Said{Person: who.ID, IdP: who.IdP, NameID: who.NameID, Protocol: e.Basis.Protocol, Issued: e.Basis.Issued}
 	for _, c := range e.Candidates {
 		said.Roles = append(said.Roles, c.Role)
 	}
 	r, err := s.Mapped.Replace(ctx, said)
+	if err == nil && r.On && r.Stale {
+		// It may bring roles that the later one took away.
+		return false, fault.Coded(fault.Denied, CodeSuperseded, "this sign-in is older than another one of yours, which has said already which roles you hold").WithMend("sign in again")
+	}
 	if err != nil || !r.On || len(r.Added)+len(r.Removed) == 0 {
 		return false, err
 	}

@@ -1,0 +1,45 @@
+package login_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"carnet.dev/carnet/internal/core/arn"
+	"carnet.dev/carnet/internal/core/identity"
+	"carnet.dev/carnet/internal/edge/devidp"
+	"carnet.dev/carnet/internal/service/login"
+)
+
+// synced is role sync, switched on: it knows when the latest word was issued.
+type synced struct{ last time.Time }
+
+func (s *synced) Replace(_ context.Context, said login.Said) (login.Replaced, error) {
+	if said.Issued.Before(s.last) {
+		return login.Replaced{On: true, Stale: true}, nil
+	}
+	s.last = said.Issued
+	return login.Replaced{On: true}, nil
+}
+
+func (s *synced) MappedRoles(context.Context, identity.PersonID, identity.IdPID) ([]arn.Role, error) {
+	return nil, nil
+}
+
+// A response that was kept back, and still counts by its own times, must not bring back
+// the roles that a later sign-in took away.
+func TestAttackKeptResponseAfterALaterSignIn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.config
+	c.Mapped = &synced{}
+	var err error
+	w.Service, err = login.New(t.Context(), c)
+	must(t, err)
+	early := w.begin("/")
+	response := w.respond(early, func(a *devidp.Answer) { a.IssueInstant = a.IssueInstant.Add(-time.Minute) })
+	w.signIn()
+	_, err = w.consume(early, response)
+	wantCode(t, err, login.CodeSuperseded)
+	w.signIn() // a fresh one is welcome
+}
