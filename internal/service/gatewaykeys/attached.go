@@ -56,18 +56,18 @@ type TrinoUser struct {
 	Roles func(ctx context.Context) (roles []arn.Role, fallback arn.Role, err error)
 }
 
-// TrinoRulesFor gives the rules of a cluster for those alone who are attached. Who has
-// no key for the cluster yet is given one, which ends with the attachment. Errors and
+// TrinoRulesFor gives the rules of a cluster for those alone who are attached to one of
+// its nodes, the same for all of users. Who has no key for the cluster yet is given one, which ends with the attachment. Errors and
 // notes as for TrinoRules.
 func (s *Service) TrinoRulesFor(ctx context.Context, c cluster.Cluster, users []TrinoUser) (TrinoRules, error) {
 	if err := s.load(ctx); err != nil {
 		return TrinoRules{}, err
 	}
-	admitted := map[identity.PersonID]bool{}
+	admitted, node := map[identity.PersonID]bool{}, identity.NodeID("")
 	var notes []string
 	for _, u := range users {
-		admitted[u.Owner.Person] = true
-		if s.keyed(c.Name, u.Owner.Person) {
+		admitted[u.Owner.Person], node = true, u.Node
+		if s.keyed(c.Name, u) {
 			continue
 		}
 		if err := s.keyFor(ctx, c, u); err != nil {
@@ -77,15 +77,20 @@ func (s *Service) TrinoRulesFor(ctx context.Context, c cluster.Cluster, users []
 			notes = append(notes, fmt.Sprintf("%q has no rule: %s", u.Owner.Name, fault.Of(err).Public))
 		}
 	}
-	out, err := s.trinoRules(ctx, c.Name, 0, -1, func(o Owner) bool { return o.Person != "" && admitted[o.Person] })
+	out, err := s.trinoRules(ctx, c.Name, 0, -1, func(k Key) bool { return k.Owner.Person != "" && admitted[k.Owner.Person] && on(k, node) })
 	out.Notes = append(notes, out.Notes...)
 	return out, err
 }
 
-// keyed reports whether a person has a key for a cluster that counts.
-func (s *Service) keyed(cluster string, person identity.PersonID) bool {
+// on reports whether a node may have a key: it is its own, or no node's. Another's would
+// outlive this one.
+func on(k Key, node identity.NodeID) bool { return k.Node == "" || k.Node == node }
+
+// keyed reports whether somebody has a key for a cluster that counts, and that their
+// node may have.
+func (s *Service) keyed(cluster string, u TrinoUser) bool {
 	for _, e := range s.known.Load().byAccessKey {
-		if e.Owner.Person == person && fold(e.Cluster) == fold(cluster) && !e.Delivered && s.state(e.Key) == Active {
+		if e.Owner.Person == u.Owner.Person && on(e.Key, u.Node) && fold(e.Cluster) == fold(cluster) && !e.Delivered && s.state(e.Key) == Active {
 			return true
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"carnet.dev/carnet/internal/core/arn"
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
 	sqlcluster "carnet.dev/carnet/internal/edge/sql/cluster"
@@ -123,5 +124,42 @@ func TestDeliveredKeyEndsWithWhatItIsFor(t *testing.T) {
 	ends := time.Now().Add(5 * time.Minute).UTC().Truncate(time.Second)
 	if m := w.delivered(c, n, ends); m.Expires.After(ends) {
 		t.Errorf("the key lives until %s, what it is for until %s", m.Expires, ends)
+	}
+}
+
+// The rules of one node hold no key that was made for another: that would work on when
+// this one is removed.
+func TestAttackTrinoKeyOfAnotherNode(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	d := cluster.Defaults("lab", cluster.HighConcurrency)
+	d.Binding.Networks = []netip.Prefix{home}
+	c, n := w.lab(d)
+	rules := func(node identity.NodeID) string {
+		t.Helper()
+		out, err := w.TrinoRulesFor(t.Context(), c, []gatewaykeys.TrinoUser{{
+			Attached: gatewaykeys.Attached{Owner: gatewaykeys.Owner{LoginSession: "lgn_ann", Person: "psn_ann", Name: "ann"}, Attachment: identity.AttachmentID("att_" + string(node)), Cluster: c, Node: node},
+			Roles:    func(context.Context) ([]arn.Role, arn.Role, error) { return roles("1/analyst"), role("1/analyst"), nil },
+		}})
+		w.must(err)
+		if len(out.Rules) != 1 {
+			t.Fatalf("%d rules, %q", len(out.Rules), out.Notes)
+		}
+		return out.Rules[0].AccessKeyID
+	}
+	other := identity.NewNodeID()
+	first, second := rules(n.ID), rules(other)
+	if first == second {
+		t.Error("two nodes have the same key")
+	}
+	if again := rules(n.ID); again != first {
+		t.Error("the rules of the first node are other ones now")
+	}
+	w.must(w.clusters.RemoveNode(t.Context(), n.ID))
+	w.must(w.feed.Confirm(t.Context()))
+	_, _, err := w.Find(t.Context(), first)
+	wantFault(t, "the key of a node that was removed", err, "ExpiredToken")
+	if _, _, err := w.Find(t.Context(), second); err != nil {
+		t.Errorf("the other node's key: %v", err)
 	}
 }

@@ -39,11 +39,11 @@ type TrinoRules struct {
 // meaning DefaultOverlap. Who can't be served (signed out, or no role left) has no
 // rule, nor has a name that two people share. Faults: NotFound, Invalid.
 func (s *Service) TrinoRules(ctx context.Context, cluster string, roll, overlap time.Duration) (TrinoRules, error) {
-	return s.trinoRules(ctx, cluster, roll, overlap, func(Owner) bool { return true })
+	return s.trinoRules(ctx, cluster, roll, overlap, func(Key) bool { return true })
 }
 
-// trinoRules is TrinoRules for those whom only admits.
-func (s *Service) trinoRules(ctx context.Context, cluster string, roll, overlap time.Duration, only func(Owner) bool) (TrinoRules, error) {
+// trinoRules is TrinoRules by the keys alone that only admits.
+func (s *Service) trinoRules(ctx context.Context, cluster string, roll, overlap time.Duration, only func(Key) bool) (TrinoRules, error) {
 	if roll == 0 {
 		roll = DefaultTrinoRoll
 	}
@@ -57,14 +57,11 @@ func (s *Service) trinoRules(ctx context.Context, cluster string, roll, overlap 
 		return TrinoRules{}, err
 	}
 	var out TrinoRules
-	newest, shared := s.newest(cluster)
+	newest, shared := s.newest(cluster, only)
 	for _, name := range shared { // whoever of them asks: Trino would take either for the other
 		out.Notes = append(out.Notes, fmt.Sprintf("%q is the name of two people: neither has a rule, since Trino could not tell them apart", name))
 	}
 	for _, e := range newest {
-		if !only(e.Owner) {
-			continue
-		}
 		if age := s.Now().Sub(e.Made); age >= ShortestRoll && age >= min(roll, e.Expires.Sub(e.Made)/2) {
 			rolled, err := s.rollFor(ctx, e, overlap)
 			if err != nil {
@@ -82,27 +79,29 @@ func (s *Service) trinoRules(ctx context.Context, cluster string, roll, overlap 
 	return out, nil
 }
 
-// newest gives each name's newest key for a cluster, by name, and the names that
-// two people share.
-func (s *Service) newest(cluster string) (out []*entry, shared []string) {
+// newest gives each name's newest key for a cluster that only admits, by name, and the
+// names that two people share, whoever of them it admits.
+func (s *Service) newest(cluster string, only func(Key) bool) (out []*entry, shared []string) {
 	b := s.known.Load()
 	rolled := map[identity.GatewayKeyID]bool{}
 	for _, e := range b.byAccessKey {
 		rolled[e.Follows] = true
 	}
-	byName := map[string]*entry{}
+	byName, people := map[string]*entry{}, map[string]*entry{}
 	for _, e := range b.byAccessKey {
 		if fold(e.Cluster) != fold(cluster) || e.Delivered || rolled[e.ID] || s.state(e.Key) != Active {
 			continue
 		}
+		if first := people[e.Owner.Name]; first == nil {
+			people[e.Owner.Name] = e
+		} else if who(first) != who(e) && !slices.Contains(shared, e.Owner.Name) {
+			shared = append(shared, e.Owner.Name)
+		}
 		had := byName[e.Owner.Name]
 		switch {
+		case !only(e.Key):
 		case had == nil:
 			byName[e.Owner.Name] = e
-		case who(had) != who(e):
-			if !slices.Contains(shared, e.Owner.Name) {
-				shared = append(shared, e.Owner.Name)
-			}
 		case had.Made.Before(e.Made):
 			byName[e.Owner.Name] = e
 		}
