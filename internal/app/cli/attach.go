@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -87,12 +88,33 @@ func (r *run) askApproval(ctx context.Context, f attachFlags, st localdoc.Status
 			fmt.Sprintf("this machine belongs to %s, and profile %q is signed in at %s", st.Server, s.name, s.profile.Server)).
 			WithMend("sign in there"), r.loginCommand(s.name, st.Server))
 	}
-	a, err := s.api.ApproveAttachment(ctx, b.UserCode)
+	a, err := s.api.ApproveAttachment(ctx, b.UserCode, ownUIDs())
 	if err != nil {
 		return r.again(s, err)
 	}
 	r.note("Approved as %s: account %s (uid %d) on %s of cluster %s.", s.profile.UserName, a.Account, a.UID, a.NodeName, a.ClusterName)
 	return nil
+}
+
+// ownUIDs are what the node may call this account: its own uid, and in a user namespace
+// the one outside (user_namespaces(7)). Empty where the system has none.
+func ownUIDs() []int {
+	own := os.Geteuid()
+	if own < 0 {
+		return nil
+	}
+	text, err := os.ReadFile("/proc/self/uid_map")
+	if err != nil {
+		return []int{own}
+	}
+	out := []int{own}
+	for line := range strings.Lines(string(text)) {
+		var inside, outside, count int
+		if n, _ := fmt.Sscan(line, &inside, &outside, &count); n == 3 && own >= inside && own-inside < count && outside+own-inside != own {
+			out = append(out, outside+own-inside)
+		}
+	}
+	return out
 }
 
 // patience is how often a person is told that they are waited for.

@@ -30,6 +30,7 @@ type agent struct {
 	roles    []localdoc.Role
 	polls    int    // until the person has answered
 	answer   string // attached, refused, expired
+	relayed  bool   // the code is that of a login elsewhere
 	approved bool   // by the API: attached at the next poll
 	bearer   bool   // the agent keeps no file of the second factor
 	expires  time.Time
@@ -122,6 +123,17 @@ func (a *agent) keys(w http.ResponseWriter, wanted string) {
 	a.refuse(w, 404, "not-found", "binding.role", "There is no role "+wanted+" here")
 }
 
+// Review is the server's: whose login shows the code.
+func (a *agent) Review(_ context.Context, _ login.LoginSession, _ netip.Addr, code string) (attachment.Review, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	r := attachment.Review{Cluster: cluster.Cluster{Name: "research"}, Node: cluster.Node{Name: "login-1"}, UID: uint32(os.Geteuid()), Account: "alice"}
+	if a.relayed {
+		r.UID, r.Account, r.Node.Name = r.UID+1, "mallory", "login-2"
+	}
+	return r, nil
+}
+
 // Decide is the server's: it attaches the login that shows the code.
 func (a *agent) Decide(_ context.Context, _ login.LoginSession, _ netip.Addr, code string, _ bool) (attachment.Review, error) {
 	if code != "BCDF-GHJK" {
@@ -173,6 +185,8 @@ func node(ts *testscript.TestScript, _ bool, args []string) {
 		a.answer, a.polls, a.approved = args[1], 2, false
 	case "keeps":
 		a.bearer = args[1] == "no-token"
+	case "relays":
+		a.relayed = args[1] == "another-login"
 	case "offers":
 		a.status.Faces = localdoc.Faces{Missing: map[string]string{"container": "the kernel does not tell who calls"}}
 	case "belongs":

@@ -5,6 +5,7 @@ import (
 	"math"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
@@ -17,6 +18,8 @@ import (
 
 // Attachments bind people to processes on nodes: what their own person says of them.
 type Attachments interface {
+	// Review shows what waits under a code.
+	Review(ctx context.Context, l login.LoginSession, from netip.Addr, code string) (attachment.Review, error)
 	// Decide approves or refuses what waits under a code, in the person's name.
 	Decide(ctx context.Context, l login.LoginSession, from netip.Addr, code string, yes bool) (attachment.Review, error)
 	Own(ctx context.Context, l login.LoginSession) ([]attachment.Listed, error)
@@ -66,6 +69,9 @@ type Attachment struct {
 // AttachmentApproval approves what a node asks: the code that it shows.
 type AttachmentApproval struct {
 	UserCode string `json:"user_code"`
+	// UIDs are those that the login which shows the code may have on its node; empty:
+	// whoever asks has seen whose the code is.
+	UIDs []int `json:"uids"`
 }
 
 // ApprovedAttachment says what was approved.
@@ -129,11 +135,29 @@ func (a api) approveAttachment(w http.ResponseWriter, r *http.Request) error {
 	if err := read(r, &in); err != nil {
 		return err
 	}
+	if err := a.ofThisLogin(r, in); err != nil {
+		return err
+	}
 	got, err := a.Attachments.Decide(r.Context(), httpd.CallerOf(r).Session, httpd.Source(r), in.UserCode, true)
 	if err != nil {
 		return err
 	}
 	return answer(w, http.StatusOK, ApprovedAttachment{ClusterName: got.Cluster.Name, NodeName: got.Node.Name, UID: int(got.UID), Account: got.Account})
+}
+
+// ofThisLogin holds a code to the account of who approves it by a program, without
+// looking: an agent that is not what it seems could show the code of somebody else's
+// login, on another node.
+func (a api) ofThisLogin(r *http.Request, in AttachmentApproval) error {
+	if len(in.UIDs) == 0 {
+		return nil
+	}
+	waits, err := a.Attachments.Review(r.Context(), httpd.CallerOf(r).Session, httpd.Source(r), in.UserCode)
+	if err != nil || slices.Contains(in.UIDs, int(waits.UID)) {
+		return err
+	}
+	return fault.Coded(fault.Denied, "attachment.other-login", "this code is that of another login: account "+strconv.Quote(waits.Account)+" (uid "+strconv.FormatUint(uint64(waits.UID), 10)+") on "+waits.Node.Name+
+		" of cluster "+waits.Cluster.Name+"; nothing was approved").WithMend("if you did not expect that, tell the administrators: the agent of your machine shows a code that is not yours; in a container, approve it on the page")
 }
 
 func (a api) clusterAttachments(w http.ResponseWriter, r *http.Request) error {

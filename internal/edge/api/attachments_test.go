@@ -34,6 +34,13 @@ func (a *attachments) Decide(_ context.Context, l login.LoginSession, _ netip.Ad
 	return attachment.Review{Cluster: cluster.Cluster{Name: "lab"}, Node: cluster.Node{Name: "n1"}, UID: 1001, Account: "ada"}, nil
 }
 
+func (a *attachments) Review(_ context.Context, _ login.LoginSession, _ netip.Addr, code string) (attachment.Review, error) {
+	if code != "BBBB-BBBB" {
+		return attachment.Review{}, fault.Coded(fault.NotFound, "attachment.code", "no node waits under this code")
+	}
+	return attachment.Review{Cluster: cluster.Cluster{Name: "lab"}, Node: cluster.Node{Name: "n1"}, UID: 1001, Account: "ada"}, nil
+}
+
 func (a *attachments) Own(context.Context, login.LoginSession) ([]attachment.Listed, error) {
 	return []attachment.Listed{bound()}, nil
 }
@@ -125,5 +132,25 @@ func TestAttackAProgramAttaches(t *testing.T) {
 	}
 	if len(w.attached.asked) != 0 {
 		t.Errorf("asked %v", w.attached.asked)
+	}
+}
+
+// TestAttackCodeOfAnotherLogin: the agent of one machine shows the code of a login on
+// another one, which carnet attach --approve would approve without a look.
+func TestAttackCodeOfAnotherLogin(t *testing.T) {
+	t.Parallel()
+	w, base, _ := serve(t)
+	for body, want := range map[string]int{
+		`{"user_code":"BBBB-BBBB","uids":[1000,100000]}`: 403, `{"user_code":"BBBB-BBBB","uids":[0]}`: 403, `{"user_code":"CCCC-CCCC","uids":[1001]}`: 404,
+		`{"user_code":"BBBB-BBBB","uids":[7,1001]}`: 200, `{"user_code":"BBBB-BBBB"}`: 200, `{"user_code":"BBBB-BBBB","uids":[]}`: 200,
+	} {
+		before := len(w.attached.asked)
+		status, _, b := call(t, "POST", base+"/api/v1/attachments/approve", body, "Cookie", "carnet=admin", "Origin", base)
+		if status != want || status == 403 && !strings.Contains(string(b), "attachment.other-login") {
+			t.Errorf("%s: %d %s", body, status, b)
+		}
+		if asked := len(w.attached.asked) - before; (asked == 1) != (status == 200) {
+			t.Errorf("%s: decided %d times", body, asked)
+		}
 	}
 }

@@ -30,11 +30,13 @@ type ApprovedAttachment struct {
 	Account     string `json:"account"`
 }
 
-// ApproveAttachment lets the login that shows the code work as the person.
-func (c *Client) ApproveAttachment(ctx context.Context, userCode string) (ApprovedAttachment, error) {
+// ApproveAttachment lets the login that shows the code work as the person, if its uid on
+// its node is one of these.
+func (c *Client) ApproveAttachment(ctx context.Context, userCode string, uids []int) (ApprovedAttachment, error) {
 	in := struct {
 		UserCode string `json:"user_code"`
-	}{userCode}
+		UIDs     []int  `json:"uids,omitempty"`
+	}{userCode, uids}
 	var out ApprovedAttachment
 	err := c.call(ctx, http.MethodPost, "/api/v1/attachments/approve", in, &out)
 	return out, err
