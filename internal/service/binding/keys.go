@@ -35,7 +35,7 @@ func (s *Service) Keys(ctx context.Context, a *Attachment, role string) (*Answer
 	if err != nil {
 		return nil, err
 	}
-	k, err := place(l.kept, l.kept.keys, role)
+	k, err := place(l.kept, l.kept.keys, role, s.c.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +57,7 @@ func (s *Service) IDToken(ctx context.Context, a *Attachment, role string) (*IDT
 	if err != nil {
 		return nil, err
 	}
-	k, err := place(l.kept, l.kept.tokens, role)
+	k, err := place(l.kept, l.kept.tokens, role, s.c.Now())
 	if err != nil {
 		return nil, err
 	}

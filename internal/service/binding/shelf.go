@@ -70,7 +70,10 @@ func (h *shelf) given(now time.Time, role, current string) (found *Answer) {
 }
 
 // place finds where something is kept, or makes room for it.
-func place[V dated](h *shelf, all map[string]*kept[V], role string) (*kept[V], error) {
+//
+// What was refused a moment ago keeps its room: who asks for ever other roles does not
+// make the agent ask the server so.
+func place[V dated](h *shelf, all map[string]*kept[V], role string, now time.Time) (*kept[V], error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if k := all[role]; k != nil {
@@ -78,7 +81,7 @@ func place[V dated](h *shelf, all map[string]*kept[V], role string) (*kept[V], e
 	}
 	if len(all) >= mostRoles {
 		for name, k := range all {
-			if k.empty() {
+			if k.empty(now) {
 				delete(all, name)
 			}
 		}
@@ -118,11 +121,11 @@ func (k *kept[V]) is(same func(V) bool) bool {
 	return k.flying == nil && k.current != none && same(k.current)
 }
 
-func (k *kept[V]) empty() bool {
+func (k *kept[V]) empty(now time.Time) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	var none V
-	return k.current == none && k.flying == nil
+	return k.current == none && k.flying == nil && !now.Before(k.again)
 }
 
 // fetcher fetches one thing; it is bounded in time by its context.
