@@ -164,10 +164,16 @@ func shells() map[string]form {
 			func(n string) string { return "set -e " + n },
 		},
 		"powershell": {
-			func(n, v string) string { return "$Env:" + n + " = '" + strings.ReplaceAll(v, "'", "''") + "'" },
+			func(n, v string) string { return "$Env:" + n + " = '" + powershellQuotes().Replace(v) + "'" },
 			func(n string) string { return "Remove-Item -ErrorAction Ignore Env:" + n },
 		},
 	}
+}
+
+// powershellQuotes doubles what ends a text in single quotes: PowerShell takes the curly
+// ones for the straight one (about_Quoting_Rules).
+func powershellQuotes() *strings.Replacer {
+	return strings.NewReplacer("'", "''", "\u2018", "\u2018\u2018", "\u2019", "\u2019\u2019", "\u201a", "\u201a\u201a", "\u201b", "\u201b\u201b")
 }
 
 func defaultShell() string {

@@ -127,3 +127,14 @@ func TestTimeLeft(t *testing.T) {
 		}
 	}
 }
+
+// TestAttackCurlyQuotes: PowerShell ends a text in single quotes at curly ones, too.
+func TestAttackCurlyQuotes(t *testing.T) {
+	t.Parallel()
+	for _, quote := range []string{"'", "\u2018", "\u2019", "\u201a", "\u201b"} {
+		got := shells()["powershell"].set("AWS_REGION", "x"+quote+"; calc; "+quote)
+		if want := "$Env:AWS_REGION = 'x" + quote + quote + "; calc; " + quote + quote + "'"; got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}
