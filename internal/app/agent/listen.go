@@ -73,10 +73,14 @@ func firstFree() uint16 {
 }
 
 // listenUnix opens the socket, which every account may connect to: the kernel says who
-// does. A socket that nobody listens at any more is replaced.
+// does. A socket that nobody listens at any more is replaced. Where others could put one
+// of theirs in its place there is none.
 func (c Config) listenUnix(path string) (net.Listener, error) {
 	if l := c.handed.take("unix", path); l != nil {
 		return l, nil
+	}
+	if why := othersIn(path); why != "" {
+		return nil, fault.Coded(fault.Misconfigured, "agent.listen", "it can't listen at "+path+": "+why).WithMend("give its folder to the agent's account, with mode 0755")
 	}
 	if c, err := net.Dial("unix", path); err == nil {
 		_ = c.Close()
