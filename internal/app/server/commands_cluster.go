@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"carnet.dev/carnet/internal/app/cli"
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/edge/api"
 	"carnet.dev/carnet/internal/edge/api/clusterdoc"
@@ -330,15 +331,19 @@ func (h *host) joinToken() *cobra.Command {
 	c := &cobra.Command{
 		Use: "join-token NAME-or-ID", Short: "Make a join token: it lets one machine join, once", Args: cobra.ExactArgs(1),
 		Long:    "Prints a token by which one machine becomes a node of the cluster. It is shown this once; its digest is kept.",
-		Example: "  carnet cluster join-token lab --life 15m",
+		Example: "  carnet cluster join-token lab --life 15m >join-token",
 		RunE: h.onCluster(func(ctx context.Context, s *state, cmd *cobra.Command, c cluster.Cluster, _ []string) error {
 			expires := s.now().Add(life)
 			token, err := s.clusters.NewJoinToken(ctx, c.ID, "", life)
 			if err != nil {
 				return err
 			}
-			return say(cmd, clusterdoc.JoinToken{JoinToken: token.Reveal(), Cluster: c.Name, Expires: expires.UTC().Truncate(time.Second)},
-				token.Reveal()+"\nGood once, until "+expires.UTC().Format(time.RFC3339)+". On the machine: carnet agent join --server "+s.config.BaseURL+", and give it this token.")
+			if err := say(cmd, clusterdoc.JoinToken{JoinToken: token.Reveal(), Cluster: c.Name, Expires: expires.UTC().Truncate(time.Second)}, token.Reveal()); err != nil {
+				return err
+			}
+			// To standard error: the rest can be kept in a file, which carnet agent join reads.
+			_, err = fmt.Fprintln(cmd.ErrOrStderr(), cli.Clean("Good once, until "+expires.UTC().Format(time.RFC3339)+". On the machine: carnet agent join --server "+s.config.BaseURL+" --join-token-file FILE"))
+			return err
 		}),
 	}
 	c.Flags().DurationVar(&life, "life", cluster.DefaultJoinLife, "how long it is good, 1m to 24h")
