@@ -43,6 +43,7 @@ type attachAsks struct {
 	Cluster, Node string
 	Shared        bool // many people work there
 	Account       string
+	Named         bool // false: the account is a number alone
 	UID           uint32
 	Scope         string
 	Asked, Until  clock
@@ -83,7 +84,7 @@ func (web *Web) attachAsks(s login.LoginSession, v attachment.Review) *attachAsk
 	}
 	out := &attachAsks{
 		Code: v.UserCode, Cluster: v.Cluster.Name, Node: v.Node.Name, Shared: v.Cluster.Kind == cluster.HighConcurrency,
-		Account: cmp.Or(v.Account, "without a name"), UID: v.UID, Scope: v.Scope,
+		Account: accountName(v.Account, v.UID), Named: v.Account != "", UID: v.UID, Scope: v.Scope,
 		Asked: clock{v.Asked, ago(now.Sub(v.Asked))}, Until: clock{until, left(until.Sub(now))}, All: true,
 	}
 	for _, st := range s.Roles {
@@ -132,6 +133,7 @@ type attached struct {
 // attachmentRow is one of them.
 type attachmentRow struct {
 	ID, Cluster, Node, Account string
+	Named                      bool // false: the account is a number alone
 	UID                        uint32
 	Person                     string // for administrators
 	Role, How, Why             string
@@ -164,7 +166,7 @@ func (web *Web) attachmentRows(all []attachment.Listed) (live, ended []attachmen
 	for _, x := range all {
 		row := attachmentRow{
 			ID: string(x.ID), Cluster: cmp.Or(x.ClusterName, string(x.Cluster)), Node: cmp.Or(x.NodeName, string(x.Place.Node)),
-			Account: x.Place.Account, UID: x.Place.UID, Person: x.Name, Role: roleNameOf(x.Role), How: howAttached(x),
+			Account: accountName(x.Place.Account, x.Place.UID), Named: x.Place.Account != "", UID: x.Place.UID, Person: x.Name, Role: roleNameOf(x.Role), How: howAttached(x),
 			Made: clock{x.Made, ago(now.Sub(x.Made))}, Until: clock{x.Expires, left(x.Expires.Sub(now))},
 		}
 		if x.Live {
@@ -175,6 +177,11 @@ func (web *Web) attachmentRows(all []attachment.Listed) (live, ended []attachmen
 		ended = append(ended, row)
 	}
 	return live, ended
+}
+
+// accountName names an account of a node, which may have none but its number.
+func accountName(name string, uid uint32) string {
+	return cmp.Or(name, fmt.Sprintf("uid %d", uid))
 }
 
 func roleNameOf(role arn.Role) string {
