@@ -81,7 +81,7 @@ func (s Store) AddCluster(ctx context.Context, c cluster.Cluster) error {
 		return err
 	})
 	if sql.IsDuplicate(err) {
-		return fault.Wrap(err, fault.Conflict, fmt.Sprintf("there is a cluster %q already, letter case aside", c.Name)).WithCode("cluster.name").
+		return fault.New(fault.Conflict, fmt.Sprintf("there is a cluster %q already, letter case aside", c.Name)).WithCode("cluster.name").
 			WithMend("change that one: carnet cluster set " + c.Name + "; or give another name")
 	}
 	return err

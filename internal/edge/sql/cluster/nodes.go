@@ -35,7 +35,7 @@ func (s Store) AddNode(ctx context.Context, n cluster.Node, most int) error {
 		return err
 	})
 	if sql.IsDuplicate(err) {
-		return fault.Wrap(err, fault.Conflict, fmt.Sprintf("the cluster has a node %q already, letter case aside", n.Name)).WithCode("node.name").
+		return fault.New(fault.Conflict, fmt.Sprintf("the cluster has a node %q already, letter case aside", n.Name)).WithCode("node.name").
 			WithMend("if that one is gone, an administrator takes it out: carnet node remove CLUSTER " + n.Name + "; else join under another name")
 	}
 	return err

@@ -21,7 +21,7 @@ func (s Store) PutGroup(ctx context.Context, g directory.Group) error {
 		return err
 	})
 	if sql.IsDuplicate(err) {
-		return fault.Wrap(err, fault.Conflict, "there is a group of that name, letter case aside")
+		return fault.New(fault.Conflict, "there is a group of that name, letter case aside")
 	}
 	return err
 }
@@ -133,7 +133,7 @@ func (s Store) PutServicePrincipal(ctx context.Context, p directory.ServicePrinc
 		return err
 	})
 	if sql.IsDuplicate(err) {
-		return fault.Wrap(err, fault.Conflict, "there is a service principal of that name, letter case aside")
+		return fault.New(fault.Conflict, "there is a service principal of that name, letter case aside")
 	}
 	return err
 }

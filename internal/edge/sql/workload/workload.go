@@ -53,7 +53,7 @@ func (s Store) AddPolicy(ctx context.Context, p workload.FederationPolicy, most 
 		return err
 	})
 	if sql.IsDuplicate(err) {
-		return fault.Wrap(err, fault.Conflict, fmt.Sprintf("there is a federation policy %q here already, letter case aside", p.Name)).
+		return fault.New(fault.Conflict, fmt.Sprintf("there is a federation policy %q here already, letter case aside", p.Name)).
 			WithCode("federation-policy.name").WithMend("give it another name")
 	}
 	return err
