@@ -172,7 +172,11 @@ func (r *run) sayAttached(ctx context.Context, st localdoc.Status, lead string) 
 func (r *run) sayStatus(st localdoc.Status, lead string) error {
 	a := st.Attachment
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s%s works here as %s until %s (%s left).\n", lead, account(a.Account), a.Name, clock(a.Expires), r.left(a.Expires))
+	subject := account(a.Account)
+	if lead == "" && a.Account == "" {
+		subject = "This account"
+	}
+	fmt.Fprintf(&b, "%s%s works here as %s until %s (%s left).\n", lead, subject, a.Name, clock(a.Expires), r.left(a.Expires))
 	fmt.Fprintf(&b, "machine: %s, cluster %s (%s)\nbound to: %s\n", st.Node, st.Cluster, st.Kind, a.Scope)
 	next := "carnet role list"
 	if a.Role != "" {

@@ -122,8 +122,11 @@ func (r *run) open(folder *profile.Folder, name, place, wanted string) (*signedI
 }
 
 func (r *run) notSignedIn(name, place, server string) error {
-	return then(fault.Coded(fault.Unauthenticated, "cli.not-signed-in", fmt.Sprintf("profile %q is not signed in (looked in %s)", name, place)),
-		r.loginCommand(name, server))
+	next := []string{r.loginCommand(name, server)}
+	if r.profile == "" && server == "" && r.agent().Present() {
+		next = append([]string{"carnet attach, to work by the agent of this machine; or sign in:"}, next...)
+	}
+	return then(fault.Coded(fault.Unauthenticated, "cli.not-signed-in", fmt.Sprintf("profile %q is not signed in (looked in %s)", name, place)), next...)
 }
 
 // loginCommand gives the command that signs a profile in.

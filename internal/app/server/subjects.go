@@ -48,7 +48,7 @@ func (s *state) findSubject(ctx context.Context, text string) (subject, error) {
 	switch len(found) {
 	case 0:
 		return subject{}, fault.New(fault.NotFound, fmt.Sprintf("nobody is called %q", text)).
-			WithMend("list who there is: carnet people list")
+			WithMend("list who there is: carnet people list; somebody is known once they have signed in, or by provisioning")
 	case 1:
 		return found[0], nil
 	}
