@@ -135,9 +135,18 @@ func (d *DB) Rebuild(ctx context.Context, schema map[string]string, load, finish
 	if err != nil {
 		return err
 	}
+	// What comes from the other engine took that engine's form of a step.
+	others, err := migrations(migrationFiles, !d.postgres)
+	if err != nil {
+		return err
+	}
+	elsewhere := map[string]string{}
+	for _, m := range others {
+		elsewhere[m.Name] = m.checksum()
+	}
 	var first []migration
 	for _, m := range all {
-		if sum, ok := schema[m.Name]; ok && sum == m.checksum() {
+		if sum, ok := schema[m.Name]; ok && (sum == m.checksum() || sum == elsewhere[m.Name]) {
 			first = append(first, m)
 		}
 	}
