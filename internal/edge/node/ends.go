@@ -233,7 +233,10 @@ func realUID(status string) (uint32, bool) {
 				return 0, false
 			}
 			v, err := strconv.ParseUint(fields[0], 10, 32)
-			return uint32(v), err == nil
+			if err != nil {
+				return 0, false
+			}
+			return uint32(v), true
 		}
 	}
 	return 0, false

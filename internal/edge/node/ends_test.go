@@ -70,6 +70,7 @@ func FuzzProcessStatus(f *testing.F) {
 	f.Add("Name:\tx\nUid:\t1000\t1000\t1000\t1000\n")
 	f.Add("Uid:\n")
 	f.Add("Uid:\t-1")
+	f.Add("Uid:\t10000010000\t")
 	f.Fuzz(func(t *testing.T, text string) {
 		if uid, ok := realUID(text); !ok && uid != 0 {
 			t.Errorf("%q: not read, and yet %d", text, uid)
