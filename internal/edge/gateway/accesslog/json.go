@@ -39,10 +39,10 @@ func (l *line) name(name string) {
 func appendJSON(b []byte, r *gateway.Record) []byte {
 	l := &line{b}
 	l.request(r)
-	l.text("operation", string(r.Operation))
-	l.text("bucket", r.Bucket)
+	l.text("operation", clip(string(r.Operation), 64))
+	l.text("bucket", clip(r.Bucket, mostHost))
 	l.text("key", r.Key)
-	l.text("version_id", r.VersionID)
+	l.text("version_id", clip(r.VersionID, mostText))
 	if r.Copied != nil {
 		l.text("source_bucket", r.Copied.Bucket)
 		l.text("source_key", r.Copied.Key)
@@ -70,7 +70,7 @@ func appendJSON(b []byte, r *gateway.Record) []byte {
 		l.request(r)
 		l.text("operation", "DeleteObject")
 		l.text("batch", "DeleteObjects")
-		l.text("bucket", r.Bucket)
+		l.text("bucket", clip(r.Bucket, mostHost))
 		l.text("key", k.Key)
 		l.text("version_id", k.VersionID)
 		l.number("status", int64(k.Status))
@@ -95,7 +95,7 @@ func (l *line) request(r *gateway.Record) {
 	if c == nil {
 		return
 	}
-	l.text("principal", c.ARN)
+	l.text("principal", clip(c.ARN, 2*mostText))
 	l.text("account", c.Account)
 	if c.Role.Name != "" {
 		l.text("role", c.Role.String())
@@ -104,7 +104,7 @@ func (l *line) request(r *gateway.Record) {
 	l.text("login_session", string(c.LoginSession))
 	l.text("service_principal", string(c.ServicePrincipal))
 	l.text("delegation", string(c.Delegation))
-	l.text("source_identity", c.SourceIdentity)
+	l.text("source_identity", clip(c.SourceIdentity, 128))
 	l.text("gateway_key", r.GatewayKey)
 	l.text("cluster", r.Cluster)
 }
@@ -123,7 +123,7 @@ func (l *line) connection(r *gateway.Record) {
 	l.text("authentication", r.Authentication)
 	l.text("method", clip(r.Method, 32))
 	l.text("uri", clip(r.Target, mostTarget))
-	l.text("protocol", r.Protocol)
+	l.text("protocol", clip(r.Protocol, 32))
 	l.text("host", clip(r.Host, mostHost))
 	l.text("tls", tlsVersion(r.TLSVersion))
 	l.text("cipher", cipher(r.TLSCipher))
