@@ -84,6 +84,9 @@ func FuzzParse(f *testing.F) {
 		key := DeriveKey(stranger, p.Date, p.Region, p.Service)
 		p.signature = mac(key.k[:], p.stringToSign(Algorithm, sha(canonical)))
 		if err := p.Verify(r, stranger, scope, hash, p.Time); err != nil {
+			if strings.Contains(err.Error(), "x-amz-content-sha256 must be") {
+				return // no form of a payload's hash: refused, however well it is signed
+			}
 			t.Fatalf("what we signed does not verify: %v\n%s", err, canonical)
 		}
 		r.Method += "X"
