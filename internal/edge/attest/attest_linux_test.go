@@ -2,10 +2,13 @@ package attest
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -262,5 +265,55 @@ func TestAddressesOfThisMachine(t *testing.T) {
 		if got := local(netip.MustParseAddr(text)); got != want {
 			t.Errorf("%s: %v", text, got)
 		}
+	}
+}
+
+// TestLeaders: who leads a session is known while it runs. Work in the background that
+// outlived it is led by nobody, and that is no error: it may attach, and be asked for.
+func TestLeaders(t *testing.T) {
+	t.Parallel()
+	cmd := exec.Command("sh", "-c", "sleep 60 >&- & echo $!; read wait")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var pid int
+	if _, err := fmt.Fscan(out, &pid); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGKILL) })
+	started, err := startTime(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	child := Again(pid, started)
+	defer child.Close()
+	leader, err := child.Leader()
+	if err != nil || leader == nil || leader.PID != cmd.Process.Pid || leader.Alive() != nil {
+		t.Fatalf("while it runs: %+v, %v", leader, err)
+	}
+	defer leader.Close()
+	_ = in.Close()
+	_ = cmd.Wait()
+	if leader.Alive() == nil {
+		t.Error("the leader that has ended is said to be there")
+	}
+	if now, err := child.Leader(); err != nil || now != nil {
+		t.Errorf("after it ended: %+v, %v", now, err)
+	}
+	if none, err := leading(0); err != nil || none != nil {
+		t.Errorf("in a pid namespace around ours: %+v, %v", none, err)
+	}
+	child.Close()
+	if _, err := child.Leader(); code(err) != CodeGone {
+		t.Errorf("of a process whose handle is closed: %v", err)
 	}
 }

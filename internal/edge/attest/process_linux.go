@@ -271,29 +271,45 @@ func Again(pid int, started uint64) *Process {
 }
 
 // Leader gives a handle of the process that leads the session (setsid(2)) of a process
-// that is connected: with it ends the login that has no control group of its own.
+// that is connected: with it ends the login that has no control group of its own. It is
+// nil, without an error, where nobody leads: the leader has ended (work in the background
+// outlives it), or is in a pid namespace around ours.
 func (p *Process) Leader() (*Process, error) {
 	sid, err := unix.Getsid(p.PID)
 	if err != nil {
 		return nil, gone("its session can't be read: %v", err)
 	}
-	fd, err := unix.PidfdOpen(sid, 0)
-	if err != nil {
-		return nil, gone("the leader of its session has ended")
-	}
-	leader := &Process{PID: sid, pidfd: fd}
-	if leader.Started, err = startTime(sid); err == nil {
-		err = leader.Alive()
-	}
+	leader, err := leading(sid)
 	if again, failed := unix.Getsid(p.PID); err == nil && (failed != nil || again != sid) {
 		err = gone("its session has changed")
 	}
 	if err == nil {
 		err = p.Alive()
 	}
-	if err != nil {
+	if err != nil && leader != nil {
 		leader.Close()
-		return nil, err
+		leader = nil
+	}
+	return leader, err
+}
+
+// leading opens the leader of a session; nil: nobody leads it. While the session has a
+// member the kernel gives its number to no other process.
+func leading(sid int) (*Process, error) {
+	if sid <= 0 {
+		return nil, nil
+	}
+	fd, err := unix.PidfdOpen(sid, 0)
+	switch {
+	case errors.Is(err, unix.ESRCH), errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOENT):
+		return nil, nil
+	case err != nil:
+		return nil, gone("the leader of its session can't be looked at: %v", err)
+	}
+	leader := &Process{PID: sid, pidfd: fd}
+	if leader.Started, err = startTime(sid); err != nil || leader.Alive() != nil {
+		leader.Close()
+		return nil, nil
 	}
 	return leader, nil
 }

@@ -55,7 +55,7 @@ type Attaching struct {
 type request struct {
 	server string // what the server is polled with
 	place  nodedoc.Place
-	leader *attest.Process // nil: the scope ends by itself
+	leader *attest.Process // nil: the scope ends by itself, or the uid's last process ends it
 	ends   time.Time
 	pause  time.Duration // between two questions to the server
 	asked  time.Time     // when the last one is asked
