@@ -39,6 +39,11 @@ type Event struct {
 	Delegation       identity.DelegationID       `json:"delegation,omitempty"`
 	GatewayKey       identity.GatewayKeyID       `json:"gateway_key,omitempty"`
 	Cluster          string                      `json:"cluster,omitempty"`
-	Target           string                      `json:"target,omitempty"` // what was acted on
-	Detail           map[string]string           `json:"detail,omitempty"`
+	// Of what acts on a node of a cluster: the node, the attachment, and the owner
+	// of its processes as the node's agent read it, such as "1000(alice)".
+	Node         identity.NodeID       `json:"node,omitempty"`
+	Attachment   identity.AttachmentID `json:"attachment,omitempty"`
+	ProcessOwner string                `json:"process_owner,omitempty"`
+	Target       string                `json:"target,omitempty"` // what was acted on
+	Detail       map[string]string     `json:"detail,omitempty"`
 }

@@ -28,6 +28,11 @@ type Document struct {
 	RequestID string `json:"requestID,omitempty"`
 	Account   string `json:"recipientAccountId,omitempty"`
 	Cluster   string `json:"cluster,omitempty"`
+	// Of what acts on a node: the node, the attachment, and the owner of the
+	// processes as the node's agent read it, such as 1000(alice).
+	Node         string `json:"node,omitempty"`
+	Attachment   string `json:"attachment,omitempty"`
+	ProcessOwner string `json:"processOwner,omitempty"`
 	// Target is what was acted on.
 	Target string            `json:"target,omitempty"`
 	Detail map[string]string `json:"additionalEventData,omitempty"`
@@ -70,6 +75,7 @@ func (r Record) Document() Document {
 	}
 	d.EventTime, d.EventName, d.Outcome, d.ErrorCode = e.At, e.Action, e.Outcome, e.Code
 	d.SourceIP, d.RequestID, d.Account, d.Cluster, d.Target, d.Detail = e.Source, string(e.Request), e.Account, e.Cluster, e.Target, e.Detail
+	d.Node, d.Attachment, d.ProcessOwner = string(e.Node), string(e.Attachment), e.ProcessOwner
 	d.UserIdentity = UserIdentity{Type: kindOf(&e), Person: string(e.Person), UserName: e.UserName, IdentityProvider: string(e.IdP),
 		ServicePrincipal: string(e.ServicePrincipal), ARN: e.Principal, Role: e.Role, AccessKeyID: e.AccessKeyID,
 		LoginSession: string(e.LoginSession), Delegation: string(e.Delegation), GatewayKey: string(e.GatewayKey)}

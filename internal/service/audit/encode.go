@@ -21,7 +21,8 @@ func encode(e *event.Event) []byte {
 		{"login_session", string(e.LoginSession)}, {"request", string(e.Request)}, {"source", e.Source}, {"account", e.Account},
 		{"role", e.Role}, {"access_key_id", e.AccessKeyID},
 		{"principal", e.Principal}, {"service_principal", string(e.ServicePrincipal)}, {"delegation", string(e.Delegation)},
-		{"gateway_key", string(e.GatewayKey)}, {"cluster", e.Cluster}, {"target", e.Target},
+		{"gateway_key", string(e.GatewayKey)}, {"cluster", e.Cluster},
+		{"node", string(e.Node)}, {"attachment", string(e.Attachment)}, {"process_owner", e.ProcessOwner}, {"target", e.Target},
 	} {
 		if f.value != "" {
 			b = append(append(append(b, `,"`...), f.name...), `":`...)

@@ -111,7 +111,8 @@ func TestDocument(t *testing.T) {
 	t.Parallel()
 	body, err := json.Marshal(event.Event{
 		At: time.Unix(0, 0).UTC(), Action: "a", Outcome: "o", Code: "c", Person: "p", UserName: "u", IdP: "i", LoginSession: "l", Request: "r", Source: "s", Account: "acc", Role: "ro",
-		AccessKeyID: "k", Principal: "pr", ServicePrincipal: "sp", Delegation: "d", GatewayKey: "g", Cluster: "cl", Target: "t", Detail: map[string]string{"x": "y"},
+		AccessKeyID: "k", Principal: "pr", ServicePrincipal: "sp", Delegation: "d", GatewayKey: "g", Cluster: "cl", Node: "n", Attachment: "att", ProcessOwner: "1(o)",
+		Target: "t", Detail: map[string]string{"x": "y"},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -121,7 +122,7 @@ func TestDocument(t *testing.T) {
 		t.Fatal(err)
 	}
 	const want = `{"eventVersion":"1.0","eventID":"w-7","eventTime":"1970-01-01T00:00:00Z","eventName":"a","outcome":"o","errorCode":"c","userIdentity":{"type":"person","personId":"p","userName":"u","identityProvider":"i",` +
-		`"servicePrincipal":"sp","arn":"pr","roleArn":"ro","accessKeyId":"k","loginSession":"l","delegation":"d","gatewayKey":"g"},"sourceIPAddress":"s","requestID":"r","recipientAccountId":"acc","cluster":"cl","target":"t",` +
+		`"servicePrincipal":"sp","arn":"pr","roleArn":"ro","accessKeyId":"k","loginSession":"l","delegation":"d","gatewayKey":"g"},"sourceIPAddress":"s","requestID":"r","recipientAccountId":"acc","cluster":"cl","node":"n","attachment":"att","processOwner":"1(o)","target":"t",` +
 		`"additionalEventData":{"x":"y"},"chain":{"writer":"w","seq":7,"hash":"0000000000000000000000000000000000000000000000000000000000000000"}}`
 	if string(got) != want {
 		t.Errorf("a record is shown as\n%s, want\n%s", got, want)
