@@ -26,7 +26,7 @@ func (s *state) openProvisioning(ctx context.Context) (err error) {
 }
 
 func (srv *Server) scimRoutes() []httpd.Route {
-	return scimapi.Routes(scimapi.Config{Provisioning: srv.provisioning, Lists: srv.provisioning, Bearers: srv.provisioning, Roles: srv.giveable, Now: srv.now})
+	return scimapi.Routes(scimapi.Config{Provisioning: srv.provisioning, Lists: srv.provisioning, Roles: srv.giveable, Now: srv.now})
 }
 
 // mostGiveable bounds the roles that a schema names.

@@ -157,7 +157,7 @@ func (srv *Server) wireSite(o Options) error {
 	}
 	home, elsewhere := places(c)
 	srv.site, err = httpd.New(httpd.Config{
-		BaseURL: base, AlsoHosts: o.AlsoHosts, Sessions: srv.login, AccessTokens: srv.oauth, Nodes: srv.clusters, Machines: srv.oauth, Page: pages.ErrorPage, Logger: srv.log, Now: o.Now,
+		BaseURL: base, AlsoHosts: o.AlsoHosts, Sessions: srv.login, AccessTokens: srv.oauth, Nodes: srv.clusters, Machines: srv.oauth, Provisioners: srv.provisioning, Page: pages.ErrorPage, Logger: srv.log, Now: o.Now,
 	}, pages.Routes(), api.Routes(api.Config{
 		Login: srv.login, Providers: srv.federation, Metadata: srv.federation, Installation: srv.federation, Keys: srv.spkeys, SAMLURL: c.SAMLURL(),
 		Cookies: httpd.NewCookies(base), Web: c.BaseURL, Home: home, Elsewhere: elsewhere, LocalAccounts: localNumbers(c),

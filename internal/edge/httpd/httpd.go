@@ -28,6 +28,7 @@ import (
 	"carnet.dev/carnet/internal/core/secret"
 	"carnet.dev/carnet/internal/service/cluster"
 	"carnet.dev/carnet/internal/service/login"
+	"carnet.dev/carnet/internal/service/provisioning"
 )
 
 // Sessions is what httpd asks about login sessions.
@@ -58,8 +59,14 @@ type Machines interface {
 	MachineOf(ctx context.Context, token secret.Text) (identity.ServicePrincipalID, error)
 }
 
-// Config is what a Site is made of. All fields but AlsoHosts, AccessTokens, Nodes
-// and Machines are needed.
+// Provisioners is what httpd asks about provisioning systems.
+type Provisioners interface {
+	// Authenticate gives whoever a bearer token proves, from memory.
+	Authenticate(ctx context.Context, bearer secret.Text) (provisioning.Caller, error)
+}
+
+// Config is what a Site is made of. All fields but AlsoHosts, AccessTokens, Nodes,
+// Machines and Provisioners are needed.
 type Config struct {
 	// BaseURL is where browsers reach this site; its scheme decides whether
 	// cookies are Secure and HSTS is sent.
@@ -69,9 +76,11 @@ type Config struct {
 	Sessions  Sessions
 	// AccessTokens opens CLIToken rows to access tokens; nil: they are refused.
 	AccessTokens AccessTokens
-	// Nodes and Machines open Node and Machine rows; nil: nobody is admitted there.
-	Nodes    Nodes
-	Machines Machines
+	// Nodes, Machines and Provisioners open the rows of those rules; nil: nobody is
+	// admitted there.
+	Nodes        Nodes
+	Machines     Machines
+	Provisioners Provisioners
 	// Page writes a fault as a page, for requests that no row serves.
 	Page   ErrorWriter
 	Logger *slog.Logger
@@ -87,6 +96,7 @@ type Site struct {
 	bearers  AccessTokens
 	nodes    Nodes
 	machines Machines
+	systems  Provisioners
 	ready    atomic.Bool // set-up is done; never goes back
 	page     ErrorWriter
 	log      *slog.Logger
@@ -106,7 +116,7 @@ type Site struct {
 func New(c Config, tables ...[]Route) (*Site, error) {
 	s := &Site{
 		cookies: NewCookies(c.BaseURL), hosts: map[string]bool{}, hsts: c.BaseURL.Scheme == "https",
-		sessions: c.Sessions, bearers: c.AccessTokens, nodes: c.Nodes, machines: c.Machines, page: c.Page, log: c.Logger, now: c.Now,
+		sessions: c.Sessions, bearers: c.AccessTokens, nodes: c.Nodes, machines: c.Machines, systems: c.Provisioners, page: c.Page, log: c.Logger, now: c.Now,
 		origin: http.NewCrossOriginProtection(), mux: http.NewServeMux(), plain: map[string]map[string]*row{},
 	}
 	s.always, s.documents = headers(s.hsts, false), headers(s.hsts, true)

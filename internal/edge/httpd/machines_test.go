@@ -14,6 +14,7 @@ import (
 	"carnet.dev/carnet/internal/core/secret"
 	"carnet.dev/carnet/internal/edge/httpd"
 	"carnet.dev/carnet/internal/service/cluster"
+	"carnet.dev/carnet/internal/service/provisioning"
 )
 
 // engines knows one node and one service principal, each by its token.
@@ -33,19 +34,26 @@ func (engines) MachineOf(_ context.Context, token secret.Text) (identity.Service
 	return "spn_hub", nil
 }
 
+func (engines) Authenticate(_ context.Context, token secret.Text) (provisioning.Caller, error) {
+	if token.Reveal() != "carnet-scim-1" {
+		return provisioning.Caller{}, fault.Coded(fault.Unauthenticated, "provisioning.credential", "no token of a provisioning system")
+	}
+	return provisioning.Caller{IdP: "idp_1", Credential: "crd_1"}, nil
+}
+
 // TestAttackRowsOfMachines: each rule opens to its own kind of caller alone, and no
 // cookie, token of another kind or second header helps.
 func TestAttackRowsOfMachines(t *testing.T) {
 	t.Parallel()
 	who := func(w http.ResponseWriter, r *http.Request) error {
 		c := httpd.CallerOf(r)
-		_, err := fmt.Fprintf(w, "%s %s %s %v", c.Node.ID, c.Machine, c.Session.ID, identity.ActorFrom(r.Context()).IsZero())
+		_, err := fmt.Fprintf(w, "%s %s %s %s %v", c.Node.ID, c.Machine, c.Provisioner.Credential, c.Session.ID, identity.ActorFrom(r.Context()).IsZero())
 		return err
 	}
 	row := func(path string, a httpd.Access) httpd.Route {
 		return httpd.Route{Method: "POST", Pattern: path, Access: a, CLIToken: a == httpd.Person, Rate: httpd.RateNode, Errors: httpd.Problem, Handler: who}
 	}
-	table := []httpd.Route{row("/node", httpd.Node), row("/machine", httpd.Machine), row("/person", httpd.Person)}
+	table := []httpd.Route{row("/node", httpd.Node), row("/machine", httpd.Machine), row("/scim", httpd.Provisioner), row("/person", httpd.Person)}
 	base, err := url.Parse("http://127.0.0.1:8480")
 	if err != nil {
 		t.Fatal(err)
@@ -59,27 +67,37 @@ func TestAttackRowsOfMachines(t *testing.T) {
 		}
 		return out
 	}
-	full, empty := site(httpd.Config{Nodes: engines{}, Machines: engines{}}), site(httpd.Config{})
-	const node, hub, ada = "Bearer carnet-node-1", "Bearer a.b.hub", "Bearer a.b.person"
+	full, empty := site(httpd.Config{Nodes: engines{}, Machines: engines{}, Provisioners: engines{}}), site(httpd.Config{})
+	const node, hub, okta, ada = "Bearer carnet-node-1", "Bearer a.b.hub", "Bearer carnet-scim-1", "Bearer a.b.person"
 	for _, c := range []struct {
 		path   string
 		header []string
 		want   string // empty: 401
 	}{
-		{"/node", []string{"Authorization", node}, "nod_1   true"},
+		{"/node", []string{"Authorization", node}, "nod_1    true"},
 		{"/node", []string{"Authorization", hub}, ""},
 		{"/node", []string{"Authorization", ada}, ""},
 		{"/node", []string{"Cookie", "carnet=admin"}, ""},
 		{"/node", []string{"Authorization", node, "Authorization", node}, ""},
 		{"/node", []string{"Authorization", "Basic carnet-node-1"}, ""},
 		{"/node", []string{"Authorization", "Bearer "}, ""},
-		{"/machine", []string{"Authorization", hub}, " spn_hub  true"},
+		{"/machine", []string{"Authorization", hub}, " spn_hub   true"},
+		{"/node", []string{"Authorization", okta}, ""},
 		{"/machine", []string{"Authorization", node}, ""},
+		{"/machine", []string{"Authorization", okta}, ""},
 		{"/machine", []string{"Authorization", ada}, ""},
 		{"/machine", []string{"Cookie", "carnet=admin"}, ""},
+		{"/scim", []string{"Authorization", okta}, "  crd_1  true"},
+		{"/scim", []string{"Authorization", "bearer carnet-scim-1"}, "  crd_1  true"},
+		{"/scim", []string{"Authorization", node}, ""},
+		{"/scim", []string{"Authorization", hub}, ""},
+		{"/scim", []string{"Authorization", ada}, ""},
+		{"/scim", []string{"Cookie", "carnet=admin"}, ""},
+		{"/scim", []string{"Authorization", okta, "Authorization", okta}, ""},
 		{"/person", []string{"Authorization", node}, ""},
+		{"/person", []string{"Authorization", okta}, ""},
 		{"/person", []string{"Authorization", hub}, ""},
-		{"/person", []string{"Authorization", ada}, "  lgn_person false"},
+		{"/person", []string{"Authorization", ada}, "   lgn_person false"},
 	} {
 		got := ask(full, "POST", c.path, append([]string{"Host", "127.0.0.1:8480"}, c.header...)...)
 		if c.want == "" && got.Code != 401 || c.want != "" && (got.Code != 200 || got.Body.String() != c.want) {

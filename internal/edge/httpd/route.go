@@ -30,6 +30,9 @@ const (
 	Node
 	// Machine: a service principal, by its access token.
 	Machine
+	// Provisioner: a provisioning system (SCIM), by its bearer token. Nothing else
+	// opens these, and it opens nothing else.
+	Provisioner
 	// Person: whoever has a login session.
 	Person
 	// Administrator: whoever has a login session as an administrator, by cookie or
@@ -52,6 +55,8 @@ func (a Access) String() string {
 		return "node"
 	case Machine:
 		return "machine"
+	case Provisioner:
+		return "provisioner"
 	case Person:
 		return "person"
 	case Administrator:

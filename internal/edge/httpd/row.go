@@ -15,6 +15,7 @@ import (
 	"carnet.dev/carnet/internal/core/secret"
 	"carnet.dev/carnet/internal/service/cluster"
 	"carnet.dev/carnet/internal/service/login"
+	"carnet.dev/carnet/internal/service/provisioning"
 )
 
 // row is a Route at work.
@@ -114,13 +115,15 @@ type Caller struct {
 	// cookie.
 	CLIToken    secret.Text
 	AccessToken secret.Text
-	// Node is set on Node rows, Machine on Machine rows: alone.
-	Node    cluster.Node
-	Machine identity.ServicePrincipalID
+	// Node is set on Node rows, Machine on Machine rows, Provisioner on Provisioner
+	// rows, with address and request: alone.
+	Node        cluster.Node
+	Machine     identity.ServicePrincipalID
+	Provisioner provisioning.Caller
 }
 
 func (c Caller) nobody() bool {
-	return c.Session.ID == "" && c.CLIToken.IsZero() && c.AccessToken.IsZero() && c.Node.ID == "" && c.Machine == ""
+	return c.Session.ID == "" && c.CLIToken.IsZero() && c.AccessToken.IsZero() && c.Node.ID == "" && c.Machine == "" && c.Provisioner.Credential == ""
 }
 
 type callerKey struct{}
@@ -151,6 +154,8 @@ func (row *row) admit(r *http.Request) (Caller, error) {
 		return row.proveNode(r)
 	case row.Access == Machine:
 		return row.proveMachine(r)
+	case row.Access == Provisioner:
+		return row.proveProvisioner(r)
 	}
 	c, err := row.prove(r)
 	switch {
@@ -238,6 +243,23 @@ func (row *row) proveMachine(r *http.Request) (Caller, error) {
 	}
 	m, err := row.site.machines.MachineOf(r.Context(), t)
 	return Caller{Machine: m}, err
+}
+
+// proveProvisioner finds the provisioning system of a bearer token.
+func (row *row) proveProvisioner(r *http.Request) (Caller, error) {
+	t, err := bearerToken(r, "send the token of the provisioning system: carnet provisioning credential add makes one")
+	if err != nil {
+		return Caller{}, err
+	}
+	if row.site.systems == nil {
+		return Caller{}, fault.Coded(fault.Unauthenticated, "login.authorization", "Provisioning systems are not served here")
+	}
+	p, err := row.site.systems.Authenticate(r.Context(), t)
+	if err == nil && p.Credential == "" {
+		err = fault.New(fault.Internal, "a provisioning system without a credential")
+	}
+	p.Source, p.Request = Source(r).String(), identity.RequestIDFrom(r.Context())
+	return Caller{Provisioner: p}, err
 }
 
 // bearer finds the login session of a token: our access tokens are JWTs, of

@@ -96,8 +96,8 @@ func serveOn(t *testing.T, db *sql.DB) *client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	site, err := httpd.New(httpd.Config{BaseURL: base, Sessions: nobody{}, Page: httpd.Problem, Now: time.Now, Logger: slog.New(slog.DiscardHandler)},
-		scimapi.Routes(scimapi.Config{Provisioning: c.svc, Lists: c.svc, Bearers: c.svc, Roles: func(identity.IdPID) []string { return nil }, Now: time.Now}))
+	site, err := httpd.New(httpd.Config{BaseURL: base, Sessions: nobody{}, Provisioners: c.svc, Page: httpd.Problem, Now: time.Now, Logger: slog.New(slog.DiscardHandler)},
+		scimapi.Routes(scimapi.Config{Provisioning: c.svc, Lists: c.svc, Roles: func(identity.IdPID) []string { return nil }, Now: time.Now}))
 	if err != nil {
 		t.Fatal(err)
 	}

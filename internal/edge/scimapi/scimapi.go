@@ -2,10 +2,10 @@
 // and at the address that drop-in clients know.
 //
 // It reads requests and writes documents; what they mean is decided by
-// service/provisioning. Every request but that for /Me is answered only once its
-// bearer token, made by an administrator, was proven; /Me is a person's own, by
-// their login session. It must never answer a cookie elsewhere, nor a token in an
-// address.
+// service/provisioning. Every row but that of /Me is a Provisioner's in the table of
+// routes: httpd proves its bearer token, made by an administrator, before a handler
+// here runs; /Me is a person's own, by their login session. It must never answer a
+// cookie elsewhere, nor a token in an address.
 package scimapi
 
 import (
@@ -26,7 +26,6 @@ import (
 
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
-	"carnet.dev/carnet/internal/core/secret"
 	"carnet.dev/carnet/internal/edge/httpd"
 	"carnet.dev/carnet/internal/protocol/scim"
 	"carnet.dev/carnet/internal/service/provisioning"
@@ -46,16 +45,10 @@ type Lists interface {
 	List(ctx context.Context, c provisioning.Caller, k provisioning.Kind, q provisioning.Query) (provisioning.Listed, error)
 }
 
-// Bearers proves who asks.
-type Bearers interface {
-	Authenticate(ctx context.Context, bearer secret.Text) (provisioning.Caller, error)
-}
-
 // Config is what the face stands on.
 type Config struct {
 	Provisioning Provisioning
 	Lists        Lists
-	Bearers      Bearers
 	// Roles gives ARNs of roles that a provider may give, to choose from; not all
 	// have to be there.
 	Roles func(idp identity.IdPID) []string
@@ -89,7 +82,7 @@ func Routes(c Config) []httpd.Route {
 		offered := map[string][]string{}
 		row := func(method, pattern string, h handler) {
 			offered[pattern] = append(offered[pattern], method)
-			r := httpd.Route{Method: method, Pattern: base + pattern, Access: httpd.Public, Rate: rateSCIM, Errors: writeFault, InFlight: 32, Handler: f.proven(h)}
+			r := httpd.Route{Method: method, Pattern: base + pattern, Access: httpd.Provisioner, Rate: rateSCIM, Errors: writeFault, InFlight: 32, Handler: f.counted(h)}
 			if method != http.MethodGet && method != http.MethodDelete {
 				r.MaxBody = scim.MaxDocument
 			}
@@ -149,42 +142,19 @@ func notOffered(methods []string) handler {
 
 type handler func(w http.ResponseWriter, r *http.Request, c provisioning.Caller) error
 
-// proven lets a request through once its bearer token was proven and counted.
-func (f *face) proven(h handler) httpd.Handler {
+// counted lets the request of a provisioning system through, so often a second.
+func (f *face) counted(h handler) httpd.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		bearer, ok := bearerOf(r)
-		if !ok {
-			return unauthenticated(w, "Send the token of the provisioning system: Authorization: Bearer …")
+		c := httpd.CallerOf(r).Provisioner
+		if c.Credential == "" {
+			return fault.New(fault.Internal, "a provisioning system was not proven")
 		}
-		c, err := f.Bearers.Authenticate(r.Context(), bearer)
-		if err != nil {
-			if fault.KindOf(err) == fault.Unauthenticated {
-				return unauthenticated(w, fault.Of(err).Public)
-			}
-			return err
-		}
-		c.Source, c.Request = httpd.Source(r).String(), identity.RequestIDFrom(r.Context())
 		if wait := f.wait(c.Credential); wait > 0 {
 			w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
 			return fault.New(fault.Limited, "Too many requests: 25 a second are answered")
 		}
 		return h(w, r, c)
 	}
-}
-
-// bearerOf reads the one Authorization header; the scheme has no letter case.
-func bearerOf(r *http.Request) (secret.Text, bool) {
-	all := r.Header["Authorization"]
-	if len(all) != 1 || len(all[0]) > 512 {
-		return secret.Text{}, false
-	}
-	scheme, text, ok := strings.Cut(all[0], " ")
-	return secret.New(strings.TrimSpace(text)), ok && strings.EqualFold(scheme, "Bearer")
-}
-
-func unauthenticated(w http.ResponseWriter, why string) error {
-	w.Header().Set("WWW-Authenticate", `Bearer realm="scim"`)
-	return fault.Coded(fault.Unauthenticated, provisioning.CodeBearer, why)
 }
 
 // wait is how long a credential has to wait for its next request; 0: not at all.
@@ -206,6 +176,9 @@ func (f *face) wait(id identity.CredentialID) time.Duration {
 // writeFault answers with a fault as SCIM has it.
 func writeFault(w http.ResponseWriter, _ *http.Request, f *fault.Fault) {
 	status := Status(f)
+	if f.Kind == fault.Unauthenticated {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="scim"`)
+	}
 	write(w, status, scim.WriteError(f, status))
 }
 
