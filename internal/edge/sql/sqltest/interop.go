@@ -6,8 +6,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"os/exec"
 	"os/user"
 	"path/filepath"
@@ -30,7 +28,7 @@ func engines() []engine {
 }
 
 var (
-	server    = sync.OnceValues(startPostgreSQL)
+	server    = sync.OnceValues(func() (*Server, error) { return newServer("-c fsync=off") })
 	databases atomic.Int64
 )
 
@@ -43,65 +41,7 @@ func PostgreSQL(t testing.TB) secret.Text {
 	if err != nil {
 		t.Fatal(err)
 	}
-	name := fmt.Sprintf("carnet%d", databases.Add(1))
-	if out, err := pg.command("psql", "-h", pg.dir, "-d", "postgres", "-qc", "CREATE DATABASE "+name).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	return secret.New(fmt.Sprintf("host=%s user=%s dbname=%s", pg.dir, pg.owner, name))
-}
-
-type postgres struct {
-	bin, dir, owner string
-	credential      *syscall.Credential // nil: this user
-	life            io.Closer           // held open: its end is the server's end
-}
-
-func (p postgres) command(name string, args ...string) *exec.Cmd {
-	c := exec.Command(filepath.Join(p.bin, name), args...)
-	c.Dir = p.dir
-	c.Env = append(os.Environ(), "HOME="+p.dir, "LC_ALL=C.UTF-8", "PGUSER="+p.owner)
-	c.SysProcAttr = &syscall.SysProcAttr{Credential: p.credential}
-	return c
-}
-
-// startPostgreSQL runs initdb and the server as an unprivileged user (initdb
-// refuses root) in a folder of its own. A shell that waits on a pipe of this
-// process ends both, however this process ends.
-func startPostgreSQL() (postgres, error) {
-	p := postgres{owner: "carnet"}
-	var err error
-	if p.bin, err = binaries(); err != nil {
-		return p, err
-	}
-	if p.dir, err = os.MkdirTemp("", "pg"); err != nil {
-		return p, err
-	}
-	if os.Getuid() == 0 {
-		if p.credential, err = unprivileged(); err != nil {
-			return p, err
-		}
-		if err := os.Chown(p.dir, int(p.credential.Uid), int(p.credential.Gid)); err != nil {
-			return p, err
-		}
-	}
-	data := filepath.Join(p.dir, "data")
-	if out, err := p.command("initdb", "-D", data, "-U", p.owner, "-A", "trust", "-E", "UTF8", "--no-sync").CombinedOutput(); err != nil {
-		return p, fmt.Errorf("initdb: %w: %s", err, out)
-	}
-	options := "-c listen_addresses='' -c fsync=off -c max_connections=200 -k " + p.dir
-	log := filepath.Join(p.dir, "log")
-	if out, err := p.command("pg_ctl", "-D", data, "-w", "-s", "-l", log, "-o", options, "start").CombinedOutput(); err != nil {
-		said, _ := os.ReadFile(log)
-		return p, fmt.Errorf("pg_ctl: %w: %s%s", err, out, said)
-	}
-	sweeper := p.command("pg_ctl")
-	sweeper.Path, sweeper.Args = "/bin/sh", []string{"sh", "-c",
-		`cat >/dev/null; "$1/pg_ctl" -D "$2/data" -s -m immediate stop; cd /; rm -rf "$2"`, "sh", p.bin, p.dir}
-	sweeper.SysProcAttr.Setpgid = true // an interrupt at the keyboard is not for it
-	if p.life, err = sweeper.StdinPipe(); err != nil {
-		return p, err
-	}
-	return p, sweeper.Start()
+	return pg.Database(t)
 }
 
 // binaries finds the folder of the newest server. Debian keeps it off the PATH.
@@ -126,6 +66,7 @@ func version(path string) int {
 	return n
 }
 
+// unprivileged finds an account that is not root, for whom initdb works.
 func unprivileged() (*syscall.Credential, error) {
 	var tried bytes.Buffer
 	for _, name := range []string{"postgres", "nobody"} {
