@@ -25,6 +25,7 @@ var floors = []string{"core", "protocol", "service", "edge", "app"}
 // cells of an earlier row, or earlier in its own row where siblings says so.
 var serviceOrder = [][]string{
 	{"keyring", "revocation", "audit", "onceonly", "denial"},
+	{"withdrawal"}, // says to the feed what is taken back, and knows what AWS honours longer
 	{"directory", "iam", "federation", "spkeys"},
 	{"provisioning"}, // takes back what a change took away
 	{"entitlement", "issuer", "cluster"},

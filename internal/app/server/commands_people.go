@@ -241,7 +241,7 @@ func (s *state) takeBack(ctx context.Context, subject string) error {
 		if strings.HasPrefix(id, "spn_") {
 			kind = revocation.ServicePrincipal
 		}
-		if _, err := s.feed.Revoke(ctx, kind, id); err != nil {
+		if _, err := (takesBack{s}).Revoke(ctx, kind, id); err != nil {
 			return err
 		}
 	}

@@ -9,11 +9,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"carnet.dev/carnet/internal/core/event"
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/service/revocation"
-	"carnet.dev/carnet/internal/service/workload"
+	"carnet.dev/carnet/internal/service/withdrawal"
 )
 
 func (h *host) revoke() *cobra.Command {
@@ -138,49 +137,20 @@ func (r revoked) String() string {
 	return b.String()
 }
 
-// endDelegations marks delegations that a revocation ends: they live longer than
-// the feed remembers.
-func (s *state) endDelegations(ctx context.Context, kind, id string) error {
-	switch kind {
-	case revocation.Person:
-		return s.workload.EndAll(ctx, workload.Of{Person: identity.PersonID(id)})
-	case revocation.Everything:
-		return s.workload.EndAll(ctx, workload.Of{})
-	case revocation.Delegation:
-		_, err := s.workload.Mark(ctx, identity.DelegationID(id))
-		return err
-	}
-	return nil
-}
-
 // revokeNow revokes, with its record and what else belongs into the same
 // transaction, and waits until every live server has applied it.
 func (s *state) revokeNow(ctx context.Context, kind, id string, patience time.Duration, also func(context.Context) error) (revoked, error) {
 	r := revoked{Kind: kind, ID: id}
-	err := s.db.Atomic(ctx, func(ctx context.Context) (err error) {
-		if also != nil {
-			if err := also(ctx); err != nil {
-				return err
-			}
-		}
-		if err := s.endDelegations(ctx, kind, id); err != nil {
-			return err
-		}
-		if r.Epoch, err = s.feed.Revoke(ctx, kind, id); err != nil {
-			return err
-		}
-		return s.trail.Record(ctx, event.Event{Action: "revoke", Target: id, Detail: map[string]string{"kind": kind}})
-	})
+	result, err := s.withdrawal.RevokeWith(ctx, withdrawal.Target{Kind: kind, ID: id}, also)
 	if err != nil {
 		return r, err
 	}
+	r.Epoch = result.Epoch
 	err = poll(ctx, patience, func() (bool, error) {
-		views, err := s.feed.Who(ctx)
+		views, all, err := s.withdrawal.Applied(ctx, r.Epoch)
 		r.Servers = []applied{}
-		all := true
 		for _, v := range views {
 			r.Servers = append(r.Servers, applied{Server: v.Server, Applied: v.Epoch >= r.Epoch, Seen: v.Seen})
-			all = all && v.Epoch >= r.Epoch
 		}
 		return all, err
 	})

@@ -19,7 +19,7 @@ import (
 func (s *state) openProvisioning(ctx context.Context) (err error) {
 	store := sqlprovisioning.Store{DB: s.db}
 	s.provisioning, err = provisioning.Open(ctx, provisioning.Config{
-		Store: store, Credentials: store, Lists: providerLists{s.federation}, Members: sqldirectory.Store{DB: s.db}, Revocations: s.feed, State: s.db, Trail: s.trail,
+		Store: store, Credentials: store, Lists: providerLists{s.federation}, Members: sqldirectory.Store{DB: s.db}, Revocations: takesBack{s}, State: s.db, Trail: s.trail,
 		Now: s.now, Logger: s.log, Base: s.config.BaseURL + scimapi.Bases[0],
 	})
 	return err

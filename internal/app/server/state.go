@@ -39,6 +39,7 @@ import (
 	"carnet.dev/carnet/internal/service/provisioning"
 	"carnet.dev/carnet/internal/service/revocation"
 	"carnet.dev/carnet/internal/service/spkeys"
+	"carnet.dev/carnet/internal/service/withdrawal"
 	"carnet.dev/carnet/internal/service/workload"
 )
 
@@ -66,8 +67,10 @@ type state struct {
 	// provisioning answers the provisioning systems of identity providers.
 	provisioning *provisioning.Service
 	feed         *revocation.Feed
-	trail        *audit.Writer
-	iam          *iam.Service
+	// withdrawal takes back what was issued.
+	withdrawal *withdrawal.Service
+	trail      *audit.Writer
+	iam        *iam.Service
 
 	metrics     *telemetry.Metrics // nil: nobody reads them
 	checkpoints *auditfile.File    // nil: none outside the database
@@ -134,6 +137,7 @@ func (s *state) open(ctx context.Context, development bool, id string) error {
 	if s.trail, err = audit.Open(ctx, trail); err != nil {
 		return err
 	}
+	s.openWithdrawal()
 	s.once = onceonly.New(sqlonceonly.Store{DB: s.db}, mostOnceIDs, s.now)
 	s.directory = sqldirectory.On(s.db, s.now)
 	client, err := guarded(s.config)
