@@ -39,10 +39,12 @@ type Config struct {
 type DB struct {
 	write    *stdsql.DB
 	read     *stdsql.DB
+	ears     *stdsql.DB // the poller's own: slow reads can't make it deaf
 	postgres bool
 	log      *slog.Logger
 	writer   writer
 	watch    watch
+	silence  silence
 	stripe   int64
 	closing  context.Context
 	close    context.CancelFunc
@@ -87,7 +89,11 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 func (d *DB) Close() error {
 	d.close()
 	d.running.Wait()
-	return errors.Join(d.read.Close(), d.write.Close())
+	err := errors.Join(d.read.Close(), d.write.Close())
+	if d.ears != d.read {
+		err = errors.Join(err, d.ears.Close())
+	}
+	return err
 }
 
 // Engine gives "sqlite" or "postgresql".
@@ -106,7 +112,8 @@ func (d *DB) Engine() string {
 //
 // Concurrent writes of this process share one commit, so that a synced write
 // costs one sync for all who wait. Errors: fn's own; a fault Unavailable
-// ("state.unavailable") when the database doesn't answer.
+// ("state.unavailable") when the database doesn't answer, in bounded time: at
+// once where that is known.
 func (d *DB) Write(ctx context.Context, fn func(*Tx) error) error {
 	if outer := carried(ctx, d); outer != nil {
 		return outer.join(fn)
@@ -131,13 +138,26 @@ func (d *DB) Atomic(ctx context.Context, fn func(context.Context) error) error {
 	return d.Write(ctx, func(t *Tx) error { return fn(t.Context()) })
 }
 
-// Read runs fn on one consistent snapshot. A ctx that carries a transaction
-// of this database makes fn read inside that one.
+// Read runs fn on one consistent snapshot, in bounded time. A ctx that carries a
+// transaction of this database makes fn read inside that one. Errors: as Write.
 func (d *DB) Read(ctx context.Context, fn func(*Tx) error) error {
 	if outer := carried(ctx, d); outer != nil {
 		return fn(outer)
 	}
-	tx, err := d.read.BeginTx(ctx, d.readOptions())
+	if err := d.hears(); err != nil {
+		return d.classify(err)
+	}
+	if d.postgres { // what is asked of SQLite is answered by this process
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, readTime)
+		defer cancel()
+	}
+	return d.look(ctx, d.read, fn)
+}
+
+// look is Read without its bounds, by one of the pools.
+func (d *DB) look(ctx context.Context, by *stdsql.DB, fn func(*Tx) error) error {
+	tx, err := by.BeginTx(ctx, d.readOptions())
 	if err != nil {
 		return d.classify(err)
 	}
@@ -154,7 +174,7 @@ func (d *DB) classify(err error) error {
 	switch {
 	case err == nil, errors.As(err, &f):
 		return err
-	case d.away(err), d.conflicting(err):
+	case errors.Is(err, errSilent), d.away(err), d.conflicting(err):
 		return fault.Wrap(err, fault.Unavailable, "the database doesn't answer").
 			WithCode("state.unavailable").WithMend("try again in a moment")
 	}

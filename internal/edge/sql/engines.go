@@ -52,6 +52,7 @@ func (d *DB) openSQLite(path string) error {
 	}
 	d.read.SetMaxOpenConns(max(4, runtime.GOMAXPROCS(0)))
 	d.read.SetMaxIdleConns(max(4, runtime.GOMAXPROCS(0)))
+	d.ears = d.read
 	return nil
 }
 
@@ -80,6 +81,8 @@ func (d *DB) openPostgreSQL(dsn secret.Text) error {
 	d.read = stdlib.OpenDB(*c)
 	d.read.SetMaxOpenConns(8)
 	d.read.SetMaxIdleConns(8)
+	d.ears = stdlib.OpenDB(*c)
+	d.ears.SetMaxOpenConns(2) // one looks, one listens
 	return nil
 }
 

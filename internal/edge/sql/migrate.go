@@ -178,7 +178,7 @@ func (d *DB) Rebuild(ctx context.Context, schema map[string]string, load, finish
 // Snapshot runs fn on one consistent snapshot without the time limits of Read:
 // for a backup.
 func (d *DB) Snapshot(ctx context.Context, fn func(*Tx) error) error {
-	return d.Read(ctx, func(t *Tx) error {
+	unbounded := func(t *Tx) error {
 		if d.postgres {
 			for _, q := range []string{`SET LOCAL statement_timeout = 0`, `SET LOCAL idle_in_transaction_session_timeout = 0`} {
 				if _, err := t.tx.ExecContext(t.stmt, q); err != nil {
@@ -187,7 +187,11 @@ func (d *DB) Snapshot(ctx context.Context, fn func(*Tx) error) error {
 			}
 		}
 		return fn(t)
-	})
+	}
+	if outer := carried(ctx, d); outer != nil {
+		return unbounded(outer)
+	}
+	return d.look(ctx, d.read, unbounded)
 }
 
 // alone runs fn in one transaction while no other server migrates, without the

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
@@ -94,10 +95,11 @@ func (d *DB) poll(seen map[string]int64) {
 		case <-d.watch.wake:
 		}
 		now, err := d.counters(d.closing)
+		if d.closing.Err() != nil {
+			return
+		}
+		d.say(err)
 		if err != nil {
-			if d.closing.Err() == nil {
-				d.log.Warn("changes of other servers can't be read", "error", err)
-			}
 			continue
 		}
 		for topic, seq := range now {
@@ -111,10 +113,10 @@ func (d *DB) poll(seen map[string]int64) {
 
 // counters gives each topic's sum over the stripes; it only grows.
 func (d *DB) counters(ctx context.Context) (map[string]int64, error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
 	seen := map[string]int64{}
-	err := d.Read(ctx, func(t *Tx) error {
+	err := d.look(ctx, d.ears, func(t *Tx) error {
 		return t.Each(`SELECT name, CAST(SUM(seq) AS BIGINT) FROM topic GROUP BY name`, nil,
 			func(scan func(...any) error) error {
 				var name string
@@ -167,21 +169,41 @@ func (d *DB) listen() {
 }
 
 func (d *DB) listenOnce() error {
-	conn, err := d.read.Conn(d.closing)
+	conn, err := d.ears.Conn(d.closing)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = conn.Close() }()
 	return conn.Raw(func(dc any) error {
 		c := dc.(*stdlib.Conn).Conn()
-		if _, err := c.Exec(d.closing, `LISTEN carnet_topic`); err != nil {
+		if err := d.bounded(func(ctx context.Context) error { _, err := c.Exec(ctx, `LISTEN carnet_topic`); return err }); err != nil {
 			return err
 		}
 		for {
-			if _, err := c.WaitForNotification(d.closing); err != nil {
+			quiet, cancel := context.WithTimeout(d.closing, stillThere)
+			_, err := c.WaitForNotification(quiet)
+			cancel()
+			switch {
+			case err == nil:
+				d.watch.kick()
+			case d.closing.Err() != nil || !pgconn.Timeout(err):
 				return err
+			default:
+				// A line that was cut without a word stays quiet for ever.
+				if err := d.bounded(c.Ping); err != nil {
+					return err
+				}
 			}
-			d.watch.kick()
 		}
 	})
+}
+
+// stillThere is how long a line may be quiet until it is asked whether it is one.
+const stillThere = 20 * time.Second
+
+// bounded runs one step of the listener within the time of a look.
+func (d *DB) bounded(step func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(d.closing, lookTime)
+	defer cancel()
+	return step(ctx)
 }

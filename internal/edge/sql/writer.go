@@ -50,8 +50,12 @@ func (w *writer) run(ctx context.Context, fn func(*Tx) error) error {
 	w.waiting.Add(-1)
 	b := w.open
 	if b == nil {
-		var err error
-		if b, err = w.begin(); err != nil {
+		// Whoever waited behind a silent database doesn't wait for it once more.
+		err := errors.Join(ctx.Err(), w.db.hears())
+		if err == nil {
+			b, err = w.begin()
+		}
+		if err != nil {
 			w.mu.Unlock()
 			return err
 		}
