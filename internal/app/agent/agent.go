@@ -320,6 +320,9 @@ func view(v nodedoc.View) binding.View {
 			ID: identity.AttachmentID(x.ID), UID: x.UID, Scope: x.Scope, ScopeID: x.ScopeID, Account: x.Account, Name: x.Name, Role: x.Role, Expires: x.Expires,
 		})
 	}
+	for _, x := range v.Revoked {
+		out.Revoked = append(out.Revoked, binding.Revoked{Kind: x.Kind, ID: x.ID, Epoch: x.Epoch})
+	}
 	return out
 }
 

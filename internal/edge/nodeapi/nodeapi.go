@@ -206,6 +206,9 @@ func (a nodeAPI) watch(w http.ResponseWriter, r *http.Request) error {
 	for _, x := range v.Attachments {
 		out.Attachments = append(out.Attachments, attachmentDocument(x))
 	}
+	for _, e := range v.Revoked {
+		out.Revoked = append(out.Revoked, nodedoc.Revoked{Kind: e.Kind, ID: e.ID, Epoch: e.Epoch})
+	}
 	return answer(w, out)
 }
 

@@ -15,6 +15,7 @@ import (
 	"carnet.dev/carnet/internal/service/holder"
 	"carnet.dev/carnet/internal/service/issuer"
 	"carnet.dev/carnet/internal/service/login"
+	"carnet.dev/carnet/internal/service/revocation"
 	"carnet.dev/carnet/internal/service/workload"
 )
 
@@ -152,6 +153,8 @@ type GatewayKeys interface {
 type Revocations interface {
 	Epoch() (uint64, error)
 	Refused(kind, id string, epoch uint64) (bool, error)
+	// Latest gives the last revocation of each id of some kinds.
+	Latest(kinds ...string) []revocation.Entry
 	// Revoke works in the transaction that ctx carries.
 	Revoke(ctx context.Context, kind, id string) (epoch uint64, err error)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"carnet.dev/carnet/internal/service/cluster"
+	"carnet.dev/carnet/internal/service/revocation"
 )
 
 // lookEvery is how often a View that waits looks again by itself: what is revoked, and
@@ -59,6 +60,10 @@ func (s *Service) view(n cluster.Node) (View, error) {
 		}
 		v.Attachments = append(v.Attachments, *a)
 		fmt.Fprintf(sum, "\n%s %s", a.ID, a.Role) // the rest of one never changes
+	}
+	for _, e := range s.Feed.Latest(revocation.Role, revocation.AccessKey) {
+		v.Revoked = append(v.Revoked, e)
+		fmt.Fprintf(sum, "\n%s %s %d", e.Kind, e.ID, e.Epoch)
 	}
 	v.Revision = max(1, int64(binary.BigEndian.Uint64(sum.Sum(nil))>>1))
 	return v, nil

@@ -7,6 +7,7 @@ import (
 	"carnet.dev/carnet/internal/core/credential"
 	"carnet.dev/carnet/internal/core/secret"
 	"carnet.dev/carnet/internal/service/cluster"
+	"carnet.dev/carnet/internal/service/revocation"
 )
 
 // Limits.
@@ -97,6 +98,8 @@ type View struct {
 	Revision    int64
 	Cluster     cluster.Cluster
 	Attachments []Attachment
+	// Revoked is what was taken back lately of what agents keep: roles and access keys.
+	Revoked []revocation.Entry
 }
 
 // Keys are the keys of a role for an attachment: temporary ones, or a gateway key,

@@ -66,6 +66,14 @@ type Attachment struct {
 type View struct {
 	Revision    int64
 	Attachments []Attachment // Token is not set
+	Revoked     []Revoked
+}
+
+// Revoked is a revocation of something that is kept here: of Kind role (ID: its ARN) or
+// access-key (ID: the access key id). A later one of the same has a greater Epoch.
+type Revoked struct {
+	Kind, ID string
+	Epoch    uint64
 }
 
 // Keys are temporary keys of a role, or a gateway key (no SessionToken).
@@ -166,7 +174,8 @@ type Service struct {
 	mu        sync.Mutex // of changes to the table
 	former    bool       // the first view is yet to come, and shows what is gone
 	ended     map[identity.AttachmentID]*ending
-	changed   chan struct{} // closed with each change of the table
+	revoked   map[Revoked]uint64 // the last epoch of each, which is zero in the key
+	changed   chan struct{}      // closed with each change of the table
 	confirmed atomic.Pointer[time.Time]
 
 	fetched, failed atomic.Int64
@@ -209,7 +218,7 @@ func New(c Config) *Service {
 	}
 	s := &Service{
 		c: c, fetching: make(chan struct{}, mostFetching), renewing: make(chan struct{}, mostRenewing),
-		ended: map[identity.AttachmentID]*ending{}, changed: make(chan struct{}), former: c.Former,
+		ended: map[identity.AttachmentID]*ending{}, revoked: map[Revoked]uint64{}, changed: make(chan struct{}), former: c.Former,
 	}
 	s.table.Store(&table{})
 	return s

@@ -578,3 +578,42 @@ func BenchmarkKeysThatLieReady(b *testing.B) {
 		}
 	}
 }
+
+// TestAttackKeysTakenBack: an agent drops what it keeps of a role, or of an access key,
+// that was taken back, also from what it hears of a server that is behind the others.
+func TestAttackKeysTakenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newServer()
+		s := newService(srv)
+		ann, revision := attached("ann", 1000, "/s", 11), int64(0)
+		confirm := func(revoked ...Revoked) {
+			revision++
+			s.Confirm(View{Revision: revision, Attachments: []Attachment{ann}, Revoked: revoked})
+		}
+		fetched := func(calls int) *Answer {
+			t.Helper()
+			a, err := s.Keys(t.Context(), &ann, "")
+			if err != nil || srv.count("ann ") != calls {
+				t.Fatalf("%v after %d fetches, want %d", err, srv.count("ann "), calls)
+			}
+			return a
+		}
+		confirm(Revoked{"role", reader, 7}) // from before anything was fetched
+		fetched(1)
+		if _, err := s.IDToken(t.Context(), &ann, ""); err != nil {
+			t.Fatal(err)
+		}
+		confirm(Revoked{"role", reader, 7}, Revoked{"role", reader + "2", 8}, Revoked{"access-key", "ASIAELSE", 9})
+		fetched(1)
+		confirm(Revoked{"role", reader, 10})
+		keys := fetched(2)
+		if _, err := s.IDToken(t.Context(), &ann, ""); err != nil || srv.count("token ann ") != 2 {
+			t.Errorf("the token of a role that was taken back is kept: %v", err)
+		}
+		confirm() // of a server that has not heard
+		confirm(Revoked{"role", reader, 10})
+		fetched(2)
+		confirm(Revoked{"role", reader, 10}, Revoked{"access-key", keys.AccessKeyID, 11})
+		fetched(3)
+	})
+}

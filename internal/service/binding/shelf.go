@@ -43,6 +43,23 @@ func (h *shelf) forget() {
 	delete(h.tokens, "")
 }
 
+// drop drops what was fetched, or is being fetched, of what was taken back: what is
+// under way may have been given before.
+func (h *shelf) drop(back func(role, accessKeyID string) bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for name, k := range h.keys {
+		if !k.is(func(a *Answer) bool { return !back(a.Role, a.AccessKeyID) }) {
+			delete(h.keys, name)
+		}
+	}
+	for name, k := range h.tokens {
+		if !k.is(func(t *IDToken) bool { return !back(t.Role, "") }) {
+			delete(h.tokens, name)
+		}
+	}
+}
+
 // given finds keys of a role that were given by another name of it: its ARN, its name,
 // or as the current role. Nil: none, or the name is that of several.
 func (h *shelf) given(now time.Time, role, current string) (found *Answer) {

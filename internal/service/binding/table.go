@@ -49,6 +49,7 @@ func (s *Service) Confirm(v View) {
 	old := s.table.Load()
 	if v.Revision != old.revision || old.byID == nil {
 		s.replace(old, v)
+		s.takeBack(v.Revoked)
 	}
 	if !was {
 		s.spread(now) // before anybody sees that the server is back
@@ -89,6 +90,26 @@ func (s *Service) replace(old *table, v View) {
 		}
 	}
 	s.put(next)
+}
+
+// takeBack drops what was kept of roles and keys that were taken back since the last
+// view. A server that is behind tells of fewer: what was heard once stays heard.
+func (s *Service) takeBack(all []Revoked) {
+	fresh := map[Revoked]bool{}
+	for _, r := range all {
+		what := Revoked{Kind: r.Kind, ID: r.ID}
+		if r.Epoch > s.revoked[what] {
+			s.revoked[what], fresh[what] = r.Epoch, true
+		}
+	}
+	if len(fresh) == 0 {
+		return
+	}
+	for _, l := range s.table.Load().byID {
+		l.kept.drop(func(role, accessKeyID string) bool {
+			return fresh[Revoked{Kind: "role", ID: role}] || fresh[Revoked{Kind: "access-key", ID: accessKeyID}]
+		})
+	}
 }
 
 // samePlace reports whether an attachment still binds the same processes: what was

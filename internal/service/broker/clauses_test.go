@@ -287,6 +287,11 @@ var clauses = []clause{
 		w.revoked["person psn_ann"] = w.epoch
 		w.refuses(o, "bridge.revoked")
 	}, ""},
+	{"… and of the role", "the role was revoked", func(t *testing.T, w *bridge) {
+		o := w.analyst()
+		w.revoked["role "+o.Role.String()] = w.epoch
+		w.refuses(o, "bridge.revoked")
+	}, ""},
 	{"… one from before the sign-in ends nothing", "revoked before the sign-in", func(t *testing.T, w *bridge) {
 		w.revoked["person psn_ann"] = w.epoch - 1
 		w.renews(w.analyst())

@@ -50,7 +50,7 @@ func (b *Broker) permit(ctx context.Context, id identity.LoginSessionID, o Outco
 	}
 	basis := o.Basis
 	for _, what := range []struct{ kind, id string }{
-		{revocation.LoginSession, string(id)}, {revocation.Person, string(basis.Person)},
+		{revocation.LoginSession, string(id)}, {revocation.Person, string(basis.Person)}, {revocation.Role, o.Role.String()},
 	} {
 		refused, err := b.Standing.Refused(what.kind, what.id, basis.Epoch)
 		if err != nil {

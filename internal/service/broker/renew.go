@@ -12,6 +12,7 @@ import (
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/service/entitlement"
 	"carnet.dev/carnet/internal/service/issuer"
+	"carnet.dev/carnet/internal/service/revocation"
 )
 
 const (
@@ -53,10 +54,20 @@ func (b *Broker) Fresh(ctx context.Context, id identity.LoginSessionID, o Outcom
 		h.take(o, now) // another server renewed it, and the login session was read anew
 		newest = h.newest.Load()
 	}
-	if now.Before(newest.due) {
+	if now.Before(newest.due) && !b.keyRevoked(newest) {
 		return *newest, nil
 	}
 	return b.wait(ctx, h, now)
+}
+
+// keyRevoked reports whether these very keys were taken back: others take their place.
+func (b *Broker) keyRevoked(o *Outcome) bool {
+	id := o.Session.Credentials.AccessKeyID
+	if id == "" || o.Basis == nil {
+		return false
+	}
+	refused, err := b.Standing.Refused(revocation.AccessKey, id, o.Basis.Epoch)
+	return err == nil && refused
 }
 
 // wait lets a fetch wait for an attempt: long where there are no keys, a moment

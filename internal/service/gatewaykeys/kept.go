@@ -13,6 +13,8 @@ import (
 type answer[T any] struct {
 	value     T
 	due, ends time.Time
+	// epoch is that of the revocation feed before it was asked for.
+	epoch uint64
 }
 
 // kept is an answer that is asked for anew while it is used: from due on beside,
@@ -32,11 +34,14 @@ const (
 	pause = time.Second
 )
 
-// get gives the answer. A refusal ends it at once; what is away leaves it until it
-// ends.
-func (k *kept[T]) get(ctx context.Context, s *Service, ask func(context.Context) (answer[T], error)) (T, error) {
+// get gives the answer. A refusal ends it at once, and so does the revocation of what
+// it tells of; what is away leaves it until it ends.
+func (k *kept[T]) get(ctx context.Context, s *Service, ask func(context.Context) (answer[T], error), back func(answer[T]) bool) (T, error) {
 	now := s.Now()
 	k.mu.Lock()
+	if k.last.epoch != 0 && back(k.last) {
+		k.last = answer[T]{}
+	}
 	last, err, flight := k.last, k.err, k.flight
 	if now.Before(last.due) && now.Before(last.ends) {
 		k.mu.Unlock()
@@ -77,7 +82,12 @@ func (k *kept[T]) begin(ctx context.Context, s *Service, ask func(context.Contex
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	s.flights.Go(func() {
 		defer cancel()
-		got, err := ask(ctx)
+		epoch, err := s.Feed.Epoch()
+		var got answer[T]
+		if err == nil {
+			got, err = ask(ctx)
+		}
+		got.epoch = epoch
 		now := s.Now()
 		k.mu.Lock()
 		defer k.mu.Unlock()

@@ -10,6 +10,7 @@ import (
 	"carnet.dev/carnet/internal/core/credential"
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
+	"carnet.dev/carnet/internal/service/revocation"
 )
 
 // How old what is known of an owner may be: from askAgain on it is asked for anew
@@ -41,6 +42,8 @@ func (s *Service) held(ctx context.Context, h *Holder) ([]arn.Role, error) {
 			out.groups, err = s.Groups.GroupsAround(ctx, string(k.Owner.Person))
 		}
 		return answer[had]{value: out, due: now.Add(askAgain), ends: now.Add(mostOld)}, err
+	}, func(a answer[had]) bool {
+		return slices.ContainsFunc(a.value.roles, func(r arn.Role) bool { return s.revoked(revocation.Role, r.String(), a.epoch) })
 	})
 	if err != nil || k.Cluster == "" {
 		return got.roles, err
@@ -81,7 +84,16 @@ func (s *Service) Keys(ctx context.Context, h *Holder, role arn.Role) (credentia
 			err = fault.Coded(fault.Denied, "AccessDenied", "The keys of role "+role.String()+" can't be had: "+f.Code+": "+f.Public).WithMend(f.Mend).WithCause(err)
 		}
 		return a, err
+	}, func(a answer[credential.Temporary]) bool {
+		return s.revoked(revocation.Role, role.String(), a.epoch) || s.revoked(revocation.AccessKey, a.value.AccessKeyID, a.epoch)
 	})
+}
+
+// revoked reports whether something was taken back since an epoch. Where that can't be
+// said the key itself is refused (see Holds).
+func (s *Service) revoked(kind, id string, epoch uint64) bool {
+	refused, err := s.Feed.Refused(kind, id, epoch)
+	return err == nil && refused
 }
 
 // fetch has the keys of a role.

@@ -80,7 +80,12 @@ func (s *Service) lookOnce(done chan struct{}, wait time.Duration) {
 // Holds is nil while nothing that the key rests on was taken back. A key that has
 // ended by itself holds on: what was begun in time may finish, as on AWS.
 func (s *Service) Holds(h *Holder) error {
-	o := &h.key.Owner
+	o, of := &h.key.Owner, ""
+	if h.key.Cluster != "" {
+		if c, err := s.Clusters.Find(h.key.Cluster); err == nil { // one that is gone is refused by Admit
+			of = string(c.ID)
+		}
+	}
 	for _, r := range [...]struct{ kind, id string }{
 		{revocation.Everything, revocation.Everything},
 		{revocation.GatewayKey, string(h.key.ID)},
@@ -91,6 +96,7 @@ func (s *Service) Holds(h *Holder) error {
 		{revocation.ServicePrincipal, string(o.ServicePrincipal)},
 		{revocation.Attachment, string(h.key.Attachment)},
 		{revocation.Node, string(h.key.Node)},
+		{revocation.Cluster, of},
 	} {
 		if r.id == "" {
 			continue

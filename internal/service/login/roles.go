@@ -9,6 +9,7 @@ import (
 	"carnet.dev/carnet/internal/core/credential"
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/service/broker"
+	"carnet.dev/carnet/internal/service/revocation"
 )
 
 func (s *Service) roles(l *live, now time.Time) []RoleStatus {
@@ -16,9 +17,13 @@ func (s *Service) roles(l *live, now time.Time) []RoleStatus {
 	for i, o := range l.outcomes {
 		account, st := s.Accounts[o.Role.Account], s.Renewer.Status(l.ID, o)
 		keys := st.Outcome.Session.Credentials
+		back := s.takenBack(l, o.Role, keys.AccessKeyID, st.Renewable)
 		r := RoleStatus{Role: o.Role, Account: o.Role.Account, AccountName: account.Name, Deliver: account.Deliver,
 			Served: string(st.Served), Renewable: st.Renewable, NeededBy: st.NeededBy, Warning: RoleWarning(st.Warning)}
 		switch f := st.Refused; {
+		case back != nil:
+			f := fault.Of(back)
+			r.State, r.Error, r.Renewable = RoleFailed, &RoleError{Code: f.Code, Message: f.Public, Mend: f.Mend}, false
 		case keys.Live(now):
 			r.State = RoleReady
 		case f != nil:
@@ -35,6 +40,19 @@ func (s *Service) roles(l *live, now time.Time) []RoleStatus {
 		out[i] = r
 	}
 	return out
+}
+
+// takenBack says that a role was taken back since the sign-in, or those very keys of
+// it where no others come by themselves; nil: neither. Faults: Revoked, Unavailable.
+func (s *Service) takenBack(l *live, role arn.Role, accessKeyID string, others bool) error {
+	refused, err := s.Feed.Refused(revocation.Role, role.String(), l.Epoch)
+	if err == nil && !refused && accessKeyID != "" && !others {
+		refused, err = s.Feed.Refused(revocation.AccessKey, accessKeyID, l.Epoch)
+	}
+	if err != nil || !refused {
+		return err
+	}
+	return fault.Coded(fault.Revoked, "role.revoked", "an administrator took back what was given of this role").WithMend("sign in again")
 }
 
 // Credentials gives the keys of one role of a login session: those that are kept,
@@ -55,6 +73,9 @@ func (s *Service) Credentials(ctx context.Context, session LoginSession, role st
 	if err != nil {
 		return credential.RoleSession{}, err
 	}
+	if err := s.takenBack(l, o.Role, "", true); err != nil {
+		return credential.RoleSession{}, err
+	}
 	if o, err = s.Renewer.Fresh(ctx, l.ID, o); err != nil {
 		f := fault.Of(err)
 		if f == nil || f.Kind == fault.Unauthenticated {
@@ -69,6 +90,9 @@ func (s *Service) Credentials(ctx context.Context, session LoginSession, role st
 	if !o.Session.Credentials.Live(s.Now()) {
 		return credential.RoleSession{}, fault.Coded(fault.Expired, "role.expired", "the keys of role "+o.Role.String()+" have expired").
 			WithMend("sign in again")
+	}
+	if err := s.takenBack(l, o.Role, o.Session.Credentials.AccessKeyID, false); err != nil {
+		return credential.RoleSession{}, err
 	}
 	return o.Session, nil
 }

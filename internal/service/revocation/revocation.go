@@ -10,9 +10,11 @@
 package revocation
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,7 +26,7 @@ import (
 const (
 	Person       = "person"
 	LoginSession = "login-session"
-	Role         = "role"       // id: the role's stable unique id
+	Role         = "role"       // id: the role's ARN and, of a local account, its stable unique id
 	AccessKey    = "access-key" // id: the access key id
 	// Of the issuer: a machine identity, what it or a person may have run for
 	// them, a registered client, and one access token (id: its jti).
@@ -127,6 +129,21 @@ func (f *Feed) Refused(kind, id string, epoch uint64) (bool, error) {
 	// An absent entry has epoch 0, which no token carries.
 	last := max(f.revoked[key{kind, id}].Epoch, f.revoked[key{Everything, Everything}].Epoch)
 	return epoch <= last, nil
+}
+
+// Latest gives the last revocation of each id of some kinds, by epoch: for those who
+// keep what was issued and can't ask at each use.
+func (f *Feed) Latest(kinds ...string) []Entry {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	var out []Entry
+	for k, e := range f.revoked {
+		if slices.Contains(kinds, k.kind) {
+			out = append(out, e)
+		}
+	}
+	slices.SortFunc(out, func(a, b Entry) int { return cmp.Or(cmp.Compare(a.Epoch, b.Epoch), strings.Compare(a.ID, b.ID)) })
+	return out
 }
 
 // Current is a fault while this server can't confirm its view.

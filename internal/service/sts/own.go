@@ -74,6 +74,7 @@ func (s *Service) notRevoked(x *exchange, o *OwnSubject, epoch uint64) error {
 		{revocation.Person, string(o.Person)},
 		{revocation.ServicePrincipal, string(o.ServicePrincipal)},
 		{revocation.Delegation, string(o.Delegation)},
+		{revocation.Role, x.role.String()},
 	} {
 		if r.id == "" {
 			continue

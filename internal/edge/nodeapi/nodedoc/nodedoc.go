@@ -68,6 +68,17 @@ type View struct {
 	NodeName    string       `json:"node_name,omitempty"` // unique in its cluster
 	Cluster     Cluster      `json:"cluster"`
 	Attachments []Attachment `json:"attachments"` // live ones of this node alone
+	// Revoked is what was taken back lately of what agents keep: they drop what they
+	// fetched of it before.
+	Revoked []Revoked `json:"revoked,omitempty"`
+}
+
+// Revoked is one revocation. Kind is role (ID: its ARN) or access-key (ID: the access
+// key id); a later one of the same has a greater Epoch.
+type Revoked struct {
+	Kind  string `json:"kind"`
+	ID    string `json:"id"`
+	Epoch uint64 `json:"epoch,string"`
 }
 
 // Attachment is one live attachment of the node.

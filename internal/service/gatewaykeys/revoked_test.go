@@ -1,0 +1,62 @@
+package gatewaykeys_test
+
+import (
+	"testing"
+
+	"carnet.dev/carnet/internal/service/cluster"
+	"carnet.dev/carnet/internal/service/gatewaykeys"
+	"carnet.dev/carnet/internal/service/revocation"
+)
+
+// TestAttackRolesTakenBack: what a server keeps for a gateway key ends with the role,
+// and with the very keys, that were taken back; others are asked for at once.
+func TestAttackRolesTakenBack(t *testing.T) {
+	w := newWorld(t)
+	revoke := func(kind, id string) {
+		t.Helper()
+		_, err := w.feed.Revoke(t.Context(), kind, id)
+		w.must(err)
+		w.must(w.feed.Confirm(t.Context()))
+	}
+	h := w.holder(w.make(w.ann("1/analyst", "7/reader")))
+	keys := func(asked int) string {
+		t.Helper()
+		k, err := w.Keys(t.Context(), h, role("7/reader"))
+		w.must(err)
+		if n := w.count("credentials"); n != asked {
+			t.Errorf("asked %d times, want %d", n, asked)
+		}
+		return k.AccessKeyID
+	}
+	id := keys(1)
+	keys(1)
+	revoke(revocation.Role, role("1/hr").String())
+	keys(1)
+	revoke(revocation.AccessKey, id)
+	keys(2)
+	keys(2)
+	before := w.count("heard")
+	revoke(revocation.Role, role("7/reader").String())
+	keys(3)
+	if w.count("heard") == before {
+		t.Error("what the owner holds is not asked anew")
+	}
+}
+
+// TestAttackAClusterTakenBack: a gateway key for a cluster ends when that is taken back.
+func TestAttackAClusterTakenBack(t *testing.T) {
+	w := newWorld(t)
+	c, err := w.clusters.Add(t.Context(), cluster.Cluster{Name: "lab", Kind: cluster.HighConcurrency, Binding: cluster.Binding{Networks: w.ann().Binding.Networks}})
+	w.must(err)
+	of := func() gatewaykeys.NewKey { n := w.ann("1/analyst"); n.Cluster = "LAB"; return n }
+	bound, free := w.make(of()), w.make(w.ann("1/analyst"))
+	h, other := w.holder(bound), w.holder(free)
+	_, err = w.feed.Revoke(t.Context(), revocation.Cluster, string(c.ID))
+	w.must(err)
+	w.must(w.feed.Confirm(t.Context()))
+	wantFault(t, "in use", w.Holds(h), "ExpiredToken")
+	_, _, err = w.Find(t.Context(), bound.AccessKeyID)
+	wantFault(t, "found anew", err, "ExpiredToken")
+	w.must(w.Holds(other))
+	w.holder(w.make(of()))
+}
