@@ -146,6 +146,11 @@ type Audit struct {
 	// Retention is how long records stay in the database: a day at least, DefaultRetention where nothing is said.
 	// Older ones are deleted once a day, chain by chain at a signed checkpoint.
 	Retention time.Duration `yaml:"retention"`
+	// Hold is how much longer records stay that a target has not taken yet; default
+	// DefaultHold. Then they are deleted too, and the trail says so.
+	Hold time.Duration `yaml:"hold"`
+	// Targets get every record of the trail, in the order of each chain.
+	Targets []AuditTarget `yaml:"targets"`
 }
 
 // Egress bounds the guarded HTTP client.

@@ -102,7 +102,7 @@ upstreams: [{name: disk, kind: embedded}]
 			Every: 90 * 24 * time.Hour, Prepublish: 24 * time.Hour, Grace: 24 * time.Hour}},
 		LoginSession: config.LoginSession{Lifetime: 12 * time.Hour},
 		AccessLog:    config.AccessLog{Format: config.AccessJSON},
-		Audit:        config.Audit{Reads: config.Off, Writes: config.Off, Strict: config.Off, Retention: config.DefaultRetention},
+		Audit:        config.Audit{Reads: config.Off, Writes: config.Off, Strict: config.Off, Retention: config.DefaultRetention, Hold: config.DefaultHold},
 		Accounts: []config.Account{{
 			ID: "012345678901", Name: "cn", Kind: config.AccountAWS, Exchanges: []config.Exchange{config.ExchangeSAML},
 			Bridge: config.Bridge{Cap: 12 * time.Hour}, Tags: config.On, SourceIdentity: config.On,
@@ -380,6 +380,7 @@ func TestDocumentation(t *testing.T) {
 		"| `audit.reads`, `audit.writes` | `off` |",
 		"| `audit.strict` | `off` |",
 		"| `audit.retention` | `9600h` |",
+		"| `audit.hold` | `720h` |",
 		"| `telemetry.traces.sample` | `0.01` |",
 		"| `iam.minimum_duration` | `15m` |",
 		"| `oidc.signing` | `" + config.DefaultSigning + "` |",

@@ -84,6 +84,11 @@ func (c *Config) paths(dir string) {
 	for i := range c.Accounts {
 		list = append(list, &c.Accounts[i].STS.CA)
 	}
+	list = append(list, &c.Telemetry.Traces.HeadersFile)
+	for i := range c.Audit.Targets {
+		t := &c.Audit.Targets[i]
+		list = append(list, &t.File, &t.HeadersFile, &t.CA, &t.Client.Certificate, &t.Client.Key)
+	}
 	for _, p := range list {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)

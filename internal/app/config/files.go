@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
 
 	"carnet.dev/carnet/internal/core/secret"
@@ -27,6 +29,11 @@ func (c *Config) CheckFiles() error {
 	}
 	for _, a := range c.Accounts {
 		plain = append(plain, a.STS.CA)
+	}
+	private = append(private, c.Telemetry.Traces.HeadersFile)
+	for _, t := range c.Audit.Targets {
+		plain = append(plain, t.CA, t.Client.Certificate)
+		private = append(private, t.HeadersFile, t.Client.Key)
 	}
 	for _, p := range plain {
 		if p == "" {
@@ -84,3 +91,45 @@ func ReadSecret(path string) (secret.Text, error) {
 	}
 	return secret.New(s), nil
 }
+
+// Header is a header of HTTP whose value is a secret.
+type Header struct {
+	Name  string
+	Value secret.Text
+}
+
+// ReadHeaders reads a secret file of "Name: value" lines. Empty lines and those
+// that begin with # are left out. path may be empty: then there are none.
+func ReadHeaders(path string) (all []Header, err error) {
+	if path == "" {
+		return nil, nil
+	}
+	text, err := ReadSecret(path)
+	if err != nil {
+		return nil, err
+	}
+	for i, line := range strings.Split(text.Reveal(), "\n") {
+		if line = strings.TrimSpace(line); line == "" || line[0] == '#' {
+			continue
+		}
+		name, value, ok := strings.Cut(line, ":")
+		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
+		switch {
+		case !ok, value == "", !headerName.MatchString(name), strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }):
+			return nil, fmt.Errorf("%s, line %d: want \"Name: value\"", path, i+1)
+		case slices.Contains(ownHeaders, strings.ToLower(name)):
+			return nil, fmt.Errorf("%s, line %d: %s is not for you to say", path, i+1, name)
+		case slices.ContainsFunc(all, func(h Header) bool { return strings.EqualFold(h.Name, name) }):
+			return nil, fmt.Errorf("%s, line %d: %s stands twice", path, i+1, name)
+		}
+		all = append(all, Header{name, secret.New(value)})
+	}
+	return all, nil
+}
+
+// headerName is a token of RFC 9110, section 5.6.2; ownHeaders belong to the
+// message, and who sends it knows them.
+var (
+	headerName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
+	ownHeaders = []string{"content-type", "content-length", "content-encoding", "transfer-encoding", "host", "connection", "te", "trailer", "upgrade", "expect"}
+)

@@ -46,6 +46,9 @@ type Traces struct {
 	Endpoint string `yaml:"endpoint"`
 	// Sample is the share of requests, over 0 and up to 1; default DefaultSample.
 	Sample Share `yaml:"sample"`
+	// HeadersFile is a secret file of "Name: value" lines, which go with every
+	// request to the collector; empty: none do.
+	HeadersFile string `yaml:"headers_file"`
 }
 
 // DefaultSample traces one request in a hundred.
@@ -79,6 +82,12 @@ func (c *Config) completeObservation() {
 	}
 	if c.Audit.Retention == 0 {
 		c.Audit.Retention = DefaultRetention
+	}
+	if c.Audit.Hold == 0 {
+		c.Audit.Hold = DefaultHold
+	}
+	for i := range c.Audit.Targets {
+		c.Audit.Targets[i].complete()
 	}
 	for _, s := range []*Switch{&c.Audit.Reads, &c.Audit.Writes, &c.Audit.Strict} {
 		if *s == "" {
@@ -134,7 +143,7 @@ func (v *validator) telemetry(c *Config) {
 	}
 	e := t.Traces.Endpoint
 	if e == "" {
-		if t.Traces.Sample != 0 {
+		if t.Traces.Sample != 0 || t.Traces.HeadersFile != "" {
 			v.bad("telemetry.traces.endpoint", "missing: give the address of a collector, such as http://127.0.0.1:4318")
 		}
 		return

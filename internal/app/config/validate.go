@@ -53,6 +53,7 @@ func (v *validator) config(c *Config) {
 	v.durations(c)
 	v.oidc(c)
 	v.audit(c.Audit)
+	v.targets(c)
 	v.accessLog(c.AccessLog)
 	v.telemetry(c)
 	v.accounts(c.Accounts)

@@ -56,7 +56,7 @@ func (h *host) audit() *cobra.Command {
 	}
 	verify.Flags().StringSliceVar(&x.Signers, "signer", nil, "id of a signing key that is trusted")
 	verify.Flags().StringSliceVar(&files, "checkpoints", nil, "file with checkpoints that was kept outside the database, besides that of audit.checkpoints")
-	parent.AddCommand(verify, h.auditSearch(), h.auditExport(), h.auditPrune())
+	parent.AddCommand(verify, h.auditSearch(), h.auditExport(), h.auditPrune(), h.auditTargets())
 	return parent
 }
 

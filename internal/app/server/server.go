@@ -141,6 +141,9 @@ func New(starting context.Context, o Options) (_ *Server, err error) {
 	if err := srv.keepPublished(ctx); err != nil {
 		return nil, err
 	}
+	if err := srv.shipTrail(ctx); err != nil {
+		return nil, err
+	}
 	return srv, srv.wireSite(o)
 }
 
