@@ -242,11 +242,10 @@ func (f *filed) Known() bool {
 
 // Attachments are those that live.
 func (f *filed) Attachments() []tokenfiles.Attachment {
-	live := f.b.Attachments()
-	out := make([]tokenfiles.Attachment, 0, len(live))
-	for _, a := range live {
+	out := make([]tokenfiles.Attachment, 0, f.b.Counts().Attachments)
+	f.b.Each(func(a *binding.Attachment) {
 		out = append(out, tokenfiles.Attachment{ID: string(a.ID), UID: a.UID, Role: a.Role, Token: a.Token})
-	}
+	})
 	return out
 }
 

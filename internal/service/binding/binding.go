@@ -171,8 +171,9 @@ type Service struct {
 	// fetching bounds what is asked of the server at a time, renewing what is renewed.
 	fetching, renewing chan struct{}
 
-	mu        sync.Mutex // of changes to the table
-	former    bool       // the first view is yet to come, and shows what is gone
+	mu        sync.Mutex // of changes to the table, and of texts
+	texts     map[string]string
+	former    bool // the first view is yet to come, and shows what is gone
 	ended     map[identity.AttachmentID]*ending
 	revoked   map[Revoked]uint64 // the last epoch of each, which is zero in the key
 	changed   chan struct{}      // closed with each change of the table

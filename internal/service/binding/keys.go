@@ -35,7 +35,7 @@ func (s *Service) Keys(ctx context.Context, a *Attachment, role string) (*Answer
 	if err != nil {
 		return nil, err
 	}
-	k, err := place(l.kept, l.kept.keys, role, s.c.Now())
+	k, err := place(l.kept, &l.kept.keys, role, s.c.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +57,7 @@ func (s *Service) IDToken(ctx context.Context, a *Attachment, role string) (*IDT
 	if err != nil {
 		return nil, err
 	}
-	k, err := place(l.kept, l.kept.tokens, role, s.c.Now())
+	k, err := place(l.kept, &l.kept.tokens, role, s.c.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -124,8 +124,26 @@ func (s *Service) fetchKeys(id identity.AttachmentID, role string) fetcher[*Answ
 		if err != nil {
 			return nil, err
 		}
+		keys.Region, keys.S3, keys.STS = s.once(keys.Region), s.once(keys.S3), s.once(keys.STS)
 		return NewAnswer(keys, s.c.Now())
 	}
+}
+
+// mostTexts bounds the texts that are kept once for everybody.
+const mostTexts = 64
+
+// once gives a text that many answers have, from one place in memory.
+func (s *Service) once(text string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if known, ok := s.texts[text]; ok {
+		return known
+	}
+	if s.texts == nil || len(s.texts) >= mostTexts {
+		s.texts = map[string]string{}
+	}
+	s.texts[text] = text
+	return text
 }
 
 func (s *Service) fetchToken(id identity.AttachmentID, role string) fetcher[*IDToken] {

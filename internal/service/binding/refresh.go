@@ -70,23 +70,15 @@ func (s *Service) renew(ctx context.Context) {
 			continue
 		}
 		l.kept.mu.Lock()
-		for role, k := range l.kept.keys {
-			if stayOrGo(ctx, s, k, now, s.fetchKeys(id, role)) {
-				delete(l.kept.keys, role)
-			}
-		}
-		for role, k := range l.kept.tokens {
-			if stayOrGo(ctx, s, k, now, s.fetchToken(id, role)) {
-				delete(l.kept.tokens, role)
-			}
-		}
+		l.kept.keys.drop(func(k *kept[*Answer]) bool { return stayOrGo(ctx, s, k, now, id, s.fetchKeys) })
+		l.kept.tokens.drop(func(k *kept[*IDToken]) bool { return stayOrGo(ctx, s, k, now, id, s.fetchToken) })
 		l.kept.mu.Unlock()
 	}
 }
 
 // stayOrGo begins to renew one thing if it is time, and reports whether it is of no use
 // any more.
-func stayOrGo[V dated](ctx context.Context, s *Service, k *kept[V], now time.Time, fetch fetcher[V]) (gone bool) {
+func stayOrGo[V dated](ctx context.Context, s *Service, k *kept[V], now time.Time, id identity.AttachmentID, fetch func(identity.AttachmentID, string) fetcher[V]) (gone bool) {
 	var none V
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -96,7 +88,7 @@ func stayOrGo[V dated](ctx context.Context, s *Service, k *kept[V], now time.Tim
 	case k.current == none:
 		return k.err != nil && now.After(k.again)
 	case k.given && !now.Before(k.due):
-		k.start(ctx, s, s.renewing, fetch)
+		k.start(ctx, s, s.renewing, fetch(id, k.role))
 		return false
 	}
 	return !now.Before(k.current.until())

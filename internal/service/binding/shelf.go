@@ -2,6 +2,7 @@ package binding
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -15,32 +16,49 @@ const mostRoles = 32
 // shelf holds what was fetched for one attachment, by the role as it was asked for.
 type shelf struct {
 	mu     sync.Mutex
-	keys   map[string]*kept[*Answer]
-	tokens map[string]*kept[*IDToken]
+	keys   row[*Answer]
+	tokens row[*IDToken]
 }
 
-func newShelf() *shelf {
-	return &shelf{keys: map[string]*kept[*Answer]{}, tokens: map[string]*kept[*IDToken]{}}
+// row is what is kept of one sort: a few at most, so it is gone through.
+type row[V dated] []*kept[V]
+
+// of finds what is kept for a role as it was asked for; nil: nothing.
+func (r row[V]) of(role string) *kept[V] {
+	for _, k := range r {
+		if k.role == role {
+			return k
+		}
+	}
+	return nil
+}
+
+// drop drops those that match.
+func (r *row[V]) drop(match func(*kept[V]) bool) { *r = slices.DeleteFunc(*r, match) }
+
+// forRole matches what is kept for a role as it was asked for.
+func forRole[V dated](role string) func(*kept[V]) bool {
+	return func(k *kept[V]) bool { return k.role == role }
 }
 
 // choose drops what was fetched for the current role when that is another now.
 func (h *shelf) choose(role string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if k := h.keys[""]; k != nil && !k.is(func(a *Answer) bool { return a.Role == role }) {
-		delete(h.keys, "")
-	}
-	if k := h.tokens[""]; k != nil && !k.is(func(t *IDToken) bool { return t.Role == role }) {
-		delete(h.tokens, "")
-	}
+	h.keys.drop(func(k *kept[*Answer]) bool {
+		return k.role == "" && !k.is(func(a *Answer) bool { return a.Role == role })
+	})
+	h.tokens.drop(func(k *kept[*IDToken]) bool {
+		return k.role == "" && !k.is(func(t *IDToken) bool { return t.Role == role })
+	})
 }
 
 // forget drops what was fetched for the current role.
 func (h *shelf) forget() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	delete(h.keys, "")
-	delete(h.tokens, "")
+	h.keys.drop(forRole[*Answer](""))
+	h.tokens.drop(forRole[*IDToken](""))
 }
 
 // drop drops what was fetched, or is being fetched, of what was taken back: what is
@@ -90,24 +108,20 @@ func (h *shelf) given(now time.Time, role, current string) (found *Answer) {
 //
 // What was refused a moment ago keeps its room: who asks for ever other roles does not
 // make the agent ask the server so.
-func place[V dated](h *shelf, all map[string]*kept[V], role string, now time.Time) (*kept[V], error) {
+func place[V dated](h *shelf, all *row[V], role string, now time.Time) (*kept[V], error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if k := all[role]; k != nil {
+	if k := all.of(role); k != nil {
 		return k, nil
 	}
-	if len(all) >= mostRoles {
-		for name, k := range all {
-			if k.empty(now) {
-				delete(all, name)
-			}
-		}
+	if len(*all) >= mostRoles {
+		all.drop(func(k *kept[V]) bool { return k.empty(now) })
 	}
-	if len(all) >= mostRoles {
+	if len(*all) >= mostRoles {
 		return nil, fault.Coded(fault.Limited, "binding.roles", "Too many roles are in use at a time").WithMend("use fewer roles, or wait until keys have ended")
 	}
-	k := &kept[V]{}
-	all[role] = k
+	k := &kept[V]{role: strings.Clone(role)} // a text of the request's own memory would keep all of that
+	*all = append(*all, k)
 	return k, nil
 }
 
@@ -119,7 +133,8 @@ type dated interface {
 
 // kept is one thing that is fetched, given while it lasts, and renewed.
 type kept[V dated] struct {
-	mu sync.Mutex
+	role string // as it was asked for
+	mu   sync.Mutex
 	// current is given; before is the last one that was given, while current was not
 	// given yet. The zero V: none.
 	current, before V

@@ -63,6 +63,7 @@ func (s *Service) replace(old *table, v View) {
 		s.ended[id].next = time.Time{}
 	}
 	named := map[identity.AttachmentID]bool{}
+	roles := map[string]string{} // each is kept once, however many have it
 	for _, a := range v.Attachments {
 		named[a.ID] = true
 		if s.former {
@@ -71,6 +72,11 @@ func (s *Service) replace(old *table, v View) {
 		if s.ended[a.ID] != nil || next.byID[a.ID] != nil {
 			continue
 		}
+		if known, ok := roles[a.Role]; ok {
+			a.Role = known
+		} else {
+			roles[a.Role] = a.Role
+		}
 		l := &live{Attachment: a}
 		if had := old.byID[a.ID]; had != nil && samePlace(had.Attachment, a) {
 			l.Token, l.kept = had.Token, had.kept
@@ -78,7 +84,7 @@ func (s *Service) replace(old *table, v View) {
 				l.kept.choose(a.Role)
 			}
 		} else {
-			l.Token, l.kept = s.token(a.ID), newShelf()
+			l.Token, l.kept = s.token(a.ID), &shelf{}
 		}
 		next.byUID[a.UID] = append(next.byUID[a.UID], l)
 		next.byID[a.ID] = l

@@ -68,6 +68,7 @@ type Keeper struct {
 	woken  chan struct{} // something was renewed, or was not
 	mu     sync.Mutex
 	by     map[string]*files // by attachment
+	tidied bool              // nothing lies there that belongs to nobody
 }
 
 // mostAsking is how many web identity tokens are asked for at a time.
@@ -122,9 +123,7 @@ func (k *Keeper) Run(ctx context.Context) {
 			k.take(now)
 			k.mu.Unlock()
 		}
-		for _, f := range k.due(now) {
-			asked.Go(func() { k.renew(ctx, f) })
-		}
+		k.ask(ctx, &asked, k.due(now))
 		wait := k.wait(now)
 		if !known {
 			wait = unknown
@@ -147,6 +146,22 @@ func (k *Keeper) Run(ctx context.Context) {
 	asked.Wait()
 	if err := k.c.Folder.Close(); err != nil {
 		k.c.Logger.Error("files of people are left over", "error", err)
+	}
+}
+
+// ask renews those that are due, a few at a time: a node may have thousands.
+func (k *Keeper) ask(ctx context.Context, asked *sync.WaitGroup, due []*files) {
+	work := make(chan *files, len(due))
+	for _, f := range due {
+		work <- f
+	}
+	close(work)
+	for range min(mostAsking, len(due)) {
+		asked.Go(func() {
+			for f := range work {
+				k.renew(ctx, f)
+			}
+		})
 	}
 }
 
@@ -183,8 +198,12 @@ func (k *Keeper) take(now time.Time) {
 		if f.Role != a.Role {
 			// The file speaks of the role before: it goes, also where no other comes.
 			f.Role, f.webIdentity, f.next = a.Role, "", now
+			k.tidied = false
 		}
 		next[a.ID] = f
+	}
+	for id, f := range k.by {
+		k.tidied = k.tidied && next[id] == f
 	}
 	k.by = next
 	for _, a := range live {
@@ -219,20 +238,27 @@ func (k *Keeper) writeToken(f *files, now time.Time) {
 	f.token = name
 }
 
-// tidy removes what belongs to nobody any more, and tokens past their time.
+// tidy removes what belongs to nobody any more, and tokens past their time. It goes
+// through all folders only where something is to go.
 func (k *Keeper) tidy(now time.Time) {
-	keep := map[uint32][]string{}
 	for _, f := range k.by {
 		if f.webIdentity != "" && !now.Before(f.expires) {
-			f.webIdentity = ""
+			f.webIdentity, k.tidied = "", false
 		}
+	}
+	if k.tidied {
+		return
+	}
+	keep := map[uint32][]string{}
+	for _, f := range k.by {
 		for _, name := range []string{f.token, f.webIdentity} {
 			if name != "" {
 				keep[f.UID] = append(keep[f.UID], name)
 			}
 		}
 	}
-	if err := k.c.Folder.Keep(keep); err != nil {
+	err := k.c.Folder.Keep(keep)
+	if k.tidied = err == nil; err != nil {
 		k.c.Logger.Error("files of people are left over", "error", err)
 	}
 }
