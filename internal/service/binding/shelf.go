@@ -66,16 +66,12 @@ func (h *shelf) forget() {
 func (h *shelf) drop(back func(role, accessKeyID string) bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for name, k := range h.keys {
-		if !k.is(func(a *Answer) bool { return !back(a.Role, a.AccessKeyID) }) {
-			delete(h.keys, name)
-		}
-	}
-	for name, k := range h.tokens {
-		if !k.is(func(t *IDToken) bool { return !back(t.Role, "") }) {
-			delete(h.tokens, name)
-		}
-	}
+	h.keys.drop(func(k *kept[*Answer]) bool {
+		return !k.is(func(a *Answer) bool { return !back(a.Role, a.AccessKeyID) })
+	})
+	h.tokens.drop(func(k *kept[*IDToken]) bool {
+		return !k.is(func(t *IDToken) bool { return !back(t.Role, "") })
+	})
 }
 
 // given finds keys of a role that were given by another name of it: its ARN, its name,
