@@ -68,6 +68,7 @@ var siblings = map[string]string{
 	"edge/upstream/openid -> edge/egress":          "design section 6",
 	"edge/upstream/openid -> edge/upstream/kept":   "what is fetched is kept by one rule",
 	"edge/scimapi -> edge/httpd":                   "design section 6",
+	"edge/iamapi -> edge/httpd":                    "design section 6",
 	"edge/sql/provisioning -> edge/sql/directory":  "it writes the directory's rows by the directory's own statements",
 	"edge/nodeapi -> edge/httpd":                   "design section 6",
 	"edge/nodeapi -> edge/nodeapi/nodedoc":         "a package of its own",

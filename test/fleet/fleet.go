@@ -62,6 +62,9 @@ type Options struct {
 	People []string
 	// Config are further lines of carnet.yaml.
 	Config string
+	// Cables gives each server a line of its own to PostgreSQL, which a test can cut
+	// (Server.Line).
+	Cables bool
 }
 
 // Fleet is one running installation.
@@ -87,16 +90,22 @@ func With(t testing.TB, n int, o Options) *Fleet {
 	f.Store = startStore(t, f.Binary)
 	f.Web, f.AWS = f.balance(t, func(s *Server) string { return s.web }), f.balance(t, func(s *Server) string { return s.aws })
 	f.write(t, "idp.xml", f.serveIdP(t, o.People))
-	f.write(t, "dsn", f.Postgres.Database(t).Reveal()+"\n")
+	dsn := f.Postgres.Database(t)
+	f.write(t, "dsn", dsn.Reveal()+"\n")
 	f.write(t, "store-id", f.Store.id)
 	f.write(t, "store-key", f.Store.key.Reveal())
 	f.write(t, "authority.yaml", f.authority())
 	for i := range n {
 		s := &Server{fleet: f, web: running.FreeAddress(t), aws: running.FreeAddress(t), config: filepath.Join(f.Data, fmt.Sprintf("carnet-%d.yaml", i))}
+		if o.Cables {
+			s.Line = f.Postgres.Lay(t)
+			f.write(t, fmt.Sprintf("dsn-%d", i), s.Line.Through(dsn).Reveal()+"\n")
+		}
 		f.servers = append(f.servers, s)
 		f.write(t, filepath.Base(s.config), f.config(s, i)+o.Config)
 		if i == 0 {
-			f.write(t, "carnet.yaml", f.config(s, i)+o.Config) // of commands
+			near := &Server{fleet: f, web: s.web, aws: s.aws} // commands go past the cables
+			f.write(t, "carnet.yaml", f.config(near, i)+o.Config)
 		}
 	}
 	f.Host(t, "sso", "add", "--name", IdP, "--metadata", filepath.Join(f.Data, "idp.xml"), "--accounts", Account,
@@ -123,13 +132,17 @@ func (f *Fleet) write(t testing.TB, name, text string) {
 
 // config is carnet.yaml of one server. They differ in what is a machine's own.
 func (f *Fleet) config(s *Server, i int) string {
+	dsn := "dsn"
+	if s.Line != nil {
+		dsn = fmt.Sprintf("dsn-%d", i)
+	}
 	return fmt.Sprintf(`base_url: %s
 data: data-%d
 listen:
   web: {address: "%s"}
   aws: {address: "%s", url: "%s"}
 same_host: accept
-database: {postgresql_dsn_file: dsn}
+database: {postgresql_dsn_file: %s}
 secrets: {key_encryption_key: kek}
 accounts:
   - {id: "%s", name: analytics, kind: local, exchanges: [saml, web-identity]}
@@ -138,7 +151,7 @@ buckets:
 upstreams:
   - {name: store, kind: s3, endpoint: "%s", access_key_file: store-id, secret_key_file: store-key, keys: filesystem}
 iam: {loopback_providers: true}
-`, f.Web, i, s.web, s.aws, f.AWS, Account, Account, f.Store.URL)
+`, f.Web, i, s.web, s.aws, f.AWS, dsn, Account, Account, f.Store.URL)
 }
 
 // authority is an authority file: roles for whoever the identity provider says, and for

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"carnet.dev/carnet/internal/edge/sql/sqltest"
 	"carnet.dev/carnet/test/running"
 )
 
@@ -22,6 +23,8 @@ type Server struct {
 	fleet    *Fleet
 	config   string
 	web, aws string // its own addresses, host:port
+	// Line is its way to PostgreSQL; nil: it is beside it.
+	Line *sqltest.Cable
 
 	mu      sync.Mutex
 	process *running.Process

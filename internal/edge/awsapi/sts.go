@@ -18,6 +18,7 @@ import (
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/core/secret"
+	"carnet.dev/carnet/internal/edge/httpd"
 	"carnet.dev/carnet/internal/protocol/awsquery"
 	"carnet.dev/carnet/internal/protocol/sigv4"
 	"carnet.dev/carnet/internal/service/access"
@@ -114,6 +115,9 @@ func (s *STS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("X-Amzn-Requestid", string(c.id))
 		h.Set("Content-Length", strconv.Itoa(len(body)))
+		if status == http.StatusServiceUnavailable {
+			h.Set("Retry-After", httpd.RetryAfter)
+		}
 		w.WriteHeader(status)
 		// A client that went away is none of our failures.
 		_, _ = w.Write(body)

@@ -11,6 +11,7 @@ import (
 
 	"carnet.dev/carnet/internal/core/credential"
 	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/edge/httpd"
 	"carnet.dev/carnet/internal/protocol/s3"
 	"carnet.dev/carnet/internal/protocol/sigv4"
 )
@@ -149,11 +150,14 @@ func (s Store) holds(account string) bool {
 	return s.Accounts == nil || slices.Contains(s.Accounts, account)
 }
 
-// retryAfter tells the client when to come again, where a store that is not
-// asked at present has said so.
+// retryAfter tells the client when to come again: what a store that is not asked
+// at present has said, else soon, since another server may answer.
 func (x *exchange) retryAfter(err error) {
 	var busy interface{ RetryAfter() time.Duration }
-	if errors.As(err, &busy) {
+	switch {
+	case fault.KindOf(err) == fault.Unavailable && !errors.As(err, &busy):
+		x.w.Header()["Retry-After"] = []string{httpd.RetryAfter}
+	case errors.As(err, &busy):
 		seconds := max(1, int64((busy.RetryAfter()+time.Second-1)/time.Second))
 		x.w.Header()["Retry-After"] = []string{strconv.FormatInt(seconds, 10)}
 	}

@@ -270,8 +270,8 @@ func TestSetupIsAskedUntilDone(t *testing.T) {
 func TestUnknownSetupStateDenies(t *testing.T) {
 	t.Parallel()
 	site, _ := newSite(t, &sessions{err: fault.New(fault.Unavailable, "The database is away")}, base)
-	if w := ask(site, "GET", base+"/sign-in"); w.Code != 503 {
-		t.Errorf("status %d, want 503", w.Code)
+	if w := ask(site, "GET", base+"/sign-in"); w.Code != 503 || w.Header().Get("Retry-After") == "" {
+		t.Errorf("status %d, Retry-After %q; want 503 and a time", w.Code, w.Header().Get("Retry-After"))
 	}
 }
 

@@ -329,5 +329,8 @@ func (row *row) fail(w http.ResponseWriter, r *http.Request, err error) {
 		w.Header().Del(h)
 	}
 	w.Header().Set("Cache-Control", "no-store")
+	if f.Kind == fault.Unavailable && w.Header().Get("Retry-After") == "" {
+		w.Header().Set("Retry-After", RetryAfter)
+	}
 	row.Errors(w, r, f)
 }

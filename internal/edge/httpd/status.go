@@ -6,6 +6,11 @@ import (
 	"carnet.dev/carnet/internal/core/fault"
 )
 
+// RetryAfter is what a refusal says that a moment later may not be one: the
+// database, or another server's word, is away. A client that asks another server
+// need not wait.
+const RetryAfter = "2"
+
 // Status maps a kind of fault to the HTTP status of pages and API. A kind
 // without a line here is a failure of ours, and a test fails.
 func Status(k fault.Kind) int {

@@ -30,6 +30,7 @@ import (
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/core/secret"
+	"carnet.dev/carnet/internal/edge/httpd"
 	"carnet.dev/carnet/internal/protocol/awsquery"
 	"carnet.dev/carnet/internal/protocol/sigv4"
 	"carnet.dev/carnet/internal/service/access"
@@ -112,6 +113,9 @@ func (f *IAM) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("X-Amzn-Requestid", string(c.id))
 		h.Set("Content-Length", strconv.Itoa(len(body)))
+		if status == http.StatusServiceUnavailable {
+			h.Set("Retry-After", httpd.RetryAfter)
+		}
 		w.WriteHeader(status)
 		// A client that went away is none of our failures.
 		_, _ = w.Write(body)

@@ -4,7 +4,6 @@ package sqltest
 
 import (
 	"net"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -29,11 +28,16 @@ func Lay(t testing.TB) *Cable {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return pg.Lay(t)
+}
+
+func lay(t testing.TB, socket string) *Cable {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &Cable{listener: l, socket: filepath.Join(pg.dir, ".s.PGSQL.5432")}
+	c := &Cable{listener: l, socket: socket}
 	c.healed = sync.NewCond(&c.mu)
 	go c.accept()
 	t.Cleanup(func() { _ = l.Close(); c.Sever(); c.Heal() })

@@ -76,16 +76,7 @@ func (p *Server) Start(t testing.TB) {
 // gone.
 func (p *Server) Kill(t testing.TB) {
 	t.Helper()
-	lock := filepath.Join(p.data(), "postmaster.pid")
-	text, err := os.ReadFile(lock)
-	if err != nil {
-		t.Fatal(err)
-	}
-	first, _, _ := strings.Cut(string(text), "\n")
-	parent, err := strconv.Atoi(first)
-	if err != nil {
-		t.Fatal(err)
-	}
+	parent := p.pid(t)
 	_ = syscall.Kill(parent, syscall.SIGSTOP) // so that it starts no others meanwhile
 	all := append(children(parent), parent)
 	for _, pid := range all {
@@ -100,9 +91,27 @@ func (p *Server) Kill(t testing.TB) {
 		}
 	}
 	// Where nobody reaps what lost its parent, the number in it looks alive for good.
-	if err := errors.Join(os.Remove(lock), os.Remove(filepath.Join(p.dir, ".s.PGSQL.5432.lock"))); err != nil {
+	if err := errors.Join(os.Remove(p.lock()), os.Remove(filepath.Join(p.dir, ".s.PGSQL.5432.lock"))); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// lock is the file that names the server's first process.
+func (p *Server) lock() string { return filepath.Join(p.data(), "postmaster.pid") }
+
+// pid is the number of the server's first process.
+func (p *Server) pid(t testing.TB) int {
+	t.Helper()
+	text, err := os.ReadFile(p.lock())
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, _, _ := strings.Cut(string(text), "\n")
+	pid, err := strconv.Atoi(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pid
 }
 
 // children are the direct children of a process: all of PostgreSQL's are.
