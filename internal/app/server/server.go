@@ -167,7 +167,7 @@ func (srv *Server) wireSite(o Options) error {
 		Administration: srv.newAdministrator(), Issuers: srv.issuers, IDTokens: srv.oauth, Delegations: srv.workload, Denials: srv.denials, Stores: srv.upstreams,
 		GatewayKeys: srv.gatewayKeys, GatewayClusters: srv.clusters, PrefixGrants: srv.gatewayKeys, Delivery: srv.gatewayKeys, ByGateway: byGateway(c),
 		Clusters: srv.clusters, ClusterRules: srv.clusters, ClusterNodes: srv.clusters, Names: clusterNames{srv.state}, GroupsAround: srv.directory.GroupsAround, Now: o.Now,
-		Attachments: srv.attachments, ClusterAttachments: srv.attachments,
+		Attachments: srv.attachments, ClusterAttachments: srv.attachments, Revocations: revoking{srv.state},
 	}), srv.issuerRoutes(base, pages.ErrorPage), srv.nodeRoutes(home, elsewhere), srv.scimRoutes())
 	return err
 }

@@ -91,6 +91,8 @@ type Config struct {
 	// What attachments to nodes ask: one service, in parts.
 	Attachments        Attachments
 	ClusterAttachments ClusterAttachments
+	// Revocations take back what was issued.
+	Revocations Revocations
 	// ByGateway reports whether keys of an account, for a bucket of it where one
 	// is named, are delivered as gateway keys; nil: none are.
 	ByGateway func(account, bucket string) bool
@@ -119,7 +121,7 @@ func Routes(c Config) []httpd.Route {
 	}
 	redeem := row(http.MethodPost, "cli/tokens", httpd.Public, maxSmall, a.redeemCode)
 	redeem.Rate = httpd.RateSecret
-	return slices.Concat(a.administratorRoutes(row), a.ssoRoutes(row), a.issuerRoutes(row), a.idTokenRoutes(row), a.delegationRoutes(row), a.denialRoutes(row), a.gatewayKeyRoutes(row), a.clusterRoutes(row), a.upstreamRoutes(row), a.attachmentRoutes(row), []httpd.Route{
+	return slices.Concat(a.administratorRoutes(row), a.ssoRoutes(row), a.issuerRoutes(row), a.idTokenRoutes(row), a.delegationRoutes(row), a.denialRoutes(row), a.gatewayKeyRoutes(row), a.clusterRoutes(row), a.upstreamRoutes(row), a.attachmentRoutes(row), a.revocationRoutes(row), []httpd.Route{
 		row(http.MethodGet, "openapi.json", httpd.Open, 0, a.document),
 		redeem,
 		row(http.MethodGet, "session", httpd.Person, 0, a.session),

@@ -143,6 +143,7 @@ func serve(t *testing.T) (*world, string, []httpd.Route) {
 		Delegations:    &delegations{},
 		Attachments:    &w.attached, ClusterAttachments: &w.attached,
 		Denials:     w.denials,
+		Revocations: takings{},
 		GatewayKeys: w.gateway, GatewayClusters: w.clusters, PrefixGrants: w.gateway, Delivery: w.gateway,
 		Clusters: w.clusters, ClusterRules: w.clusters, ClusterNodes: w.clusters, Names: folk{}, GroupsAround: around, Now: func() time.Time { return start.Add(time.Hour) },
 		Issuers: func() []api.Issuer {

@@ -125,6 +125,7 @@ func TestDocumentHasExactlyTheFields(t *testing.T) {
 		api.DenialList{}, denial.Denial{}, denial.Check{}, denial.Statement{},
 		api.Upstreams{}, api.Upstream{}, api.UpstreamEndpoint{}, client.Upstream{}, client.UpstreamEndpoint{},
 		api.AttachmentList{}, api.Attachment{}, api.AttachmentApproval{}, api.ApprovedAttachment{}, api.NewAttachment{},
+		api.Revocation{}, api.Revoked{}, api.ServerApplied{}, api.OutstandingKey{}, api.PastRevocations{}, api.PastRevocation{},
 		api.DelegationList{}, api.Delegation{}, api.NewDelegation{}, client.Delegation{}, client.NewDelegation{},
 		api.GatewayKeyList{}, api.GatewayKey{}, api.NewGatewayKey{}, api.MadeGatewayKey{}, api.GatewayKeyRoll{}, api.GatewayClusterList{}, api.GatewayCluster{},
 		api.TrinoMappingRequest{}, api.TrinoMapping{}, api.TrinoRule{}, api.PrefixGrantList{}, api.PrefixGrant{}, api.NewPrefixGrant{},
@@ -235,6 +236,7 @@ func TestAnswersFollowTheDocument(t *testing.T) {
 		"POST /api/v1/saml-keys/promote":               `{"purpose":"signing"}`,
 		"PATCH /api/v1/single-sign-on":                 `{"unified_login":false}`,
 
+		"POST /api/v1/revocations":               `{"kind":"person","id":"bob"}`,
 		"POST /api/v1/attachments/approve":       `{"user_code":"BBBB-BBBB"}`,
 		"POST /api/v1/clusters/{id}/attachments": `{"node":"n1","person":"ada","uid":1001,"scope":"/a","scope_id":"1"}`,
 
@@ -251,6 +253,7 @@ func TestAnswersFollowTheDocument(t *testing.T) {
 		"POST /api/v1/clusters/{id}/attachments": 401, "DELETE /api/v1/clusters/{id}/attachments/{attachment}": 204,
 		"GET /api/v1/gateway-keys": 200, "POST /api/v1/gateway-keys": 201, "GET /api/v1/gateway-clusters": 200, "POST /api/v1/gateway-clusters": 200,
 		"GET /api/v1/clusters": 200, "POST /api/v1/clusters": 201,
+		"GET /api/v1/revocations": 200, "POST /api/v1/revocations": 200,
 		"GET /api/v1/prefix-grants": 200, "POST /api/v1/prefix-grants": 201}
 	for _, r := range rows {
 		key := r.Method + " " + r.Pattern

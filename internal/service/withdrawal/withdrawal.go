@@ -12,6 +12,7 @@ package withdrawal
 import (
 	"context"
 	"log/slog"
+	"strconv"
 	"time"
 
 	"carnet.dev/carnet/internal/core/arn"
@@ -159,7 +160,7 @@ func (s *Service) RevokeWith(ctx context.Context, t Target, also func(context.Co
 		if r.Epoch, r.Outstanding, err = s.Withdraw(ctx, t); err != nil {
 			return err
 		}
-		return s.Trail.Record(ctx, event.Event{Action: "revoke", Target: t.ID, Detail: map[string]string{"kind": t.Kind}})
+		return s.Trail.Record(ctx, event.Event{Action: "revoke", Target: t.ID, Detail: map[string]string{"kind": t.Kind, "epoch": strconv.FormatUint(r.Epoch, 10)}})
 	})
 	if err != nil {
 		return Result{}, err
