@@ -99,10 +99,19 @@ type Trail interface {
 type Config struct {
 	Feed        Feed
 	Delegations Delegations
-	State       Atomic
-	Trail       Trail
-	Now         func() time.Time
-	Logger      *slog.Logger // nil discards
+	Ledger      Ledger // nil: no key of AWS is noted, nor denied
+	Denies      Denies
+	Policies    Policies
+	// Accounts are those at AWS, by number. Keys of others are not noted.
+	Accounts map[string]Account
+	// Holder names this server among those that write denies.
+	Holder string
+	// Margin is added to the time of a revocation, for clocks that differ.
+	Margin time.Duration
+	State  Atomic
+	Trail  Trail
+	Now    func() time.Time
+	Logger *slog.Logger // nil discards
 }
 
 // Service takes back. Safe for concurrent use.
@@ -181,16 +190,12 @@ func (s *Service) Withdraw(ctx context.Context, t Target) (epoch uint64, outstan
 	if epoch, err = s.Feed.Revoke(ctx, t.Kind, t.ID); err != nil {
 		return 0, nil, err
 	}
+	if err := s.queue(ctx, t); err != nil {
+		return 0, nil, err
+	}
 	outstanding, err = s.Outstanding(ctx, t)
 	return epoch, outstanding, err
 }
-
-// Outstanding gives the keys of t that AWS may honour, by the end of each.
-func (s *Service) Outstanding(context.Context, Target) ([]Key, error) { return nil, nil }
-
-// Issued notes a key, or an ID token for AWS, in the transaction that ctx carries:
-// what can't be noted is not given.
-func (s *Service) Issued(context.Context, Key) error { return nil }
 
 // Applied gives the live servers, and whether all of them have applied an epoch.
 func (s *Service) Applied(ctx context.Context, epoch uint64) (servers []revocation.View, all bool, err error) {
