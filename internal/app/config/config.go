@@ -247,6 +247,29 @@ type Account struct {
 	// SAMLDecryption says that the account's SAML provider at AWS holds our
 	// decryption key, so that AWS can read encrypted assertions.
 	SAMLDecryption bool `yaml:"saml_decryption"`
+	// RevocationRole is the ARN of a role of the account that Carnet takes on, by a
+	// token of its own, to deny keys of its roles that were taken back; empty: they
+	// live to their end. Accounts at AWS only.
+	RevocationRole string `yaml:"revocation_role"`
+	// RevocationMargin is how far the clocks of AWS and of these servers may differ:
+	// keys issued up to that long after a revocation are denied too.
+	RevocationMargin time.Duration `yaml:"revocation_margin"`
+	IAM              Place         `yaml:"iam"` // how AWS IAM is reached, with RevocationRole only
+}
+
+// Bounds of Account.RevocationMargin.
+const (
+	DefaultRevocationMargin = 30 * time.Second
+	MostRevocationMargin    = 10 * time.Minute
+)
+
+// Place says how a service at AWS is reached. HTTPS_PROXY and NO_PROXY of the
+// environment hold as well.
+type Place struct {
+	// Endpoint is an https address without a path; empty means AWS's own.
+	Endpoint string `yaml:"endpoint"`
+	// CA is a PEM file of authorities believed beside the system's.
+	CA string `yaml:"ca"`
 }
 
 // Accepts reports whether the account takes an exchange.

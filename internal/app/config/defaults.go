@@ -82,7 +82,7 @@ func (c *Config) paths(dir string) {
 		list = append(list, &u.Folder, &u.AccessKeyFile, &u.SecretKeyFile, &u.CA, &u.Client.Certificate, &u.Client.Key)
 	}
 	for i := range c.Accounts {
-		list = append(list, &c.Accounts[i].STS.CA)
+		list = append(list, &c.Accounts[i].STS.CA, &c.Accounts[i].IAM.CA)
 	}
 	list = append(list, &c.Telemetry.Traces.HeadersFile)
 	for i := range c.Audit.Targets {
@@ -111,6 +111,10 @@ func (a *Account) complete(region string) {
 	a.STS.Endpoint = strings.TrimSuffix(a.STS.Endpoint, "/")
 	if a.Kind == AccountAWS && a.STS.Parallel == 0 {
 		a.STS.Parallel = DefaultParallel
+	}
+	a.IAM.Endpoint = strings.TrimSuffix(a.IAM.Endpoint, "/")
+	if a.RevocationRole != "" && a.RevocationMargin == 0 {
+		a.RevocationMargin = DefaultRevocationMargin
 	}
 }
 

@@ -28,7 +28,7 @@ func (c *Config) CheckFiles() error {
 		private = append(private, u.AccessKeyFile, u.SecretKeyFile, u.Client.Key)
 	}
 	for _, a := range c.Accounts {
-		plain = append(plain, a.STS.CA)
+		plain = append(plain, a.STS.CA, a.IAM.CA)
 	}
 	private = append(private, c.Telemetry.Traces.HeadersFile)
 	for _, t := range c.Audit.Targets {

@@ -255,6 +255,7 @@ func (v *validator) account(path string, a Account) {
 	}
 	v.region(path+".region", a.Region)
 	v.sts(path+".sts", a)
+	v.revocationRole(path, a)
 	switch a.Partition {
 	case "aws", "aws-cn", "aws-us-gov":
 	default:
@@ -273,14 +274,43 @@ func (v *validator) sts(path string, a Account) {
 	if n := a.STS.Parallel; n < 1 || n > 128 {
 		v.bad(path+".parallel", "%d: want 1 to 128", n)
 	}
-	if a.STS.Endpoint == "" {
+	v.atAWS(path+".endpoint", a.STS.Endpoint, "https://sts.eu-central-1.amazonaws.com")
+}
+
+// atAWS holds the address of a service at AWS to an encrypted way.
+func (v *validator) atAWS(path, address, such string) {
+	if address == "" {
 		return
 	}
-	switch e, err := url.Parse(a.STS.Endpoint); {
+	switch e, err := url.Parse(address); {
 	case err != nil, e.Scheme != "https", e.Hostname() == "":
-		v.bad(path+".endpoint", "%q is not an address such as https://sts.eu-central-1.amazonaws.com", a.STS.Endpoint)
+		v.bad(path, "%q is not an address such as %s", address, such)
 	case e.User != nil, e.Path != "", e.RawQuery != "", e.ForceQuery, e.Fragment != "":
-		v.bad(path+".endpoint", "%q: want scheme, host and port only", a.STS.Endpoint)
+		v.bad(path, "%q: want scheme, host and port only", address)
+	}
+}
+
+// revocationRole holds the role that denies what was taken back to its account: no
+// account's role writes to another.
+func (v *validator) revocationRole(path string, a Account) {
+	v.atAWS(path+".iam.endpoint", a.IAM.Endpoint, "https://iam.amazonaws.com")
+	if a.RevocationRole == "" {
+		if a.IAM != (Place{}) || a.RevocationMargin != 0 {
+			v.bad(path, "iam and revocation_margin go with revocation_role")
+		}
+		return
+	}
+	if m := a.RevocationMargin; m < time.Second || m > MostRevocationMargin {
+		v.bad(path+".revocation_margin", "%s: want 1s to %s", m, MostRevocationMargin)
+	}
+	role, err := arn.ParseRole(a.RevocationRole)
+	switch {
+	case a.Kind != AccountAWS:
+		v.bad(path+".revocation_role", "is for kind: aws; keys of a local account are taken back at once")
+	case err != nil:
+		v.bad(path+".revocation_role", "%v", err)
+	case role.Account != a.ID || role.Partition != a.Partition:
+		v.bad(path+".revocation_role", "%q is not a role of account %s in partition %s", a.RevocationRole, a.ID, a.Partition)
 	}
 }
 

@@ -31,7 +31,7 @@ func (s *state) attachmentConfig() attachment.Config {
 func (srv *Server) openAttachments(ctx context.Context) (err error) {
 	c := srv.attachmentConfig()
 	c.Sessions, c.Tokens, c.GatewayKeys = srv.login, srv.oauth, srv.gatewayKeys
-	c.Holders = holder.Holders{Sessions: srv.login, Entitled: srv.broker, Machines: srv.workload, STS: srv.broker.STS, Meta: srv.meta, Accounts: c.Accounts, Now: srv.now}
+	c.Holders = holder.Holders{Sessions: srv.login, Entitled: srv.broker, Machines: srv.workload, STS: srv.broker.STS, Meta: srv.meta, Accounts: c.Accounts, Ledger: srv.withdrawal, Now: srv.now}
 	srv.attachments, err = attachment.Open(ctx, c)
 	if err == nil {
 		srv.tasks.Go(func() { srv.attachments.Run(ctx) })

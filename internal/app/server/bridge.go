@@ -23,7 +23,7 @@ func newBroker(s *state, o Options, in *inner) (*broker.Broker, error) {
 	}
 	store := sqlbroker.Store{DB: s.db}
 	b := broker.Config{STS: stsclient.New(accounts), Store: store, Sealer: s.ring, Parallel: s.config.Parallel, Now: s.now, Logger: s.log,
-		Bridge: broker.Bridge{Accounts: entitledAccounts(s.config), Standing: standing{s}, Mapped: mapped{s}, Renewals: store, State: s.db, Trail: s.trail}}
+		Bridge: broker.Bridge{Accounts: entitledAccounts(s.config), Standing: standing{s}, Mapped: mapped{s}, Renewals: store, State: s.db, Trail: s.trail, Ledger: s.withdrawal}}
 	if in != nil {
 		b.Tokens = s.issuer
 	}

@@ -50,5 +50,8 @@ func (e ends) EndAll(ctx context.Context, id identity.IdPID) error {
 	if err := e.workload.EndAll(ctx, workload.Of{IdP: id}); err != nil {
 		return err
 	}
+	if err := e.withdrawal.DenyPeople(ctx, people); err != nil {
+		return err
+	}
 	return e.feed.RevokePeople(ctx, people)
 }

@@ -20,7 +20,7 @@ func (s *state) openGatewayKeys(ctx context.Context, l *login.Service, b *broker
 		networks = append(networks, n.Prefix)
 	}
 	return gatewaykeys.Open(ctx, gatewaykeys.Config{
-		Store: store, Clusters: s.clusters, Groups: s.directory, Grants: store, Sealer: s.ring, Sessions: l, Entitled: b, Machines: s.workload, STS: b.STS, Meta: s.meta,
+		Store: store, Clusters: s.clusters, Groups: s.directory, Grants: store, Sealer: s.ring, Sessions: l, Entitled: b, Machines: s.workload, STS: b.STS, Meta: s.meta, Ledger: s.withdrawal,
 		Accounts: entitledAccounts(s.config), BucketAccount: bucketAccount(s.config), Networks: networks,
 		Feed: s.feed, State: s.db, Trail: s.trail, Now: s.now, Logger: s.log,
 	})

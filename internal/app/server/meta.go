@@ -34,7 +34,7 @@ func (s *state) openMeta(ctx context.Context) error {
 		return err
 	}
 	s.meta, err = meta.Open(ctx, meta.Config{STS: sts, Clusters: s.clusters, ExternalIDs: sqlmeta.Store{DB: s.db}, Accounts: entitledAccounts(s.config),
-		State: s.db, Trail: s.trail, Now: s.now})
+		State: s.db, Trail: s.trail, Ledger: s.withdrawal, Now: s.now})
 	return err
 }
 
@@ -59,7 +59,7 @@ func metaAccounts(c *config.Config) (all []stsclient.Account, err error) {
 func (srv *Server) newJDBC() *jdbc.Service {
 	byAccount, accounts := byGateway(srv.config), entitledAccounts(srv.config)
 	return jdbc.New(jdbc.Config{Proofs: srv.issuer, Sessions: srv.login, Clusters: srv.clusters, Groups: srv.directory,
-		Holders:     holder.Holders{Sessions: srv.login, Entitled: srv.broker, Machines: srv.workload, STS: srv.broker.STS, Accounts: accounts, Now: srv.now},
+		Holders:     holder.Holders{Sessions: srv.login, Entitled: srv.broker, Machines: srv.workload, STS: srv.broker.STS, Accounts: accounts, Ledger: srv.withdrawal, Now: srv.now},
 		GatewayKeys: srv.gatewayKeys, Meta: srv.meta, Entitled: srv.broker, Accounts: accounts, ByGateway: func(account string) bool { return byAccount(account, "") },
 		Sealer: srv.ring, Feed: srv.feed, State: srv.db, Trail: srv.trail, Now: srv.now})
 }

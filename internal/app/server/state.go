@@ -137,7 +137,9 @@ func (s *state) open(ctx context.Context, development bool, id string) error {
 	if s.trail, err = audit.Open(ctx, trail); err != nil {
 		return err
 	}
-	s.openWithdrawal()
+	if err := s.openWithdrawal(id); err != nil {
+		return err
+	}
 	s.once = onceonly.New(sqlonceonly.Store{DB: s.db}, mostOnceIDs, s.now)
 	s.directory = sqldirectory.On(s.db, s.now)
 	client, err := guarded(s.config)
@@ -269,6 +271,7 @@ func (s *state) run(ctx context.Context, tasks *sync.WaitGroup) error {
 	tasks.Go(func() { s.iam.Run(ctx, authority) })
 	tasks.Go(func() { s.ring.Run(ctx, keys) })
 	tasks.Go(func() { s.feed.Run(ctx, revoked) })
+	tasks.Go(func() { s.withdrawal.Run(ctx) })
 	tasks.Go(func() { s.trail.Run(ctx) })
 	tasks.Go(func() { s.pruneTrail(ctx) })
 	tasks.Go(func() { s.federation.Run(ctx) })

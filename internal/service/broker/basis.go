@@ -11,6 +11,7 @@ import (
 	"carnet.dev/carnet/internal/service/entitlement"
 	"carnet.dev/carnet/internal/service/federation"
 	"carnet.dev/carnet/internal/service/issuer"
+	"carnet.dev/carnet/internal/service/withdrawal"
 )
 
 // Served says how the keys of a role came, or will come.
@@ -38,6 +39,8 @@ type Bridge struct {
 	Renewals Renewals
 	State    Atomic
 	Trail    Trail
+	// Ledger notes what AWS may honour; nil: nothing is noted.
+	Ledger Ledger
 	// Wait is how long a fetch waits for new keys while the old ones live; 0
 	// means a second.
 	Wait time.Duration
@@ -92,6 +95,13 @@ type Renewals interface {
 // more than once.
 type Atomic interface {
 	Atomic(ctx context.Context, fn func(context.Context) error) error
+}
+
+// Ledger notes keys, and ID tokens for AWS with their id, of accounts at AWS.
+type Ledger interface {
+	// Issued works in the transaction that ctx carries: what can't be noted is not
+	// given.
+	Issued(ctx context.Context, id string, k withdrawal.Key) error
 }
 
 // Trail records in the transaction that ctx carries.

@@ -10,6 +10,8 @@ import (
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/core/secret"
+	"carnet.dev/carnet/internal/service/issuer"
+	"carnet.dev/carnet/internal/service/withdrawal"
 )
 
 const purpose = "role-session"
@@ -42,11 +44,37 @@ func (b *Broker) Keep(ctx context.Context, r Request, outcomes []Outcome) error 
 			learned = append(learned, Longest{Role: row.Role, Duration: o.longest, Learned: b.Now()})
 		}
 	}
-	if err := b.Store.Save(ctx, r.LoginSession, rows, learned); err != nil || b.Renewals == nil {
+	if err := b.Store.Save(ctx, r.LoginSession, rows, learned); err != nil {
 		return err
+	}
+	for _, o := range outcomes {
+		if err := b.note(ctx, r.LoginSession, r.Person, o, issuer.Minted{}); err != nil {
+			return err
+		}
+	}
+	if b.Renewals == nil {
+		return nil
 	}
 	return b.putWord(ctx, r)
 }
+
+// note tells the ledger of keys that an outcome has, and of the token that bought
+// them; without one they came by SAML.
+func (b *Broker) note(ctx context.Context, id identity.LoginSessionID, person identity.PersonID, o Outcome, by issuer.Minted) error {
+	keys := o.Session.Credentials
+	if b.Ledger == nil || keys.AccessKeyID == "" || b.Accounts[o.Role.Account].Local {
+		return nil
+	}
+	k := withdrawal.Key{Role: o.Role, Person: person, LoginSession: id, SessionName: o.Session.SessionName,
+		AccessKeyID: keys.AccessKeyID, Issued: o.Obtained, Until: keys.Expiration}
+	if by.ID != "" {
+		k.Issuer, k.Subject = by.Issuer, subject(person)
+	}
+	return b.Ledger.Issued(ctx, "", k)
+}
+
+// subject is a person's in tokens of ours.
+func subject(person identity.PersonID) string { return "user:" + string(person) }
 
 func (b *Broker) row(id identity.LoginSessionID, ends time.Time, o Outcome) (Row, error) {
 	r := Row{Role: o.Role.String(), Index: o.Index, Warning: o.Warning, Ends: ends,

@@ -145,7 +145,7 @@ func required(e entitlement.Evidence, account entitlement.Account) error {
 func repeat(basis *Basis, account entitlement.Account) (issuer.IDToken, error) {
 	e := basis.Evidence
 	t := issuer.IDToken{
-		Subject: "user:" + string(basis.Person), Audience: issuer.AudienceAWS, Role: e.Role, Lifetime: tokenLife,
+		Subject: subject(basis.Person), Audience: issuer.AudienceAWS, Role: e.Role, Lifetime: tokenLife,
 		AuthTime: e.AuthnTime, ACR: e.AuthnContext, SourceIdentity: e.SourceIdentity, TransitiveTagKeys: e.TransitiveTagKeys,
 	}
 	for _, tag := range e.Tags {

@@ -13,6 +13,7 @@ import (
 	"carnet.dev/carnet/internal/service/entitlement"
 	"carnet.dev/carnet/internal/service/issuer"
 	"carnet.dev/carnet/internal/service/revocation"
+	"carnet.dev/carnet/internal/service/withdrawal"
 )
 
 const (
@@ -214,6 +215,9 @@ func (b *Broker) renew(ctx context.Context, id identity.LoginSessionID, o Outcom
 		if err := b.Renewals.Renew(ctx, id, fresh, was); err != nil {
 			return err
 		}
+		if err := b.note(ctx, id, o.Basis.Person, o, minted); err != nil {
+			return err
+		}
 		return b.Trail.Record(ctx, e)
 	})
 	if err != nil {
@@ -278,7 +282,16 @@ func (b *Broker) IDToken(ctx context.Context, id identity.LoginSessionID, role a
 	}
 	e := b.event("id-token", id, o)
 	e.Detail["token"], e.Detail["issuer"] = minted.ID, minted.Issuer
-	if err := b.State.Atomic(ctx, func(ctx context.Context) error { return b.Trail.Record(ctx, e) }); err != nil {
+	err = b.State.Atomic(ctx, func(ctx context.Context) error {
+		if b.Ledger != nil && !b.Accounts[role.Account].Local {
+			k := withdrawal.Key{Role: role, Person: o.Basis.Person, LoginSession: id, Issuer: minted.Issuer, Subject: p.token.Subject, Issued: minted.Issued}
+			if err := b.Ledger.Issued(ctx, minted.ID, withdrawal.IDToken(k, minted.Expires)); err != nil {
+				return err
+			}
+		}
+		return b.Trail.Record(ctx, e)
+	})
+	if err != nil {
 		return issuer.Minted{}, err
 	}
 	return minted, nil

@@ -31,7 +31,9 @@ type Config struct {
 	Machines Machines
 	STS      STS // nil for a command that uses no key
 	// Meta serves delegations to clusters; nil: there is none.
-	Meta     holder.Meta
+	Meta holder.Meta
+	// Ledger notes the keys of accounts at AWS; nil: nothing is noted.
+	Ledger   holder.Ledger
 	Accounts entitlement.Accounts
 	// BucketAccount gives the account of a bucket by the configuration; false
 	// where no rule covers the name.
@@ -65,7 +67,7 @@ func Open(ctx context.Context, c Config) (*Service, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Service{Config: c, holders: holder.Holders{Sessions: c.Sessions, Entitled: c.Entitled, Machines: c.Machines, STS: c.STS, Meta: c.Meta, Accounts: c.Accounts, Now: c.Now}}
+	s := &Service{Config: c, holders: holder.Holders{Sessions: c.Sessions, Entitled: c.Entitled, Machines: c.Machines, STS: c.STS, Meta: c.Meta, Accounts: c.Accounts, Ledger: c.Ledger, Now: c.Now}}
 	if err := c.Grants.Watch(ctx, func() { s.follow(ctx) }); err != nil {
 		return nil, err
 	}

@@ -22,6 +22,7 @@ import (
 	"carnet.dev/carnet/internal/service/issuer"
 	"carnet.dev/carnet/internal/service/login"
 	"carnet.dev/carnet/internal/service/meta"
+	"carnet.dev/carnet/internal/service/withdrawal"
 	"carnet.dev/carnet/internal/service/workload"
 )
 
@@ -102,6 +103,11 @@ type Meta interface {
 	Keys(ctx context.Context, a meta.Ask) (credential.Temporary, error)
 }
 
+// Ledger notes keys of accounts at AWS: what can't be noted is not given.
+type Ledger interface {
+	Issued(ctx context.Context, id string, k withdrawal.Key) error
+}
+
 // Standing is what an owner has at one moment.
 type Standing struct {
 	Owner Owner
@@ -116,7 +122,9 @@ type Holders struct {
 	Machines Machines
 	STS      STS // nil for a command that uses no keys
 	// Meta serves delegations to clusters; nil: there is none.
-	Meta     Meta
+	Meta Meta
+	// Ledger notes the keys of accounts at AWS; nil: nothing is noted.
+	Ledger   Ledger
 	Accounts entitlement.Accounts
 	Now      func() time.Time
 }
@@ -221,7 +229,7 @@ func (s Holders) trade(ctx context.Context, o Owner, role arn.Role, why string) 
 		}
 		life = max(leastLife, min(life, d.Expires.Sub(s.Now()).Truncate(time.Second)))
 	}
-	token, err := s.Machines.Token(ctx, who, workload.Ask{Audience: issuer.AudienceAWS, Role: role.String(), Detail: map[string]string{"for": why}})
+	token, err := s.Machines.Token(ctx, who, workload.Ask{Audience: issuer.AudienceAWS, Role: role.String(), Traded: s.Ledger != nil, Detail: map[string]string{"for": why}})
 	if err != nil {
 		return credential.Temporary{}, err
 	}
@@ -234,5 +242,9 @@ func (s Holders) trade(ctx context.Context, o Owner, role arn.Role, why string) 
 	if got.AssumedRoleARN != role.AssumedRole(name) || keys.AccessKeyID == "" || !keys.Live(s.Now()) {
 		return credential.Temporary{}, fault.Coded(fault.Unavailable, "InternalFailure", fmt.Sprintf("STS answered without usable keys of role %s, or for another one", role))
 	}
-	return keys, nil
+	if s.Ledger != nil && !s.Accounts[role.Account].Local {
+		err = s.Ledger.Issued(ctx, "", withdrawal.Key{Role: role, Person: o.Person, Delegation: o.Delegation, ServicePrincipal: o.ServicePrincipal,
+			SessionName: name, Issuer: token.Issuer, Subject: who.Subject(), AccessKeyID: keys.AccessKeyID, Until: keys.Expiration})
+	}
+	return keys, err
 }

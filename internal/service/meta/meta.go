@@ -24,6 +24,7 @@ import (
 	"carnet.dev/carnet/internal/service/broker"
 	"carnet.dev/carnet/internal/service/cluster"
 	"carnet.dev/carnet/internal/service/entitlement"
+	"carnet.dev/carnet/internal/service/withdrawal"
 )
 
 // Call is one AssumeRole by Carnet's own identity.
@@ -65,6 +66,13 @@ type Trail interface {
 	Record(ctx context.Context, e event.Event) error
 }
 
+// Ledger notes the keys of accounts at AWS.
+type Ledger interface {
+	// Issued works in the transaction that ctx carries: what can't be noted is not
+	// given.
+	Issued(ctx context.Context, id string, k withdrawal.Key) error
+}
+
 // Config is what a Service stands on.
 type Config struct {
 	STS         STS
@@ -73,6 +81,7 @@ type Config struct {
 	Accounts    entitlement.Accounts
 	State       Atomic
 	Trail       Trail
+	Ledger      Ledger // nil: nothing is noted
 	Now         func() time.Time
 }
 
@@ -167,7 +176,16 @@ func (s *Service) Keys(ctx context.Context, a Ask) (credential.Temporary, error)
 	e := event.Event{Action: "meta.assume", Outcome: event.Done, Person: a.Person, UserName: a.Name, IdP: a.IdP, LoginSession: a.LoginSession, Delegation: a.Delegation,
 		Role: a.Role.String(), Account: a.Role.Account, AccessKeyID: keys.AccessKeyID, Cluster: c.Name,
 		Detail: map[string]string{"for": a.Why, "source_identity": name, "expires": keys.Expiration.UTC().Format(time.RFC3339)}}
-	if err := s.State.Atomic(ctx, func(ctx context.Context) error { return s.Trail.Record(ctx, e) }); err != nil {
+	err = s.State.Atomic(ctx, func(ctx context.Context) error {
+		if s.Ledger != nil {
+			if err := s.Ledger.Issued(ctx, "", withdrawal.Key{Role: a.Role, Person: a.Person, LoginSession: a.LoginSession, Delegation: a.Delegation,
+				SessionName: name, AccessKeyID: keys.AccessKeyID, Until: keys.Expiration}); err != nil {
+				return err
+			}
+		}
+		return s.Trail.Record(ctx, e)
+	})
+	if err != nil {
 		return credential.Temporary{}, err
 	}
 	return keys, nil

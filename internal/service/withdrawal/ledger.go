@@ -20,10 +20,6 @@ const (
 	MostSession = 12 * time.Hour
 	// assertionLife is how long AWS takes an assertion after its issue.
 	assertionLife = 5 * time.Minute
-	// DefaultMargin is how far the clocks of Carnet and AWS may differ: keys issued
-	// up to that long after a revocation are denied too. Who signs in again at once
-	// gets keys that AWS refuses until then; a fetch after it brings others.
-	DefaultMargin = 30 * time.Second
 )
 
 // Account is an account at AWS.
@@ -31,6 +27,10 @@ type Account struct {
 	Partition string
 	// Writable: Carnet may write denies to the roles of the account.
 	Writable bool
+	// Margin is how far the clocks of Carnet and AWS may differ: keys issued up to
+	// that long after a revocation are denied too. Who signs in again at once has keys
+	// that AWS refuses; those of a sign-in after it are others.
+	Margin time.Duration
 }
 
 // Noted is a key as the ledger keeps it.
@@ -92,19 +92,26 @@ func (s *Service) Issued(ctx context.Context, id string, k Key) error {
 	if n.ID == "" || k.Until.IsZero() {
 		return fault.New(fault.Internal, "keys of AWS without an id or an end can't be noted, so they are not given")
 	}
-	if err := n.deny().check(); err != nil {
-		return fault.Wrap(err, fault.Internal, "keys of AWS can't be noted, so they are not given")
+	for _, d := range n.denies() {
+		if err := d.check(); err != nil {
+			return fault.Wrap(err, fault.Internal, "keys of AWS can't be noted, so they are not given")
+		}
 	}
 	return s.Ledger.Note(ctx, n)
 }
 
-// deny is what a key goes by at AWS.
-func (k Key) deny() Deny {
+// denies is what a key goes by at AWS: its subject, its session name, or both, as
+// either is enough. A job has the session name of its person, whose own keys are
+// others: it goes by its subject alone.
+func (k Key) denies() (out []Deny) {
 	if k.Subject != "" {
 		_, issuer, _ := strings.Cut(k.Issuer, "://")
-		return Deny{Form: BySubject, Value: issuer + " " + k.Subject}
+		out = append(out, Deny{Form: BySubject, Value: issuer + " " + k.Subject})
 	}
-	return Deny{Form: ByName, Value: k.SessionName}
+	if k.Subject == "" || k.SessionName != "" && k.Delegation == "" {
+		out = append(out, Deny{Form: ByName, Value: k.SessionName})
+	}
+	return out
 }
 
 // of says which keys a target chooses, and whether it chooses any: AWS knows nothing
@@ -165,9 +172,10 @@ func (s *Service) told(ctx context.Context, noted []Noted) ([]Key, error) {
 		}
 		denied[n.Role] = standing
 		n.Deny = DenyNone
-		by := n.deny()
+		by := n.denies()
 		for _, d := range standing {
-			if (d.Form == All || d.Form == by.Form && d.Value == by.Value) && d.Cut.After(n.Issued) && n.Deny != DenyWritten {
+			same := func(x Deny) bool { return d.Form == All || d.Form == x.Form && d.Value == x.Value }
+			if slices.ContainsFunc(by, same) && d.Cut.After(n.Issued) && n.Deny != DenyWritten {
 				n.Deny, n.Trouble = d.State, d.Trouble
 			}
 		}
@@ -177,6 +185,17 @@ func (s *Service) told(ctx context.Context, noted []Noted) ([]Key, error) {
 		return cmp.Or(a.Until.Compare(b.Until), strings.Compare(a.Role.String(), b.Role.String()))
 	})
 	return keys, nil
+}
+
+// DenyPeople queues the denies of people's keys, in the transaction that ctx carries,
+// in which the caller has them revoked.
+func (s *Service) DenyPeople(ctx context.Context, people []identity.PersonID) error {
+	for _, id := range people {
+		if err := s.queue(ctx, Target{Kind: revocation.Person, ID: string(id)}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // queue queues the denies of a target, in the transaction that ctx carries.
@@ -194,23 +213,25 @@ func (s *Service) queue(ctx context.Context, t Target) error {
 	}
 	whole := t.Kind == revocation.Role || t.Kind == revocation.Everything
 	now := s.Now().UTC()
-	cut := now.Add(s.Margin + time.Second).Truncate(time.Second) // rounded up: AWS counts whole seconds
 	byRole := map[arn.Role][]Deny{}
 	for _, n := range noted {
 		a := s.Accounts[n.Role.Account]
 		if !a.Writable || a.Partition != n.Role.Partition {
 			continue
 		}
-		d := n.deny()
-		if whole {
-			d = Deny{Form: All}
+		cut := now.Add(a.Margin + time.Second).Truncate(time.Second) // rounded up: AWS counts whole seconds
+		by := []Deny{{Form: All}}
+		if !whole {
+			by = n.denies()
 		}
-		d.Cut, d.Ends = cut, cut.Add(MostSession)
-		if err := d.check(); err != nil {
-			return err
-		}
-		if !slices.Contains(byRole[n.Role], d) {
-			byRole[n.Role] = append(byRole[n.Role], d)
+		for _, d := range by {
+			d.Cut, d.Ends = cut, cut.Add(MostSession)
+			if err := d.check(); err != nil {
+				return err
+			}
+			if !slices.Contains(byRole[n.Role], d) {
+				byRole[n.Role] = append(byRole[n.Role], d)
+			}
 		}
 	}
 	for role, denies := range byRole {

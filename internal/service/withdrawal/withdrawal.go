@@ -106,8 +106,6 @@ type Config struct {
 	Accounts map[string]Account
 	// Holder names this server among those that write denies.
 	Holder string
-	// Margin is added to the time of a revocation, for clocks that differ.
-	Margin time.Duration
 	State  Atomic
 	Trail  Trail
 	Now    func() time.Time

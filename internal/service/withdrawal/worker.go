@@ -54,9 +54,9 @@ type Denies interface {
 // Policies are the inline policies of roles at AWS, as far as Carnet writes them.
 type Policies interface {
 	// Get gives the document of PolicyName on a role; empty where there is none.
-	// Fault NotFound: there is no such role.
 	Get(ctx context.Context, role arn.Role) (document string, err error)
-	// Put writes it. Fault TooLarge: the role has no room for it.
+	// Put writes it. Faults: TooLarge, where the role has no room for it; NotFound,
+	// where there is no such role.
 	Put(ctx context.Context, role arn.Role, document string) error
 	// Delete deletes it; nil where there is none.
 	Delete(ctx context.Context, role arn.Role) error
@@ -183,9 +183,6 @@ func (s *Service) write(ctx context.Context, w Work) (form string, err error) {
 		return "", fault.Coded(fault.Misconfigured, "revocation.role", "account "+w.Role.Account+" has no revocation_role any more")
 	}
 	document, err := s.Policies.Get(ctx, w.Role)
-	if fault.KindOf(err) == fault.NotFound {
-		return "no role", nil // no key of it is good for anything
-	}
 	if err != nil {
 		return "", err
 	}
@@ -210,6 +207,9 @@ func (s *Service) write(ctx context.Context, w Work) (form string, err error) {
 			continue
 		}
 		err = s.Policies.Put(ctx, w.Role, text)
+		if fault.KindOf(err) == fault.NotFound {
+			return "no role", nil // no key of it is good for anything
+		}
 		if fault.KindOf(err) != fault.TooLarge {
 			return formNames[i], err
 		}

@@ -13,6 +13,7 @@ import (
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/service/directory"
 	"carnet.dev/carnet/internal/service/issuer"
+	"carnet.dev/carnet/internal/service/withdrawal"
 )
 
 // Session tags of a job's tokens, where the account sends tags: who it works as,
@@ -31,6 +32,9 @@ type Ask struct {
 	Role string
 	// NotAfter is the end of the proof that this rests on; zero: it has none.
 	NotAfter time.Time
+	// Traded says that the caller trades it here and notes the keys: nobody else gets
+	// the token.
+	Traded bool
 	// Detail says in the trail what it rests on.
 	Detail map[string]string
 }
@@ -59,7 +63,17 @@ func (s *Service) Token(ctx context.Context, who Principal, a Ask) (issuer.Minte
 		return issuer.Minted{}, target(err)
 	}
 	detail["token"], detail["issuer"] = m.ID, m.Issuer
-	if err := s.State.Atomic(ctx, func(ctx context.Context) error { return s.Trail.Record(ctx, e) }); err != nil {
+	err = s.State.Atomic(ctx, func(ctx context.Context) error {
+		if s.Ledger != nil && !t.Role.IsZero() && !a.Traded && !s.Accounts[t.Role.Account].Local {
+			k := withdrawal.Key{Role: t.Role, Person: e.Person, Delegation: who.Delegation, ServicePrincipal: who.ServicePrincipal,
+				Issuer: m.Issuer, Subject: t.Subject, Issued: m.Issued}
+			if err := s.Ledger.Issued(ctx, m.ID, withdrawal.IDToken(k, m.Expires)); err != nil {
+				return err
+			}
+		}
+		return s.Trail.Record(ctx, e)
+	})
+	if err != nil {
 		return issuer.Minted{}, err
 	}
 	return m, nil

@@ -16,6 +16,7 @@ import (
 	"carnet.dev/carnet/internal/service/entitlement"
 	"carnet.dev/carnet/internal/service/federation"
 	"carnet.dev/carnet/internal/service/issuer"
+	"carnet.dev/carnet/internal/service/withdrawal"
 )
 
 // Directory knows who there is and what they hold.
@@ -70,6 +71,13 @@ type Trail interface {
 	Record(ctx context.Context, e event.Event) error
 }
 
+// Ledger notes ID tokens that buy keys of accounts at AWS.
+type Ledger interface {
+	// Issued works in the transaction that ctx carries: what can't be noted is not
+	// given.
+	Issued(ctx context.Context, id string, k withdrawal.Key) error
+}
+
 // Clusters are the clusters, in memory.
 type Clusters interface {
 	// Find gives one by id or name; NotFound.
@@ -94,6 +102,8 @@ type Config struct {
 	Feed     Revocations
 	State    Atomic
 	Trail    Trail
+	// Ledger notes tokens for accounts at AWS; nil: nothing is noted.
+	Ledger Ledger
 	// Organisation is the id that foreign tokens may name as their audience.
 	Organisation string
 	// Loopback admits issuers and key sets in plain http on loopback.
