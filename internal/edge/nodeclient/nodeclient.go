@@ -309,14 +309,17 @@ func (n *Client) Rotate(ctx context.Context) error {
 	return n.changed()
 }
 
-// call asks with an access token, and once more with another where that is refused.
+// call asks with an access token, and once more with another where that is refused: it
+// may have been revoked, or expired by the server's clock, while the node's key counts.
 func (n *Client) call(ctx context.Context, path string, in, out any) error {
 	token, err := n.access(ctx, secret.Text{})
 	if err != nil {
 		return err
 	}
 	err = n.post(ctx, path, token, in, out)
-	if err == nil || fault.KindOf(err) != fault.Unauthenticated {
+	switch fault.KindOf(err) {
+	case fault.Unauthenticated, fault.Revoked, fault.Expired:
+	default:
 		return err
 	}
 	if token, err = n.access(ctx, token); err != nil {

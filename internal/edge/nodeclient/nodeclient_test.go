@@ -1,6 +1,7 @@
 package nodeclient
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"encoding/pem"
@@ -32,7 +33,8 @@ type server struct {
 	counts map[string]int
 	// Each may answer for the server: true, and it wrote something.
 	instead func(w http.ResponseWriter, path string) bool
-	lose    bool // the answer of key gets lost
+	lose    bool   // the answer of key gets lost
+	refusal string // kind of the refusal of a token; empty: unauthenticated
 	views   []nodedoc.View
 }
 
@@ -69,7 +71,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer(w, nodedoc.TokenAnswer{AccessToken: s.token, Expires: time.Now().Add(10 * time.Minute)})
 	default:
 		if r.Header.Get("Authorization") != "Bearer "+s.token || s.token == "" {
-			problem(w, http.StatusUnauthorized, "unauthenticated", "node.token")
+			problem(w, http.StatusUnauthorized, cmp.Or(s.refusal, "unauthenticated"), "node.token")
 			return
 		}
 		s.known(w, path, body)
@@ -237,11 +239,13 @@ func TestAnotherTokenWhereOneIsRefused(t *testing.T) {
 	if _, err := n.Roles(t.Context(), "att_1"); err != nil {
 		t.Fatal(err)
 	}
-	s.mu.Lock()
-	s.token = "another server's"
-	s.mu.Unlock()
-	if _, err := n.Roles(t.Context(), "att_1"); err != nil {
-		t.Errorf("got %v", err)
+	for _, kind := range []string{"unauthenticated", "revoked", "expired"} {
+		s.mu.Lock()
+		s.token, s.refusal = "another server's", kind
+		s.mu.Unlock()
+		if _, err := n.Roles(t.Context(), "att_1"); err != nil {
+			t.Errorf("a token that is %s: got %v", kind, err)
+		}
 	}
 	if _, err := n.Trino(t.Context()); fault.KindOf(err) != fault.Denied || fault.Of(err).Code != "no.trino" {
 		t.Errorf("a refusal of the server: %v", err)
