@@ -370,6 +370,14 @@ bench-directory: ## 100,000 people, 20,000 groups, 500,000 mappings on both engi
 	@.ci/need postgres
 	go test -run '^$$' -tags interop -timeout 15m -bench BenchmarkDirectory -benchtime $(BENCHTIME) -v ./internal/edge/sql/directory | grep -vE '^(goos|goarch)' ; exit $${PIPESTATUS[0]}
 
+# BENCH_FLAGS: -rounds N, -kinds REGEXP, -update to write docs/operations/revocation.md anew.
+.PHONY: bench-revocation
+bench-revocation: build ## from a revocation to the first refusal at three servers and two agents; fails over 2 s (to build/bench-revocation.txt too; needs root)
+	@.ci/need postgres
+	@.ci/need curl
+	CARNET_BINARY=$(abspath $(BIN)) go test -count=1 -tags interop -timeout 10m -v ./test/fleet
+	CARNET_BINARY=$(abspath $(BIN)) go test -count=1 -tags interop -timeout 90m -v ./test/revocationbench -out $(abspath $(BUILD))/bench-revocation.txt $(BENCH_FLAGS)
+
 # BENCH_FLAGS: -rows REGEXP, -rounds N, -window D, and -bare for a store and
 # clients without net/http. CARNET_SIGV4_PROXY names a binary of aws-sigv4-proxy;
 # without one a stand-in of our own takes its place.
@@ -406,6 +414,7 @@ full: ci ## every matrix and long run
 	$(MAKE) engines ENGINE_ROWS='^(duckdb|polars|deltalake|pandas|mlflow|spark-(local|cluster|stream|connect)|trino)$$$$'
 	$(MAKE) engines ENGINE_ROWS='spark-long' ENGINE_FLAGS='-life 15m'
 	$(MAKE) rotation bench bench-rivals bench-directory memory-gateway bench-gateway bench-agent
+	$(MAKE) bench-revocation
 
 .PHONY: ci
 ci: ## what .ci/run does

@@ -145,12 +145,13 @@ same_host: accept
 database: {postgresql_dsn_file: %s}
 secrets: {key_encryption_key: kek}
 accounts:
-  - {id: "%s", name: analytics, kind: local, exchanges: [saml, web-identity]}
+  - {id: "%s", name: analytics, kind: local, exchanges: [saml, web-identity], bridge: {renew: accept}}
 buckets:
   - {match: "*", account: "%s", upstream: store}
 upstreams:
   - {name: store, kind: s3, endpoint: "%s", access_key_file: store-id, secret_key_file: store-key, keys: filesystem}
 iam: {loopback_providers: true}
+access_log: {format: off}
 `, f.Web, i, s.web, s.aws, f.AWS, dsn, Account, Account, f.Store.URL)
 }
 

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"testing"
 	"time"
@@ -91,12 +92,27 @@ func (b *Browser) Ask(ctx context.Context, at int, method, path string, in, out 
 	return resp.StatusCode, body, err
 }
 
+// Cookie is what the browser sends to Carnet, for others to send it.
+func (b *Browser) Cookie(t testing.TB) string {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, b.fleet.Web+"/api/v1/session", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := b.Do(req) // adds the cookies to req
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	return req.Header.Get("Cookie")
+}
+
 // Must is Ask that has to succeed.
 func (b *Browser) Must(t testing.TB, at int, method, path string, in, out any) {
 	t.Helper()
 	status, body, err := b.Ask(t.Context(), at, method, path, in, out)
 	if err != nil || status/100 != 2 {
-		t.Fatalf("%s %s at server %d: %d %v\n%s\n%s", method, path, at, status, err, body, &b.fleet.servers[at].Process().Log)
+		t.Fatalf("%s %s at server %d: %d %v\n%s", method, path, at, status, err, body)
 	}
 }
 
@@ -118,26 +134,41 @@ func (k Keys) provider() aws.CredentialsProvider {
 	return credentials.NewStaticCredentialsProvider(k.ID, k.Secret, k.Token)
 }
 
-// client is one that asks once and says what came.
-func (s *Server) client() *http.Client {
-	return &http.Client{Transport: s.Transport(), Timeout: 30 * time.Second}
+// Client gives what asks this server from an address of loopback; none: the usual one.
+// It follows no redirect.
+func (s *Server) Client(from net.IP) *http.Client {
+	t := s.Transport()
+	dialer := &net.Dialer{}
+	if from != nil {
+		dialer.LocalAddr = &net.TCPAddr{IP: from}
+	}
+	t.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		return dialer.DialContext(ctx, network, s.Via("http://"+address))
+	}
+	return &http.Client{Transport: t, Timeout: 30 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
 // S3 gives a client of this server's gateway that does not try again.
-func (s *Server) S3(k Keys) *awss3.Client {
+func (s *Server) S3(by *http.Client, k Keys) *awss3.Client {
 	return awss3.New(awss3.Options{Region: "us-east-1", BaseEndpoint: &s.fleet.AWS, UsePathStyle: true, Retryer: aws.NopRetryer{},
-		HTTPClient: s.client(), Credentials: k.provider()})
+		HTTPClient: by, Credentials: k.provider()})
 }
 
 // STS gives a client of this server's STS that does not try again.
-func (s *Server) STS(k Keys) *awssts.Client {
-	return awssts.New(awssts.Options{Region: "us-east-1", BaseEndpoint: &s.fleet.AWS, Retryer: aws.NopRetryer{},
-		HTTPClient: s.client(), Credentials: k.provider()})
+func (s *Server) STS(by *http.Client, k Keys) *awssts.Client {
+	return awssts.New(awssts.Options{Region: "us-east-1", BaseEndpoint: &s.fleet.AWS, Retryer: aws.NopRetryer{}, HTTPClient: by, Credentials: k.provider()})
 }
 
 // Get reads Object with keys at this server's gateway: nil, or why not.
 func (s *Server) Get(ctx context.Context, k Keys) error {
-	out, err := s.S3(k).GetObject(ctx, &awss3.GetObjectInput{Bucket: aws.String(Bucket), Key: aws.String(Object)})
+	by := s.Client(nil)
+	defer by.CloseIdleConnections()
+	return Read(ctx, s.S3(by, k))
+}
+
+// Read reads Object: nil, or why not.
+func Read(ctx context.Context, by *awss3.Client) error {
+	out, err := by.GetObject(ctx, &awss3.GetObjectInput{Bucket: aws.String(Bucket), Key: aws.String(Object)})
 	if err != nil {
 		return err
 	}

@@ -37,6 +37,9 @@ type NodeOptions struct {
 	// Addresses stand on loopback beside 127.0.0.1 and ::1; nil: those of container
 	// credentials.
 	Addresses []string
+	// To gives the host:port of ours to which the node's connections to an address of
+	// the server go; nil: those of the address itself. It is asked anew each time.
+	To func(address string) string
 }
 
 // Node is one machine: namespaces of its own, and an agent.
@@ -97,7 +100,7 @@ func (s *Site) Node(t testing.TB, o NodeOptions) *Node {
 		o.Addresses = []string{"169.254.170.2", "169.254.170.23"}
 	}
 	n.furnish(t, o.Addresses)
-	n.passage = n.pass(t, s.Web, s.WebTLS, s.AWS, s.AWSTLS, s.IdP)
+	n.passage = n.pass(t, o.To, s.Web, s.WebTLS, s.AWS, s.AWSTLS, s.IdP)
 	cluster := o.Cluster
 	if cluster == "" {
 		cluster = s.Cluster

@@ -66,6 +66,13 @@ type Site struct {
 // Start starts a server and makes the first cluster.
 func Start(t testing.TB, o Options) *Site {
 	t.Helper()
+	return On(t, running.Dev(t, o.Dev...), o)
+}
+
+// On is Start with a server that runs, or several that share their addresses. Its
+// identity provider knows carol, who administers, and whoever a test calls.
+func On(t testing.TB, w *running.World, o Options) *Site {
+	t.Helper()
 	if os.Getuid() != 0 {
 		t.Fatal("these tests make accounts, control groups and network namespaces: run them as root")
 	}
@@ -73,7 +80,7 @@ func Start(t testing.TB, o Options) *Site {
 	s := &Site{Folder: folder, Carnet: filepath.Join(folder, "carnet"), people: map[string]*running.Person{}}
 	copyFile(t, running.Need(t, "CARNET_BINARY"), s.Carnet)
 	s.groups = openGroups(t, folder)
-	s.World = running.Dev(t, o.Dev...)
+	s.World = w
 	s.Cluster = s.AddCluster(t, o.Cluster)
 	return s
 }

@@ -169,8 +169,8 @@ func (s seeing) Write(b []byte) (int, error) {
 	return s.Writer.Write(b)
 }
 
-// pass opens the ports of the addresses.
-func (s *Space) pass(t testing.TB, addresses ...string) *passage {
+// pass opens the ports of the addresses; to says where connections go.
+func (s *Space) pass(t testing.TB, to func(string) string, addresses ...string) *passage {
 	t.Helper()
 	p := &passage{conns: map[net.Conn]bool{}}
 	for _, a := range addresses {
@@ -181,20 +181,24 @@ func (s *Space) pass(t testing.TB, addresses ...string) *passage {
 		if err != nil {
 			t.Fatal(err)
 		}
+		target := func() string { return net.JoinHostPort("localhost", u.Port()) }
+		if to != nil {
+			target = func() string { return to(a) }
+		}
 		for _, host := range []string{"127.0.0.1", "::1"} {
 			var l net.Listener
 			if err := s.Inside(func() (err error) { l, err = net.Listen("tcp", net.JoinHostPort(host, u.Port())); return err }); err != nil {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { _ = l.Close() })
-			go p.serve(l, net.JoinHostPort("localhost", u.Port()))
+			go p.serve(l, target)
 		}
 	}
 	t.Cleanup(func() { p.set(true) })
 	return p
 }
 
-func (p *passage) serve(l net.Listener, to string) {
+func (p *passage) serve(l net.Listener, to func() string) {
 	for {
 		in, err := l.Accept()
 		if err != nil {
@@ -206,7 +210,7 @@ func (p *passage) serve(l net.Listener, to string) {
 				return
 			}
 			defer p.drop(in)
-			out, err := net.Dial("tcp", to)
+			out, err := net.Dial("tcp", to())
 			if err != nil {
 				return
 			}

@@ -27,7 +27,7 @@ type Process struct {
 	cmd *exec.Cmd
 }
 
-// Log takes what a program prints. Safe for concurrent use.
+// Log keeps the newest megabyte, or two, of what a program prints. Safe for concurrent use.
 type Log struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -37,10 +37,13 @@ type Log struct {
 func (l *Log) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.b.Len() > 2<<20 {
+		l.b.Next(1 << 20)
+	}
 	return l.b.Write(p)
 }
 
-// String is all that was printed until now.
+// String is what was printed until now.
 func (l *Log) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -1,0 +1,118 @@
+//go:build interop
+
+package revocationbench
+
+import (
+	"net/http"
+
+	"carnet.dev/carnet/internal/edge/api"
+	"carnet.dev/carnet/test/fleet"
+)
+
+// kind is one way to take something back. Its set-up makes what is watched, and says
+// what takes it back.
+type kind struct {
+	name string // as the table has it
+	// heavy kinds take everybody out, and are measured in a fifth of the rounds.
+	heavy bool
+	setUp func(r *round)
+}
+
+// rounds gives how many it has.
+func (k kind) rounds(n int) int {
+	if k.heavy {
+		return max(1, n/5)
+	}
+	return n
+}
+
+// everywhere is all that rests on a sign-in.
+func everywhere(r *round) api.Session {
+	r.person = nil
+	s := r.session()
+	r.keys(r.person.Keys(r.t, r.at, "analyst"))
+	r.token(r.idToken())
+	r.gatewayKey(api.NewGatewayKey{LoginSession: s.LoginSession.ID})
+	r.pages()
+	r.attach(0, 1)
+	return s
+}
+
+func kinds() []kind {
+	return []kind{
+		{"login session", false, func(r *round) {
+			s := everywhere(r)
+			r.act = func() error { return r.revoke(r.t, r.at, "login-session", s.LoginSession.ID) }
+		}},
+		{"person", false, func(r *round) {
+			s := everywhere(r)
+			r.act = func() error { return r.revoke(r.t, r.at, "person", s.Person.ID) }
+		}},
+		{"SCIM deactivation", false, func(r *round) {
+			everywhere(r)
+			r.act = func() error { return r.activate(r.t.Context(), r.at, false) }
+			r.after = func() error { return r.activate(r.t.Context(), r.at, true) }
+		}},
+		{"access key", false, func(r *round) {
+			k := r.mustTrade(r.t, r.idToken())
+			r.keys(k)
+			r.act = func() error { return r.revoke(r.t, r.at, "access-key", k.ID) }
+		}},
+		{"gateway key", false, func(r *round) {
+			id := r.gatewayKey(api.NewGatewayKey{LoginSession: r.session().LoginSession.ID})
+			r.act = func() error { return r.revoke(r.t, r.at, "gateway-key", id) }
+		}},
+		{"role", false, func(r *round) {
+			r.person = nil
+			r.keys(r.signedIn().Keys(r.t, r.at, "analyst"))
+			r.token(r.idToken())
+			r.act = func() error { return r.revoke(r.t, r.at, "role", fleet.Analyst) }
+		}},
+		{"attachment", false, func(r *round) {
+			id := r.attach(r.at % 2)[0]
+			r.act = func() error { return r.revoke(r.t, r.at, "attachment", id) }
+		}},
+		{"detach", false, func(r *round) {
+			id := r.attach(r.at % 2)[0]
+			r.act = func() error {
+				_, _, err := r.signedIn().Ask(r.t.Context(), r.at, http.MethodDelete, "/api/v1/attachments/"+id, nil, nil)
+				return err
+			}
+		}},
+		{"node", false, func(r *round) {
+			r.attach(r.at % 2)
+			id := r.nodeIDs(r.t)[r.nodes[r.at%2].Name]
+			r.act = func() error { return r.revoke(r.t, r.at, "node", id) }
+		}},
+		{"cluster", false, func(r *round) {
+			r.attach(0, 1)
+			r.act = func() error { return r.revoke(r.t, r.at, "cluster", r.cluster) }
+		}},
+		{"service principal", false, func(r *round) {
+			token, err := r.proof(r.t, "")
+			if err != nil {
+				r.t.Fatal(err)
+			}
+			r.keys(r.mustTrade(r.t, token))
+			r.token(token)
+			r.gatewayKey(api.NewGatewayKey{ServicePrincipal: r.machine.id})
+			r.act = func() error { return r.revoke(r.t, r.at, "service-principal", r.machine.id) }
+		}},
+		{"delegation", false, func(r *round) {
+			var d struct{ ID string }
+			r.signedIn().Must(r.t, r.at, http.MethodPost, "/api/v1/delegations", map[string]any{"role": fleet.Analyst, "service_principal": "nightly", "label": "bench", "lifetime_seconds": 3600}, &d)
+			token, err := r.proof(r.t, d.ID)
+			if err != nil {
+				r.t.Fatal(err)
+			}
+			r.keys(r.mustTrade(r.t, token))
+			r.token(token)
+			r.gatewayKey(api.NewGatewayKey{Delegation: d.ID})
+			r.act = func() error { return r.revoke(r.t, r.at, "delegation", d.ID) }
+		}},
+		{"everything", true, func(r *round) {
+			everywhere(r)
+			r.act = func() error { return r.revoke(r.t, r.at, "everything", "everything") }
+		}},
+	}
+}
