@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -35,6 +36,7 @@ func (q *auditQuery) flags(f *pflag.FlagSet) {
 	f.StringVar(&q.Account, "account", "", "AWS account")
 	f.StringVar(&q.Role, "role", "", "ARN of a role")
 	f.StringVar(&q.Cluster, "cluster", "", "cluster")
+	f.StringVar(&q.Node, "node", "", "id of a node")
 	f.StringVar(&q.Target, "target", "", "what was acted on")
 	f.StringVar(&q.RequestID, "request", "", "request id, as the client got it")
 	f.StringVar(&q.Source, "source", "", "address, or network such as 10.0.0.0/8")
@@ -42,26 +44,15 @@ func (q *auditQuery) flags(f *pflag.FlagSet) {
 
 // times reads the flags of times.
 func (q *auditQuery) times(now time.Time) (err error) {
-	if q.From, err = timeFlag("from", q.from, now); err == nil {
-		q.To, err = timeFlag("to", q.to, now)
-	}
-	return err
-}
-
-func timeFlag(name, text string, now time.Time) (time.Time, error) {
-	if text == "" {
-		return time.Time{}, nil
-	}
-	if ago, err := time.ParseDuration(text); err == nil && ago >= 0 {
-		return now.Add(-ago), nil
-	}
-	for _, form := range [...]string{time.RFC3339, time.DateOnly} {
-		if t, err := time.Parse(form, text); err == nil {
-			return t, nil
+	for _, f := range [...]struct {
+		text string
+		into *time.Time
+	}{{q.from, &q.From}, {q.to, &q.To}} {
+		if f.text != "" && err == nil {
+			*f.into, err = audit.ParseTime(f.text, now)
 		}
 	}
-	return time.Time{}, fault.New(fault.Invalid, fmt.Sprintf("--%s %q is no time", name, text)).
-		WithMend("write 2026-05-01, 2026-05-01T10:00:00Z, or 24h for that long ago")
+	return err
 }
 
 func (h *host) auditSearch() *cobra.Command {
@@ -93,12 +84,10 @@ func (h *host) auditSearch() *cobra.Command {
 func auditLines(found audit.Found) string {
 	var b strings.Builder
 	for _, d := range found.Documents {
-		u := d.UserIdentity
-		who := first(u.UserName, u.ARN, u.ServicePrincipal, u.Person, d.Detail["os_user"], d.Detail["credential"], "nobody")
-		line := []string{d.EventTime.Format(time.RFC3339), string(d.Outcome), d.EventName, who}
-		for _, x := range [...][2]string{{"", d.ErrorCode}, {"role ", u.Role}, {"on ", d.Target}, {"from ", d.SourceIP}, {"request ", d.RequestID}} {
+		line := []string{d.EventTime.Format(time.RFC3339), word(string(d.Outcome)), word(d.EventName), word(d.Who())}
+		for _, x := range [...][2]string{{"", d.ErrorCode}, {"role ", d.UserIdentity.Role}, {"on ", d.Target}, {"from ", d.SourceIP}, {"request ", d.RequestID}} {
 			if x[1] != "" {
-				line = append(line, x[0]+x[1])
+				line = append(line, x[0]+word(x[1]))
 			}
 		}
 		fmt.Fprintln(&b, strings.Join(line, "  "))
@@ -112,13 +101,16 @@ func auditLines(found audit.Found) string {
 	return b.String()
 }
 
-func first(values ...string) string {
-	for _, v := range values {
-		if v != "" {
-			return v
+// word gives a text that an attacker may have chosen as one word of a line: what
+// would drive a terminal, turn the writing around or look like another word is
+// escaped.
+func word(text string) string {
+	for _, c := range text {
+		if c <= ' ' || c == '"' || c == '\\' || !strconv.IsPrint(c) {
+			return strconv.Quote(text)
 		}
 	}
-	return ""
+	return text
 }
 
 func (h *host) auditExport() *cobra.Command {

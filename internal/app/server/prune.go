@@ -41,7 +41,7 @@ func (h *host) auditPrune() *cobra.Command {
 			"what stays is proven as before. Export what you still need first.",
 		Example: "  carnet audit export --to 2026-01-01 --file before-2026.jsonl\n  carnet audit prune --before 2026-01-01",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			at, err := timeFlag("before", before, time.Now())
+			at, err := audit.ParseTime(before, time.Now())
 			if err != nil {
 				return err
 			}

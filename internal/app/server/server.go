@@ -68,6 +68,7 @@ type Server struct {
 	site        *httpd.Site
 	aws         http.Handler
 	denials     *denial.Keeper
+	reader      *audit.Reader  // of the trail, for administrators
 	queue       *audit.Queue   // of S3 decisions
 	lines       *accesslog.Log // nil: lines go through the log, or nowhere
 	iamOwn      http.Handler   // nil: IAM answers on the AWS listener
@@ -144,6 +145,7 @@ func New(starting context.Context, o Options) (_ *Server, err error) {
 	if err := srv.shipTrail(ctx); err != nil {
 		return nil, err
 	}
+	srv.readTrail(ctx)
 	return srv, srv.wireSite(o)
 }
 
@@ -164,7 +166,7 @@ func (srv *Server) wireSite(o Options) error {
 	}, pages.Routes(), api.Routes(api.Config{
 		Login: srv.login, Providers: srv.federation, Metadata: srv.federation, Installation: srv.federation, Keys: srv.spkeys, SAMLURL: c.SAMLURL(),
 		Cookies: httpd.NewCookies(base), Web: c.BaseURL, Home: home, Elsewhere: elsewhere, LocalAccounts: localNumbers(c),
-		Administration: srv.newAdministrator(), Issuers: srv.issuers, IDTokens: srv.oauth, Delegations: srv.workload, Denials: srv.denials, Stores: srv.upstreams,
+		Administration: srv.newAdministrator(), Issuers: srv.issuers, IDTokens: srv.oauth, Delegations: srv.workload, Denials: srv.denials, Trail: srv.reader, Stores: srv.upstreams,
 		GatewayKeys: srv.gatewayKeys, GatewayClusters: srv.clusters, PrefixGrants: srv.gatewayKeys, Delivery: srv.gatewayKeys, ByGateway: byGateway(c),
 		Clusters: srv.clusters, ClusterRules: srv.clusters, ClusterNodes: srv.clusters, Names: clusterNames{srv.state}, GroupsAround: srv.directory.GroupsAround, Now: o.Now,
 		Attachments: srv.attachments, ClusterAttachments: srv.attachments, Revocations: revoking{srv.state},

@@ -1,6 +1,9 @@
 package identity
 
-import "context"
+import (
+	"context"
+	"net/netip"
+)
 
 type requestIDKey struct{}
 
@@ -14,4 +17,21 @@ func WithRequestID(ctx context.Context, id RequestID) context.Context {
 func RequestIDFrom(ctx context.Context) RequestID {
 	id, _ := ctx.Value(requestIDKey{}).(RequestID)
 	return id
+}
+
+type sourceKey struct{}
+
+// WithSource gives a context that carries the address that the request being
+// served came from, as the connection or a trusted proxy says it.
+func WithSource(ctx context.Context, from netip.Addr) context.Context {
+	return context.WithValue(ctx, sourceKey{}, from)
+}
+
+// SourceFrom gives the address that the request being served came from, or ""
+// outside one.
+func SourceFrom(ctx context.Context) string {
+	if from, ok := ctx.Value(sourceKey{}).(netip.Addr); ok && from.IsValid() {
+		return from.String()
+	}
+	return ""
 }

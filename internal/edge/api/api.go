@@ -72,6 +72,8 @@ type Config struct {
 	Delegations Delegations
 	// Denials tells why requests were denied.
 	Denials Denials
+	// Trail is the audit trail.
+	Trail Trail
 	// Stores says how the stores behind the gateway do; nil: there is no gateway.
 	Stores func() []Upstream
 	// What keys without a session token ask: one service, in parts.
@@ -121,7 +123,7 @@ func Routes(c Config) []httpd.Route {
 	}
 	redeem := row(http.MethodPost, "cli/tokens", httpd.Public, maxSmall, a.redeemCode)
 	redeem.Rate = httpd.RateSecret
-	return slices.Concat(a.administratorRoutes(row), a.ssoRoutes(row), a.issuerRoutes(row), a.idTokenRoutes(row), a.delegationRoutes(row), a.denialRoutes(row), a.gatewayKeyRoutes(row), a.clusterRoutes(row), a.upstreamRoutes(row), a.attachmentRoutes(row), a.revocationRoutes(row), []httpd.Route{
+	return slices.Concat(a.administratorRoutes(row), a.ssoRoutes(row), a.issuerRoutes(row), a.idTokenRoutes(row), a.delegationRoutes(row), a.denialRoutes(row), a.auditRoutes(row), a.gatewayKeyRoutes(row), a.clusterRoutes(row), a.upstreamRoutes(row), a.attachmentRoutes(row), a.revocationRoutes(row), []httpd.Route{
 		row(http.MethodGet, "openapi.json", httpd.Open, 0, a.document),
 		redeem,
 		row(http.MethodGet, "session", httpd.Person, 0, a.session),

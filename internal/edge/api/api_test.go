@@ -23,6 +23,7 @@ import (
 	sqldenial "carnet.dev/carnet/internal/edge/sql/denial"
 	"carnet.dev/carnet/internal/edge/sql/sqltest"
 	"carnet.dev/carnet/internal/service/administrator"
+	"carnet.dev/carnet/internal/service/audit"
 	"carnet.dev/carnet/internal/service/cluster"
 	"carnet.dev/carnet/internal/service/denial"
 	"carnet.dev/carnet/internal/service/federation"
@@ -50,6 +51,8 @@ type world struct {
 	sso       *federation.Service
 	keys      *spkeys.Service
 	denials   *denial.Keeper
+	trail     *audit.Writer
+	reader    *audit.Reader
 	gateway   *gatewaykeys.Service
 	clusters  *cluster.Service
 	attached  attachments
@@ -124,6 +127,7 @@ func serve(t *testing.T) (*world, string, []httpd.Route) {
 	t.Helper()
 	w := &world{}
 	w.open(t)
+	w.trail, w.reader = newTrail(t)
 	w.denials = denial.New(denial.Config{Store: sqldenial.Store{DB: sqltest.Open(t)}, Now: func() time.Time { return start }, Name: userName})
 	srv := httptest.NewUnstartedServer(nil)
 	base, err := url.Parse("http://" + srv.Listener.Addr().String())
@@ -144,6 +148,7 @@ func serve(t *testing.T) (*world, string, []httpd.Route) {
 		Attachments:    &w.attached, ClusterAttachments: &w.attached,
 		Denials:     w.denials,
 		Revocations: takings{},
+		Trail:       w.reader,
 		GatewayKeys: w.gateway, GatewayClusters: w.clusters, PrefixGrants: w.gateway, Delivery: w.gateway,
 		Clusters: w.clusters, ClusterRules: w.clusters, ClusterNodes: w.clusters, Names: folk{}, GroupsAround: around, Now: func() time.Time { return start.Add(time.Hour) },
 		Issuers: func() []api.Issuer {

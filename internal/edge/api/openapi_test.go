@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -17,6 +18,7 @@ import (
 	"carnet.dev/carnet/internal/edge/api/clusterdoc"
 	"carnet.dev/carnet/internal/edge/api/ssodoc"
 	"carnet.dev/carnet/internal/edge/httpd"
+	"carnet.dev/carnet/internal/service/audit"
 	"carnet.dev/carnet/internal/service/denial"
 )
 
@@ -122,7 +124,7 @@ func TestDocumentHasExactlyTheFields(t *testing.T) {
 		ssodoc.OpenIDProvider{}, ssodoc.OpenIDSettings{}, ssodoc.SAMLKeys{}, ssodoc.SAMLKey{}, ssodoc.SAMLKeyRequest{}, ssodoc.SingleSignOn{}, ssodoc.SingleSignOnChange{},
 		api.AdministratorRoles{}, api.AdministratorRole{}, api.AdministratorCredentialsRequest{}, client.AdministratorRole{},
 		api.Issuers{}, api.Issuer{}, api.AccountPlace{}, client.Issuer{}, api.IDTokenRequest{}, api.IDToken{},
-		api.DenialList{}, denial.Denial{}, denial.Check{}, denial.Statement{},
+		audit.Found{}, audit.Document{}, audit.UserIdentity{}, audit.Link{}, api.DenialList{}, denial.Denial{}, denial.Check{}, denial.Statement{},
 		api.Upstreams{}, api.Upstream{}, api.UpstreamEndpoint{}, client.Upstream{}, client.UpstreamEndpoint{},
 		api.AttachmentList{}, api.Attachment{}, api.AttachmentApproval{}, api.ApprovedAttachment{}, api.NewAttachment{},
 		api.Revocation{}, api.Revoked{}, api.ServerApplied{}, api.OutstandingKey{}, api.PastRevocations{}, api.PastRevocation{},
@@ -210,7 +212,9 @@ func goKind(t reflect.Type) string {
 		return t.Name()
 	case t.Kind() == reflect.Bool:
 		return "boolean"
-	case t.Kind() == reflect.Int:
+	case t.Kind() == reflect.Map:
+		return "object"
+	case t.Kind() == reflect.Int, t.Kind() == reflect.Int64:
 		return "integer"
 	}
 	return t.Kind().String()
@@ -294,13 +298,19 @@ func holds(t *testing.T, d document, key string, op operation, status int, heade
 		t.Errorf("%s: %d in %q is not described", key, status, header.Get("Content-Type"))
 		return
 	}
-	var v any
-	if err := json.Unmarshal(body, &v); err != nil {
-		t.Errorf("%s: %v", key, err)
-		return
+	documents := [][]byte{body}
+	if header.Get("Content-Type") == "application/jsonl" {
+		documents = slices.Collect(bytes.Lines(body))
 	}
-	for _, problem := range d.violations(media.Schema, v, key) {
-		t.Error(problem)
+	for _, one := range documents {
+		var v any
+		if err := json.Unmarshal(one, &v); err != nil {
+			t.Errorf("%s: %v", key, err)
+			return
+		}
+		for _, problem := range d.violations(media.Schema, v, key) {
+			t.Error(problem)
+		}
 	}
 }
 

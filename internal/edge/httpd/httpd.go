@@ -172,7 +172,7 @@ func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	document := row != nil && row.Document
 	s.setHeaders(w.Header(), id, document)
 	if !document { // row.fail gives a document's request its id too
-		r = r.WithContext(identity.WithRequestID(r.Context(), id))
+		r = r.WithContext(identity.WithSource(identity.WithRequestID(r.Context(), id), Source(r)))
 	}
 	defer s.finish(rec, r)
 	if row != nil {

@@ -23,6 +23,7 @@ type recorder struct {
 	bytes   int64
 	session identity.LoginSessionID
 	fault   *fault.Fault
+	half    bool // the answer had begun when it failed
 }
 
 // Unwrap serves http.ResponseController.
@@ -48,7 +49,7 @@ func (rec *recorder) Write(b []byte) (int, error) {
 // answer that had begun is cut off, so that nobody takes half for the whole.
 func (s *Site) finish(rec *recorder, r *http.Request) {
 	p := recover()
-	abort := p != nil && rec.status != 0
+	abort := rec.half || p != nil && rec.status != 0
 	if p != nil {
 		s.lost.fail(rec, r, fault.Of(fmt.Errorf("panic: %v\n%s", p, debug.Stack())))
 	}

@@ -322,7 +322,8 @@ func (row *row) fail(w http.ResponseWriter, r *http.Request, err error) {
 			r = r.WithContext(identity.WithRequestID(r.Context(), rec.id))
 		}
 		if rec.status != 0 {
-			return // half an answer is out: the log has the fault
+			rec.half = true
+			return // half an answer is out, and is cut off: the log has the fault
 		}
 	}
 	for _, h := range []string{"Content-Length", "Content-Disposition", "Etag", "Last-Modified"} {

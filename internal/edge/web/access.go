@@ -43,6 +43,12 @@ func (c clock) Stamp() string { return c.At.UTC().Format(time.RFC3339) }
 // Text is the reader's form.
 func (c clock) Text() string { return c.At.UTC().Format("2 Jan 15:04 UTC") }
 
+// Second is the reader's form where many stand below each other.
+func (c clock) Second() string { return c.At.UTC().Format("2 Jan 15:04:05") }
+
+// Whole is the reader's form that leaves nothing out.
+func (c clock) Whole() string { return c.At.UTC().Format("2 Jan 2006 15:04:05.000 UTC") }
+
 // Day is the reader's form of a day that may be years away.
 func (c clock) Day() string { return c.At.UTC().Format("2 Jan 2006") }
 

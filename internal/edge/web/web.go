@@ -209,6 +209,7 @@ type Config struct {
 	Policies      Policies
 	Delegations   Delegations
 	Denials       Denials
+	Trail         Trail
 	Attaching     Attaching
 	Clusters      Clusters
 	ClusterCare   ClusterCare
@@ -314,6 +315,7 @@ func (web *Web) Routes() []httpd.Route {
 		post("/admin/clusters/{id}", httpd.Administrator, web.saveCluster),
 		post("/admin/clusters/{id}/act", httpd.Administrator, web.actOnCluster),
 		with(get("/admin/denials", httpd.Administrator, web.denials), mayBeStranger),
+		with(get("/admin/audit", httpd.Administrator, web.audit), mayBeStranger),
 		post("/delegations", httpd.Person, web.delegate),
 		post("/delegations/revoke", httpd.Person, web.endDelegation),
 		with(get("/cli/authorize", httpd.Person, web.authorize), mayBeStranger),

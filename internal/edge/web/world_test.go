@@ -32,6 +32,7 @@ import (
 	"carnet.dev/carnet/internal/edge/web"
 	"carnet.dev/carnet/internal/protocol/openid"
 	"carnet.dev/carnet/internal/protocol/saml"
+	"carnet.dev/carnet/internal/service/audit"
 	"carnet.dev/carnet/internal/service/denial"
 	"carnet.dev/carnet/internal/service/federation"
 	"carnet.dev/carnet/internal/service/login"
@@ -45,6 +46,8 @@ type world struct {
 	mu        sync.Mutex
 	idps      []federation.IdP
 	denials   *denial.Keeper
+	trail     *audit.Writer
+	reader    *audit.Reader
 	waiting   bool
 	notReady  error
 	passError string
@@ -538,6 +541,7 @@ func newWorld(t *testing.T, change func(*world)) *world {
 	w.idp = strings.Replace(idp.URL, "127.0.0.1", "localhost", 1)
 	w.programs, w.machinery = newPrograms(t), &machinery{}
 	w.shared = newShared(t)
+	w.trail, w.reader = newTrail(t)
 	w.denials = denial.New(denial.Config{Store: sqldenial.Store{DB: sqltest.Open(t)}, Now: time.Now, Name: func(context.Context, identity.PersonID) (string, error) { return "bob@example.com", nil }})
 	if change != nil {
 		change(w)
@@ -549,7 +553,7 @@ func newWorld(t *testing.T, change func(*world)) *world {
 	}
 	pages, err := web.New(web.Config{
 		Login: w, Arrivals: w, Logouts: w, LoginSessions: w, Providers: w, ProviderCare: w, Metadata: w, Installation: w, Keys: ours{w}, Devices: w.programs, Consents: w.programs,
-		OwnIssuers: w.machinery, Clients: w.machinery, Machines: w.machinery, Policies: policies{w.machinery}, Delegations: delegations{w.machinery}, Denials: w.denials, OIDC: w.oidc,
+		OwnIssuers: w.machinery, Clients: w.machinery, Machines: w.machinery, Policies: policies{w.machinery}, Delegations: delegations{w.machinery}, Denials: w.denials, Trail: w.reader, OIDC: w.oidc,
 		Attaching: w.shared, Clusters: w.shared, ClusterCare: w.shared, ClusterLogins: logins{w.shared}, Subjects: w.shared,
 
 		BaseURL: base, SAMLURL: w.base + "/saml/consume", Issuers: federation.IssuerURLs{Workspace: w.base + "/oidc", Account: w.base + "/oidc/accounts/6b1f7b0e"},

@@ -179,8 +179,8 @@ func (w *Writer) Chain() string { return w.id }
 const maxBody = 32 << 10
 
 // Record appends an event to the chain, in the transaction that ctx carries
-// (or in one of its own). When it fails the act must not happen. Request and
-// actor come from ctx where the event leaves them out.
+// (or in one of its own). When it fails the act must not happen. Request,
+// source and actor come from ctx where the event leaves them out.
 func (w *Writer) Record(ctx context.Context, e event.Event) error {
 	r, err := w.prepare(ctx, e)
 	if err != nil {
@@ -251,12 +251,15 @@ func (w *Writer) follow(ctx context.Context, head Head, records []Record) (bool,
 	return ok, err
 }
 
-// attribute fills in who acts and for which request, from ctx, where the event
-// doesn't say. Who acts is filled whole or not at all: an event that names
+// attribute fills in who acts, from where and for which request, from ctx, where
+// the event doesn't say. Who acts is filled whole or not at all: an event that names
 // somebody else must not get half of this one.
 func attribute(ctx context.Context, e *event.Event) {
 	if e.Request == "" {
 		e.Request = identity.RequestIDFrom(ctx)
+	}
+	if e.Source == "" {
+		e.Source = identity.SourceFrom(ctx)
 	}
 	a := identity.ActorFrom(ctx)
 	if a.Host != "" {

@@ -1,11 +1,14 @@
 package audit
 
 import (
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf16"
 
 	"carnet.dev/carnet/internal/core/event"
 )
@@ -94,6 +97,49 @@ func kindOf(e *event.Event) string {
 		return "service-principal"
 	case e.Principal != "":
 		return "aws-principal"
+	}
+	return "nobody"
+}
+
+// MarshalJSON writes a document so that it can be shown as it is: what would drive a
+// terminal or turn the writing around is escaped, as JSON may escape anything.
+func (d Document) MarshalJSON() ([]byte, error) {
+	type plain Document
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(plain(d)); err != nil {
+		return nil, err
+	}
+	return shown(bytes.TrimSuffix(b.Bytes(), []byte("\n"))), nil
+}
+
+// shown escapes what can't be shown in a JSON document; only texts hold such signs.
+func shown(document []byte) []byte {
+	odd := func(c rune) bool { return c >= 0x7f && !strconv.IsPrint(c) }
+	if bytes.IndexFunc(document, odd) < 0 {
+		return document
+	}
+	out := make([]byte, 0, len(document)+64)
+	for _, c := range string(document) {
+		if !odd(c) {
+			out = append(out, string(c)...)
+			continue
+		}
+		for _, unit := range utf16.AppendRune(nil, c) {
+			out = fmt.Appendf(out, "\\u%04x", unit)
+		}
+	}
+	return out
+}
+
+// Who names the one who acted, in few words.
+func (d Document) Who() string {
+	u := d.UserIdentity
+	for _, name := range [...]string{u.UserName, u.ARN, u.ServicePrincipal, u.Person, d.Detail["os_user"], d.Detail["credential"]} {
+		if name != "" {
+			return name
+		}
 	}
 	return "nobody"
 }

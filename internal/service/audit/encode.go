@@ -42,6 +42,9 @@ func encode(e *event.Event) []byte {
 	return append(b, "}}"...)
 }
 
+// Quote gives a text as it stands in a record's body.
+func Quote(s string) string { return string(quote(nil, s)) }
+
 // quote writes one text.
 func quote(b []byte, s string) []byte {
 	for i := range len(s) {

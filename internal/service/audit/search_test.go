@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -33,6 +34,10 @@ func TestSearch(t *testing.T) {
 			{Action: "s3.PutObject", ServicePrincipal: "spn_n", Account: "2", Cluster: "lab", Source: "192.0.2.7"},
 			{Action: "sign-in", Outcome: event.Failed, Code: "saml.signature", Source: "2001:db8::1"},
 			{Action: "authority.apply", Detail: map[string]string{"actor": "host", "os_user": "root"}},
+			// Texts that an attacker chooses, and details by the name of a field.
+			{Action: "s3.PutObject", UserName: `Zo"ë%_'\<b>`, Target: `s3://x/"role":"arn:forged"`, Request: "ABCDEFGHIJKLMNOP", Node: "nod_1", AccessKeyID: "ASIA1", Principal: "arn:aws:sts::1:assumed-role/a/Ann",
+				LoginSession: "lgn_1", Detail: map[string]string{"role": "arn:detail", "person": "Ann", "x": `","cluster":"forged`}},
+			{Action: "s3.PutObject", Outcome: event.Failed, Request: "ABCDEFGHIJKLMNOQRSTU", Role: "arn:real", Detail: map[string]string{"role": "arn:detail"}},
 		} {
 			now = now.Add(time.Duration(i%2) * time.Minute) // some at the same moment
 			if err := w.Record(t.Context(), e); err != nil {
@@ -43,10 +48,10 @@ func TestSearch(t *testing.T) {
 			q    audit.Query
 			want string // numbers in the chain, in order
 		}{
-			"everything, newest first": {audit.Query{}, "[5 4 3 2 1]"},
-			"everything, oldest first": {audit.Query{Oldest: true}, "[1 2 3 4 5]"},
+			"everything, newest first": {audit.Query{}, "[7 6 5 4 3 2 1]"},
+			"everything, oldest first": {audit.Query{Oldest: true}, "[1 2 3 4 5 6 7]"},
 			"a name":                   {audit.Query{Event: "sign-in"}, "[4 1]"},
-			"the beginning of names":   {audit.Query{Event: "s3.*"}, "[3 2]"},
+			"the beginning of names":   {audit.Query{Event: "s3.*"}, "[7 6 3 2]"},
 			"a person's id":            {audit.Query{Who: "psn_a"}, "[2 1]"},
 			"a user name":              {audit.Query{Who: "ann"}, "[2 1]"},
 			"a machine":                {audit.Query{Who: "spn_n"}, "[3]"},
@@ -59,9 +64,27 @@ func TestSearch(t *testing.T) {
 			"an address":               {audit.Query{Source: "10.1.2.4"}, "[2]"},
 			"a network":                {audit.Query{Source: "10.0.0.0/8"}, "[2 1]"},
 			"a network of version 6":   {audit.Query{Source: "2001:db8::/32"}, "[4]"},
-			"from a time":              {audit.Query{From: time.Date(2026, 5, 1, 10, 2, 0, 0, time.UTC)}, "[5 4]"},
+			"from a time":              {audit.Query{From: time.Date(2026, 5, 1, 10, 2, 0, 0, time.UTC)}, "[7 6 5 4]"},
 			"up to a time":             {audit.Query{To: time.Date(2026, 5, 1, 10, 1, 0, 0, time.UTC)}, "[1]"},
-			"nothing":                  {audit.Query{Event: "s3.*", Account: "9"}, "[]"},
+			"a name with signs":        {audit.Query{Who: `ZO"ë%_'\<B>`}, "[6]"},
+			"another letter":           {audit.Query{Who: `zo"Ë%_'\<b>`}, "[]"},
+			"a wildcard is a letter":   {audit.Query{Who: `zo"ë%'\<b>`}, "[]"},
+			"a key":                    {audit.Query{Who: "ASIA1"}, "[6]"},
+			"an ARN":                   {audit.Query{Who: "arn:aws:sts::1:assumed-role/a/Ann"}, "[6]"},
+			"a login session":          {audit.Query{Who: "lgn_1"}, "[6]"},
+			"a node":                   {audit.Query{Node: "nod_1"}, "[6]"},
+			"a detail is no role":      {audit.Query{Role: "arn:detail"}, "[]"},
+			"a field beside a detail":  {audit.Query{Role: "arn:real"}, "[7]"},
+			"a text is no field":       {audit.Query{Role: "arn:forged"}, "[]"},
+			"nor is one in a detail":   {audit.Query{Cluster: "forged"}, "[]"},
+			"a whole request id":       {audit.Query{RequestID: "ABCDEFGHIJKLMNOP"}, "[6]"},
+			"a longer one":             {audit.Query{RequestID: "ABCDEFGHIJKLMNOQRSTU"}, "[7]"},
+			"the beginning of one":     {audit.Query{RequestID: "ABCDEFGHIJKLMNOQ"}, "[]"},
+			"a request of an outcome":  {audit.Query{RequestID: "ABCDEFGHIJKLMNOQRSTU", Outcome: "failed"}, "[7]"},
+			"a request of another":     {audit.Query{RequestID: "ABCDEFGHIJKLMNOQRSTU", Outcome: "done"}, "[]"},
+			"everything at once": {audit.Query{Event: "s3.*", Who: "ann", Outcome: "denied", Account: "1", Role: "arn:aws:iam::1:role/a", Target: "s3://hr/x", Source: "10.1.2.4",
+				From: time.Date(2026, 5, 1, 10, 0, 0, 0, time.UTC), To: time.Date(2026, 5, 1, 11, 0, 0, 0, time.UTC)}, "[2]"},
+			"nothing": {audit.Query{Event: "s3.*", Account: "9"}, "[]"},
 		} {
 			found, err := audit.Search(t.Context(), store, c.q)
 			if err != nil {
@@ -85,11 +108,12 @@ func TestSearch(t *testing.T) {
 				}
 			}
 			slices.Sort(all)
-			if fmt.Sprint(all) != "[1 2 3 4 5]" {
+			if fmt.Sprint(all) != "[1 2 3 4 5 6 7]" {
 				t.Errorf("pages give %v", all)
 			}
 		}
-		for name, q := range map[string]audit.Query{"a source": {Source: "here"}, "a star inside": {Event: "s3.*x"}, "a place": {After: "x"}, "another place": {After: "MSAyIDM0IDU"}} {
+		for name, q := range map[string]audit.Query{"a source": {Source: "here"}, "a star inside": {Event: "s3.*x"}, "a place": {After: "x"}, "another place": {After: "MSAyIDM0IDU"},
+			"an outcome": {Outcome: "none"}, "bytes": {Who: "\xff"}, "a NUL": {Target: "a\x00"}, "a long text": {Role: strings.Repeat("a", 3000)}, "times": {From: now, To: now}} {
 			if _, err := audit.Search(t.Context(), store, q); fault.KindOf(err) != fault.Invalid {
 				t.Errorf("%s is taken: %v", name, err)
 			}

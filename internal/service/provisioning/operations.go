@@ -274,8 +274,14 @@ func (s *Service) event(c Caller, act string, before, after Row) event.Event {
 	joined, left := difference(ids(before.Members), ids(after.Members))
 	list("members_added", joined)
 	list("members_removed", left)
-	name := map[Kind]string{User: "person", Group: "group", ServicePrincipal: "service-principal"}[after.Kind]
-	return event.Event{Action: name + "." + act, Outcome: event.Done, IdP: c.IdP, Target: after.ID, Source: c.Source, Request: c.Request, Detail: detail}
+	action := "person." + act
+	switch after.Kind {
+	case Group:
+		action = "group." + act
+	case ServicePrincipal:
+		action = "service-principal." + act
+	}
+	return event.Event{Action: action, Outcome: event.Done, IdP: c.IdP, Target: after.ID, Source: c.Source, Request: c.Request, Detail: detail}
 }
 
 func ids(list []Member) (out []string) {

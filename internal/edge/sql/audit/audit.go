@@ -153,23 +153,24 @@ func (s Store) Heads(ctx context.Context) (all []audit.Head, err error) {
 
 // Records gives a chain in pages.
 func (s Store) Records(ctx context.Context, writer string, after int64, most int) (all []audit.Record, err error) {
-	return s.records(ctx, `writer = $1 AND seq > $2 ORDER BY seq LIMIT $3`, writer, after, most)
+	err = s.DB.Read(ctx, func(t *sql.Tx) error {
+		all, err = records(t, `writer = $1 AND seq > $2 ORDER BY seq LIMIT $3`, writer, after, most)
+		return err
+	})
+	return all, err
 }
 
 // records gives those that the end of a query, from its conditions on, names.
-func (s Store) records(ctx context.Context, which string, args ...any) (all []audit.Record, err error) {
-	err = s.DB.Read(ctx, func(t *sql.Tx) error {
-		all = nil
-		return t.Each(`SELECT writer, seq, at, action, person, body, hash FROM audit_record WHERE `+which, args, func(scan func(...any) error) error {
-			var r audit.Record
-			var at int64
-			var hash []byte
-			err := scan(&r.Writer, &r.Seq, &at, &r.Action, &r.Person, &r.Body, &hash)
-			r.At = time.UnixMilli(at).UTC()
-			copy(r.Hash[:], hash)
-			all = append(all, r)
-			return err
-		})
+func records(t *sql.Tx, which string, args ...any) (all []audit.Record, err error) {
+	err = t.Each(`SELECT writer, seq, at, action, person, body, hash FROM audit_record WHERE `+which, args, func(scan func(...any) error) error {
+		var r audit.Record
+		var at int64
+		var hash []byte
+		err := scan(&r.Writer, &r.Seq, &at, &r.Action, &r.Person, &r.Body, &hash)
+		r.At = time.UnixMilli(at).UTC()
+		copy(r.Hash[:], hash)
+		all = append(all, r)
+		return err
 	})
 	return all, err
 }
