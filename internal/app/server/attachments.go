@@ -30,10 +30,11 @@ func (s *state) attachmentConfig() attachment.Config {
 // openAttachments opens attachments as the server serves them.
 func (srv *Server) openAttachments(ctx context.Context) (err error) {
 	c := srv.attachmentConfig()
-	c.Sessions, c.Tokens, c.GatewayKeys = srv.login, srv.oauth, srv.gatewayKeys
+	c.Sessions, c.Tokens, c.GatewayKeys, c.Binder = srv.login, srv.broker, srv.gatewayKeys, srv.sts
 	c.Holders = holder.Holders{Sessions: srv.login, Entitled: srv.broker, Machines: srv.workload, STS: srv.broker.STS, Meta: srv.meta, Accounts: c.Accounts, Ledger: srv.withdrawal, Now: srv.now}
 	srv.attachments, err = attachment.Open(ctx, c)
 	if err == nil {
+		srv.own.attachments = srv.attachments
 		srv.tasks.Go(func() { srv.attachments.Run(ctx) })
 	}
 	return err
@@ -71,4 +72,15 @@ func (a attached) Named(ctx context.Context, userName string) (all []directory.P
 		}
 	}
 	return all, nil
+}
+
+// nodes is what records of S3 requests ask about the keys of nodes.
+type nodes struct{ *Server }
+
+// ClusterName gives a cluster's name.
+func (n nodes) ClusterName(id identity.ClusterID) string { return n.clusterName(id) }
+
+// ProcessOwner gives who owns the processes of an attachment.
+func (n nodes) ProcessOwner(id identity.AttachmentID) string {
+	return n.attachments.ProcessOwner(id)
 }

@@ -28,7 +28,7 @@ func (srv *Server) wireAWS(ctx context.Context, o Options) error {
 	}
 	domains := []string{domain.Hostname()}
 	settings := gateway.Config{
-		Region: c.Region, Domains: domains, Keys: may, GatewayKeys: srv.gatewayKeys, Decider: may, Places: may,
+		Region: c.Region, Domains: domains, Keys: may, GatewayKeys: srv.gatewayKeys, Nodes: nodes{srv}, Decider: may, Places: may,
 		Stores: srv.stores.byName, Settings: srv.iam, Logger: srv.log, Now: o.Now,
 	}
 	if err := srv.observe(ctx, o, &settings); err != nil {
@@ -39,11 +39,10 @@ func (srv *Server) wireAWS(ctx context.Context, o Options) error {
 		return err
 	}
 	srv.measure(objects)
-	authority, err := srv.newSTS(o, may)
-	if err != nil {
+	if srv.sts, err = srv.newSTS(o, may); err != nil {
 		return err
 	}
-	face := awsapi.STSConfig{Authority: authority, Keys: may, Region: c.Region, Now: o.Now, Logger: srv.log}
+	face := awsapi.STSConfig{Authority: srv.sts, Keys: may, Region: c.Region, Now: o.Now, Logger: srv.log}
 	front := &awsapi.Front{Domains: domains}
 	if c.Serves(config.FaceSTS) {
 		front.STS = awsapi.NewSTS(face)

@@ -60,6 +60,6 @@ func (srv *Server) newJDBC() *jdbc.Service {
 	byAccount, accounts := byGateway(srv.config), entitledAccounts(srv.config)
 	return jdbc.New(jdbc.Config{Proofs: srv.issuer, Sessions: srv.login, Clusters: srv.clusters, Groups: srv.directory,
 		Holders:     holder.Holders{Sessions: srv.login, Entitled: srv.broker, Machines: srv.workload, STS: srv.broker.STS, Accounts: accounts, Ledger: srv.withdrawal, Now: srv.now},
-		GatewayKeys: srv.gatewayKeys, Meta: srv.meta, Entitled: srv.broker, Accounts: accounts, ByGateway: func(account string) bool { return byAccount(account, "") },
+		GatewayKeys: srv.gatewayKeys, Binder: srv.sts, Meta: srv.meta, Entitled: srv.broker, Accounts: accounts, ByGateway: func(account string) bool { return byAccount(account, "") },
 		Sealer: srv.ring, Feed: srv.feed, State: srv.db, Trail: srv.trail, Now: srv.now})
 }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"time"
 
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
@@ -18,6 +19,11 @@ type own struct {
 	delegations interface {
 		Behind(ctx context.Context, id identity.DelegationID) (workload.Delegation, directory.Person, error)
 	}
+	// attachments answers for tokens that were made for one; nil refuses them. As
+	// delegations.
+	attachments interface {
+		Standing(ctx context.Context, id identity.AttachmentID) (identity.OnNode, time.Time, error)
+	}
 }
 
 // Issues reports whether an issuer is one of ours.
@@ -28,7 +34,12 @@ func (o *own) Issues(issuerURL string) bool {
 
 // Standing gives all who stand behind the subject of a token of ours, as the
 // database has them now: switched on, and their identity provider too.
-func (o *own) Standing(ctx context.Context, s sts.OwnSubject) (sts.OwnSubject, error) {
+func (o *own) Standing(ctx context.Context, s sts.OwnSubject) (_ sts.OwnSubject, err error) {
+	if s.Attachment != "" {
+		if s.Ends, err = o.attached(ctx, s.OnNode); err != nil {
+			return s, err
+		}
+	}
 	switch {
 	case s.Delegation != "" && o.delegations == nil:
 		return s, fault.New(fault.Denied, "this installation has no delegations")
@@ -59,4 +70,28 @@ func (o *own) Standing(ctx context.Context, s sts.OwnSubject) (sts.OwnSubject, e
 		}
 	}
 	return s, nil
+}
+
+// attached gives the end of an attachment that a token was made for, if it still stands
+// where it did.
+func (o *own) attached(ctx context.Context, on identity.OnNode) (time.Time, error) {
+	if o.attachments == nil {
+		return time.Time{}, fault.New(fault.Denied, "this installation has no attachments")
+	}
+	is, ends, err := o.attachments.Standing(ctx, on.Attachment)
+	if err != nil {
+		return ends, refused(err)
+	}
+	if is != on {
+		return ends, fault.New(fault.Denied, "the token was made for another attachment")
+	}
+	return ends, nil
+}
+
+// clusterName gives the name of a cluster; its id where this server knows none.
+func (s *state) clusterName(id identity.ClusterID) string {
+	if c, ok := s.clusters.Cluster(id); ok {
+		return c.Name
+	}
+	return string(id)
 }

@@ -30,6 +30,7 @@ import (
 	"carnet.dev/carnet/internal/service/gatewaykeys"
 	"carnet.dev/carnet/internal/service/login"
 	"carnet.dev/carnet/internal/service/oauth"
+	"carnet.dev/carnet/internal/service/sts"
 )
 
 // Options are what a program of this process decides.
@@ -64,6 +65,7 @@ type Server struct {
 	// gatewayKeys are the keys without a session token.
 	gatewayKeys *gatewaykeys.Service
 	attachments *attachment.Service
+	sts         *sts.Service
 	stores      *stores
 	site        *httpd.Site
 	aws         http.Handler

@@ -16,6 +16,6 @@ func (srv *Server) newSTS(o Options, may *access.Access) (*sts.Service, error) {
 	return sts.New(sts.Config{
 		IAM: srv.iam, Keys: srv.ring.SessionTokenKeys(), Revocations: srv.feed, Access: may, KeySets: keySets{srv.issuer, keys},
 		Subjects: subjects{srv.state}, Own: &srv.own, Trail: audit.NewGroup(srv.trail), Region: c.Region, Now: o.Now,
-		MinDuration: c.IAM.MinimumDuration, Expect: srv.expectAtSTS,
+		MinDuration: c.IAM.MinimumDuration, Expect: srv.expectAtSTS, ClusterName: srv.clusterName,
 	}), nil
 }

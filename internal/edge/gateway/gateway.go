@@ -77,10 +77,12 @@ type Config struct {
 	Keys     Keys
 	// GatewayKeys finds gateway keys; nil: there are none.
 	GatewayKeys GatewayKeys
-	Decider     Decider
-	Places      Places
-	Stores      map[string]Store // by the name that Place gives
-	Logger      *slog.Logger     // takes what operators must know; requests go to Observers
+	// Nodes tells records what keys of nodes don't say themselves; nil: nothing.
+	Nodes   Nodes
+	Decider Decider
+	Places  Places
+	Stores  map[string]Store // by the name that Place gives
+	Logger  *slog.Logger     // takes what operators must know; requests go to Observers
 	// Observers take the record of every finished request, in this order.
 	Observers []Observer
 	// Recorder holds requests to the audit trail; nil: they don't wait for it.

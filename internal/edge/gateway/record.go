@@ -58,8 +58,13 @@ type Record struct {
 	// Authentication is REST-HEADER, REST-QUERY-STRING or POST; empty where the
 	// signature did not hold.
 	Authentication string
-	// GatewayKey and Cluster are those of a gateway key; empty for others.
-	GatewayKey, Cluster string
+	GatewayKey     string // its id; empty for other keys
+	// Cluster is the name of the cluster that the keys are for, and the others are
+	// where on its nodes they were made for; empty for keys of no node.
+	Cluster      string
+	Node         identity.NodeID
+	Attachment   identity.AttachmentID
+	ProcessOwner string // 1000(alice)
 
 	// AtAWS says that the keys were of a role at AWS, which decided.
 	AtAWS bool
@@ -171,6 +176,8 @@ func (x *exchange) observe() {
 	r.AccessKeyID = x.claimed
 	if x.presented != nil {
 		r.Caller, r.Authentication = &x.caller, x.presented.Place.String()
+		on := x.onNode()
+		r.Cluster, r.Node, r.Attachment, r.ProcessOwner = x.clusterName(on.Cluster), on.Node, on.Attachment, on.Owner
 	}
 	r.Place, r.AtAWS = x.place, x.as != nil
 	r.Status, r.Code, r.Cause = x.status, x.code, x.cause

@@ -69,7 +69,7 @@ func (x *exchange) admit() error {
 		return nil
 	}
 	key := x.holder.Key()
-	x.record.GatewayKey, x.record.Cluster = string(key.ID), key.Cluster
+	x.record.GatewayKey = string(key.ID)
 	x.caller = access.Caller{Person: key.Owner.Person, LoginSession: key.Owner.LoginSession,
 		ServicePrincipal: key.Owner.ServicePrincipal, Delegation: key.Owner.Delegation, AccessKeyID: key.AccessKeyID}
 	return x.g.config.GatewayKeys.Admit(x.r.Context(), x.holder, gatewaykeys.Peer{Source: x.g.config.Source(x.r), Certificate: clientCertificate(x.r)})

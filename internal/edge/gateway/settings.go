@@ -97,7 +97,9 @@ func (x *exchange) changeSettings(body []byte) error {
 
 // event is the audit record of a change that this request makes.
 func (x *exchange) event() event.Event {
+	on := x.onNode()
 	e := event.Event{
+		Cluster: x.clusterName(on.Cluster), Node: on.Node, Attachment: on.Attachment, ProcessOwner: on.Owner,
 		Action: "s3." + string(x.op.Name), Account: x.place.Account, AccessKeyID: x.caller.AccessKeyID, Request: x.id,
 		Person: x.caller.Person, LoginSession: x.caller.LoginSession, ServicePrincipal: x.caller.ServicePrincipal,
 		Delegation: x.caller.Delegation, Principal: x.caller.ARN, Source: x.g.config.Source(x.r).String(),

@@ -33,7 +33,7 @@ func (noMachines) Token(_ context.Context, who workload.Principal, a workload.As
 // roleTokens answers with what it was asked for.
 type roleTokens struct{}
 
-func (roleTokens) IDToken(_ context.Context, id identity.LoginSessionID, r arn.Role) (issuer.Minted, error) {
+func (roleTokens) IDToken(_ context.Context, id identity.LoginSessionID, r arn.Role, _ identity.OnNode) (issuer.Minted, error) {
 	return issuer.Minted{Token: secret.New(string(id) + " " + r.String()), Issued: time.Unix(0, 0), Expires: time.Unix(300, 0)}, nil
 }
 

@@ -70,9 +70,12 @@ type Claims struct {
 	// the service principal that runs it.
 	Person           identity.PersonID
 	LoginSession     identity.LoginSessionID
-	Cluster          string
 	Delegation       identity.DelegationID
 	ServicePrincipal identity.ServicePrincipalID
+
+	// OnNode binds role keys that were made for a node: they end with the
+	// attachment, the node and the cluster.
+	identity.OnNode
 
 	SourceIdentity    string
 	Tags              []Tag    // session tags, each key once

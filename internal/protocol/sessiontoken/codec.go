@@ -42,20 +42,24 @@ const (
 	fAudience
 	fMethod
 	fServicePrincipal
-	fLast = fServicePrincipal
+	fAttachment
+	fNode
+	fOwner
+	fLast = fOwner
 )
 
 var errCodec = errors.New("sessiontoken: malformed claims")
 
 // texts are the claims that are one text each.
-func (c *Claims) texts() [16]textClaim {
+func (c *Claims) texts() [19]textClaim {
 	return [...]textClaim{
 		{fRoleID, (*string)(&c.RoleID)}, {fSessionName, &c.SessionName}, {fPerson, (*string)(&c.Person)},
-		{fLoginSession, (*string)(&c.LoginSession)}, {fCluster, &c.Cluster}, {fDelegation, (*string)(&c.Delegation)},
+		{fLoginSession, (*string)(&c.LoginSession)}, {fCluster, (*string)(&c.Cluster)}, {fDelegation, (*string)(&c.Delegation)},
 		{fSourceIdentity, &c.SourceIdentity}, {fProvider, &c.Provider}, {fSubject, &c.Subject}, {fSubjectType, &c.SubjectType},
 		{fNameQualifier, &c.NameQualifier}, {fSessionPolicy, &c.SessionPolicy},
 		{fUserID, (*string)(&c.UserID)}, {fFederatedName, &c.FederatedName}, {fAudience, &c.Audience},
 		{fServicePrincipal, (*string)(&c.ServicePrincipal)},
+		{fAttachment, (*string)(&c.Attachment)}, {fNode, (*string)(&c.Node)}, {fOwner, &c.Owner},
 	}
 }
 
@@ -137,7 +141,7 @@ func decode(b []byte) (Claims, error) {
 func (k Kind) fits(seen uint64) bool {
 	const (
 		all  = 1<<fSecretKey | 1<<fIssuedAt | 1<<fExpires | 1<<fEpoch
-		role = 1<<fRole | 1<<fRoleID | 1<<fSessionName | 1<<fChained
+		role = 1<<fRole | 1<<fRoleID | 1<<fSessionName | 1<<fChained | 1<<fAttachment | 1<<fNode | 1<<fOwner
 		user = 1<<fUser | 1<<fUserID
 		name = 1 << fFederatedName
 	)

@@ -13,6 +13,7 @@ import (
 
 	"carnet.dev/carnet/internal/core/arn"
 	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/core/secret"
 	"github.com/google/go-cmp/cmp"
 )
@@ -42,7 +43,7 @@ func full() Claims {
 		RoleID: "AROAXXXXXXXXXXXXXXXXX", SessionName: "alice@example.com",
 		SecretKey: secret.New("0123456789abcdef0123456789abcdef"),
 		IssuedAt:  issued, Expires: issued.Add(time.Hour), Epoch: 1<<63 + 7,
-		Person: "psn_a", LoginSession: "lgn_b", Cluster: "c", Delegation: "d",
+		Person: "psn_a", LoginSession: "lgn_b", OnNode: identity.OnNode{Cluster: "c"}, Delegation: "d",
 		SourceIdentity: "alice", Tags: []Tag{{"team", "blue"}, {"empty", ""}},
 		TransitiveTagKeys: []string{"team"}, Provider: "arn:aws:iam::111122223333:saml-provider/p",
 		Subject: "alice", SubjectType: "persistent", NameQualifier: "nq",

@@ -191,6 +191,9 @@ func (a *Access) stillHolds(id string, c *sessiontoken.Claims) error {
 		{revocation.Person, string(c.Person)},
 		{revocation.ServicePrincipal, string(c.ServicePrincipal)},
 		{revocation.Delegation, string(c.Delegation)},
+		{revocation.Attachment, string(c.Attachment)},
+		{revocation.Node, string(c.Node)},
+		{revocation.Cluster, string(c.Cluster)},
 		{revocation.Role, string(c.RoleID)},
 		{revocation.AccessKey, id},
 	} {
@@ -202,8 +205,11 @@ func (a *Access) stillHolds(id string, c *sessiontoken.Claims) error {
 			return err
 		}
 		if refused {
-			return fault.Coded(fault.Revoked, "ExpiredToken", "The role session behind these keys was ended.").
-				WithMend("sign in again with carnet login")
+			mend := "sign in again with carnet login"
+			if !c.OnNode.IsZero() {
+				mend = "these keys were made for a node: attach there again with carnet attach, and fetch new ones"
+			}
+			return fault.Coded(fault.Revoked, "ExpiredToken", "The role session behind these keys was ended.").WithMend(mend)
 		}
 	}
 	snapshot, err := a.Authority.Current()

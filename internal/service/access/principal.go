@@ -16,7 +16,7 @@ func (a *Access) opening(id string, c sessiontoken.Claims) *proven {
 	o := &proven{claims: c, caller: Caller{
 		Chained: c.Chained, MadeFrom: c.IssuedAt,
 		SourceIdentity: c.SourceIdentity, Tags: c.Tags, TransitiveTagKeys: c.TransitiveTagKeys,
-		Person: c.Person, LoginSession: c.LoginSession, ServicePrincipal: c.ServicePrincipal, Delegation: c.Delegation,
+		Person: c.Person, LoginSession: c.LoginSession, ServicePrincipal: c.ServicePrincipal, Delegation: c.Delegation, OnNode: c.OnNode,
 		AccessKeyID: id, Expires: c.Expires,
 	}}
 	switch c.Kind {

@@ -61,6 +61,7 @@ type Caller struct {
 	LoginSession     identity.LoginSessionID
 	ServicePrincipal identity.ServicePrincipalID
 	Delegation       identity.DelegationID
+	identity.OnNode  // of keys that were made for a node
 
 	AccessKeyID string
 	Expires     time.Time // zero for long-term keys

@@ -5,7 +5,8 @@
 // delegation to the cluster, and ends with it, with its login scope, at its own end,
 // by detaching and by revocation. Its keys come from the same places as everywhere:
 // the broker's for a login session, our own tokens for a delegation; there is no
-// other right in it.
+// other right in it. Those of a local account are bound to it before they are handed
+// out, so they end with it too.
 //
 // It must never give a node anything of somebody who is not attached there, nor a
 // role that the cluster does not allow, nor let two people share a uid of a node of a
@@ -45,6 +46,9 @@ type Place struct {
 	Account string
 }
 
+// Owner writes who owns the processes: 1000(alice).
+func (p Place) Owner() string { return identity.ProcessOwner(p.UID, p.Account) }
+
 // Attachment is one person bound to processes.
 type Attachment struct {
 	ID      identity.AttachmentID
@@ -66,4 +70,9 @@ type Attachment struct {
 	Ended   time.Time // zero: live
 	Why     string    // why it ended
 	Epoch   uint64
+}
+
+// OnNode is what keys and tokens that are made for it are bound to.
+func (a *Attachment) OnNode() identity.OnNode {
+	return identity.OnNode{Attachment: a.ID, Node: a.Place.Node, Cluster: a.Cluster, Owner: a.Place.Owner()}
 }

@@ -2,6 +2,7 @@ package attachment_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -60,7 +61,14 @@ func TestRoleChoice(t *testing.T) {
 	if k, err := w.keys(a.ID, ""); err != nil || k.Role != role("hr") {
 		t.Errorf("the only one: %v %v", k.Role, err)
 	}
+	on := identity.OnNode{Attachment: a.ID, Node: w.node.ID, Cluster: w.lab.ID, Owner: "1001(ann)"}
+	if k, err := w.keys(a.ID, ""); err != nil || k.SessionToken.Reveal() != fmt.Sprint("t ", on) {
+		t.Errorf("keys of a local account are bound to %v, %v", k.SessionToken.Reveal(), err)
+	}
 	e := w.last("attachment.credentials")
+	if e.Node != on.Node || e.Attachment != on.Attachment || e.ProcessOwner != on.Owner {
+		t.Errorf("recorded on %v, %v, %v", e.Node, e.Attachment, e.ProcessOwner)
+	}
 	if e.Target != string(a.ID) || e.Role != role("hr").String() || e.AccessKeyID != "ASIAhr" || e.Cluster != "lab" || e.Person != "psn_ann" || e.Detail["uid"] != "1001" || e.Detail["node"] != string(w.node.ID) || e.Source != "10.1.2.3" {
 		t.Errorf("recorded %+v", e)
 	}
@@ -309,7 +317,7 @@ func TestByGateway(t *testing.T) {
 	w.set(func() { w.gateway = "" })
 	id, err := w.IDToken(t.Context(), w.node, a.ID, "hr")
 	w.must(err)
-	if got := id.Token.Reveal(); got != "ann sts.amazonaws.com "+role("hr").String() || w.last("attachment.id-token").Detail["token"] != "jti" {
+	if got := id.Token.Reveal(); got != fmt.Sprint("ann ", identity.OnNode{Attachment: a.ID, Node: w.node.ID, Cluster: w.lab.ID, Owner: "1001(ann)"}, " ", role("hr")) || w.last("attachment.id-token").Detail["token"] != "jti" {
 		t.Errorf("%s", got)
 	}
 }

@@ -151,6 +151,9 @@ func (s *Service) keys(ctx context.Context, a *Attachment, c cluster.Cluster, o 
 		return k, err
 	}
 	t, err := s.Holders.Keys(ctx, o, r, "attachment")
+	if err == nil && s.Accounts[r.Account].Local {
+		t, err = s.Binder.Bind(ctx, t, a.OnNode(), a.Expires)
+	}
 	return Keys{Temporary: t, Role: r}, err
 }
 
@@ -188,13 +191,13 @@ func (s *Service) IDToken(ctx context.Context, n cluster.Node, id identity.Attac
 func (s *Service) token(ctx context.Context, a *Attachment, r arn.Role) (issuer.Minted, error) {
 	if a.Delegation != "" {
 		return s.Delegations.Token(ctx, workload.Principal{Delegation: a.Delegation, Cluster: a.Cluster},
-			workload.Ask{Audience: issuer.AudienceAWS, Role: r.String(), Detail: map[string]string{"for": "attachment"}})
+			workload.Ask{Audience: issuer.AudienceAWS, Role: r.String(), OnNode: a.OnNode(), Detail: map[string]string{"for": "attachment"}})
 	}
 	l, err := s.Sessions.ResumeID(ctx, a.LoginSession)
 	if err != nil {
 		return issuer.Minted{}, err
 	}
-	return s.Tokens.ForPerson(ctx, l, issuer.AudienceAWS, r.String())
+	return s.Tokens.IDToken(ctx, l.ID, r, a.OnNode())
 }
 
 // Roles lists the roles that the person holds and the cluster allows.

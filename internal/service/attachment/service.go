@@ -27,7 +27,8 @@ type Config struct {
 	Sessions    Sessions
 	Delegations Delegations
 	Holders     Holders
-	Tokens      PersonTokens
+	Tokens      RoleTokens
+	Binder      Binder
 	GatewayKeys GatewayKeys
 	Accounts    entitlement.Accounts
 	// ByGateway reports whether the keys of an account are delivered as gateway
@@ -51,6 +52,7 @@ type Service struct {
 	rest    context.CancelFunc
 	loading sync.Mutex // orders loads, so that an older one can't win
 	known   atomic.Pointer[book]
+	tend    chan struct{} // asks for Tend now
 
 	mu      sync.Mutex
 	changed chan struct{} // closed at the next change
@@ -62,12 +64,20 @@ func Open(ctx context.Context, c Config) (*Service, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Service{Config: c, changed: make(chan struct{})}
+	s := &Service{Config: c, changed: make(chan struct{}), tend: make(chan struct{}, 1)}
 	s.ctx, s.rest = context.WithCancel(ctx)
 	if err := c.Lists.Watch(ctx, func() { s.follow(ctx) }); err != nil {
 		return nil, err
 	}
-	if err := c.Clusters.Changed(ctx, func() { s.follow(ctx) }); err != nil { // one may ask for groups now
+	// One may ask for groups now, or admit fewer: who is out has to be out at once.
+	err := c.Clusters.Changed(ctx, func() {
+		s.follow(ctx)
+		select {
+		case s.tend <- struct{}{}:
+		default:
+		}
+	})
+	if err != nil {
 		return nil, err
 	}
 	return s, s.load(ctx)
@@ -176,6 +186,7 @@ func (s *Service) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		case <-s.tend:
 		}
 	}
 }
@@ -227,7 +238,7 @@ func (s *Service) recorded(ctx context.Context, fn func(context.Context) (event.
 // event begins the record of something that is done with an attachment.
 func (s *Service) event(a *Attachment, action string) event.Event {
 	e := event.Event{Action: action, Outcome: event.Done, Person: a.Person, UserName: a.Name, IdP: a.IdP, LoginSession: a.LoginSession, Delegation: a.Delegation,
-		ServicePrincipal: a.By, Target: string(a.ID), Detail: map[string]string{"node": string(a.Place.Node), "uid": decimal(a.Place.UID), "how": string(a.How)}}
+		ServicePrincipal: a.By, Node: a.Place.Node, Attachment: a.ID, ProcessOwner: a.Place.Owner(), Target: string(a.ID), Detail: map[string]string{"node": string(a.Place.Node), "uid": decimal(a.Place.UID), "how": string(a.How)}}
 	if c, ok := s.Clusters.Cluster(a.Cluster); ok {
 		e.Cluster = c.Name
 	}

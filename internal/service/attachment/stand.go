@@ -3,6 +3,7 @@ package attachment
 import (
 	"context"
 	"strconv"
+	"time"
 
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
@@ -87,6 +88,33 @@ func (s *Service) of(ctx context.Context, n cluster.Node, id identity.Attachment
 		return nil, c, endedFault(why)
 	}
 	return a, c, nil
+}
+
+// Standing gives where a live attachment holds, and its end. Faults: NotFound
+// "attachment.unknown", "attachment.ended"; Unavailable.
+func (s *Service) Standing(ctx context.Context, id identity.AttachmentID) (identity.OnNode, time.Time, error) {
+	a := s.known.Load().byID[id]
+	if a == nil { // another server may have made it a moment ago
+		stored, err := s.Lists.Attachment(ctx, id)
+		if err != nil {
+			return identity.OnNode{}, time.Time{}, err
+		}
+		a = &stored
+	}
+	why, err := s.over(a)
+	if err == nil && why != "" {
+		err = endedFault(why)
+	}
+	return a.OnNode(), a.Expires, err
+}
+
+// ProcessOwner gives who owns the processes of a live attachment, from memory; empty
+// where this server knows none.
+func (s *Service) ProcessOwner(id identity.AttachmentID) string {
+	if a := s.known.Load().byID[id]; a != nil {
+		return a.Place.Owner()
+	}
+	return ""
 }
 
 func endedFault(why string) *fault.Fault {

@@ -135,9 +135,15 @@ type Holders interface {
 	Keys(ctx context.Context, o holder.Owner, role arn.Role, why string) (credential.Temporary, error)
 }
 
-// PersonTokens mints ID tokens for a person who is signed in.
-type PersonTokens interface {
-	ForPerson(ctx context.Context, l login.LoginSession, audience, role string) (issuer.Minted, error)
+// RoleTokens mints ID tokens for AWS STS, for a role of a login session that holds.
+type RoleTokens interface {
+	IDToken(ctx context.Context, id identity.LoginSessionID, role arn.Role, on identity.OnNode) (issuer.Minted, error)
+}
+
+// Binder binds keys of local accounts to where they are used: they end with that, and
+// at ends (zero: open) at the latest.
+type Binder interface {
+	Bind(ctx context.Context, keys credential.Temporary, on identity.OnNode, ends time.Time) (credential.Temporary, error)
 }
 
 // GatewayKeys makes gateway keys.

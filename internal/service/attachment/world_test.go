@@ -3,6 +3,7 @@ package attachment_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 	"sync"
@@ -95,7 +96,7 @@ func (w *world) server() *attachment.Service {
 	w.t.Helper()
 	store := sqlattachment.Store{DB: w.db}
 	s, err := attachment.Open(w.t.Context(), attachment.Config{Requests: store, Changes: store, Lists: store, Clusters: w.clusters, Rules: w.clusters, People: w, Sessions: w,
-		Delegations: w, Holders: w, Tokens: w, GatewayKeys: w, Accounts: entitlement.Accounts{"111122223333": {Name: "analytics"}}, ByGateway: func(a string) bool { return a == w.gateway },
+		Delegations: w, Holders: w, Tokens: tokens{w}, Binder: w, GatewayKeys: w, Accounts: entitlement.Accounts{"111122223333": {Name: "analytics", Local: true}}, ByGateway: func(a string) bool { return a == w.gateway },
 		Counts: sqldevice.Store{DB: w.db}, Feed: w.feed, State: w.db, Trail: w, Now: time.Now, Page: "https://carnet.example.com/attach"})
 	w.must(err)
 	return s
@@ -193,8 +194,20 @@ func (w *world) Token(context.Context, workload.Principal, workload.Ask) (issuer
 	return issuer.Minted{}, fault.New(fault.Denied, "no delegation")
 }
 
-func (w *world) ForPerson(_ context.Context, l login.LoginSession, audience, r string) (issuer.Minted, error) {
-	return issuer.Minted{ID: "jti", Token: secret.New(l.Person.UserName + " " + audience + " " + r), Expires: time.Now().Add(5 * time.Minute)}, nil
+// tokens says in a token for whom it was made, and where it is good.
+type tokens struct{ *world }
+
+func (w tokens) IDToken(_ context.Context, id identity.LoginSessionID, r arn.Role, on identity.OnNode) (issuer.Minted, error) {
+	return issuer.Minted{ID: "jti", Token: secret.New(fmt.Sprint(w.session[id].Person.UserName, " ", on, " ", r)), Expires: time.Now().Add(5 * time.Minute)}, nil
+}
+
+// Bind notes in the session token where keys are good.
+func (w *world) Bind(_ context.Context, k credential.Temporary, on identity.OnNode, ends time.Time) (credential.Temporary, error) {
+	k.SessionToken = secret.New(fmt.Sprint(k.SessionToken.Reveal(), " ", on))
+	if ends.Before(k.Expiration) {
+		k.Expiration = ends
+	}
+	return k, nil
 }
 
 // Standing says what the person of a login session holds.

@@ -30,7 +30,7 @@ func TestAttackRevokedWhileTheTokenIsMade(t *testing.T) {
 		Bridge: broker.Bridge{Tokens: w, Accounts: w.accounts, Standing: overtaken{w}, Renewals: w.store, State: w.db, Trail: w}})
 	o := w.analyst()
 	w.pass(50 * time.Minute)
-	if _, err := w.IDToken(t.Context(), "lgn_1", o.Role); err != nil {
+	if _, err := w.IDToken(t.Context(), "lgn_1", o.Role, identity.OnNode{}); err != nil {
 		return // refused outright is as good
 	}
 	if refused, err := w.Refused("login-session", "lgn_1", w.minted[0].Epoch); err != nil || !refused {
@@ -55,11 +55,11 @@ func TestAttackTokenOfADeliveredAccount(t *testing.T) {
 	w := newBridge(t)
 	w.config(ours, func(a *account) { a.Deliver, a.Local = "gateway", false })
 	o := w.analyst()
-	_, err := w.IDToken(t.Context(), "lgn_1", o.Role)
+	_, err := w.IDToken(t.Context(), "lgn_1", o.Role, identity.OnNode{})
 	wantFault(t, err, "bridge.gateway")
 	w.renews(o)
 	w.config(ours, func(a *account) { a.Local = true }) // its keys are good at the gateway alone
-	if _, err := w.IDToken(t.Context(), "lgn_1", o.Role); err != nil {
+	if _, err := w.IDToken(t.Context(), "lgn_1", o.Role, identity.OnNode{}); err != nil {
 		t.Error(err)
 	}
 	held, err := w.Heard(t.Context(), "psn_ann", "idp_a", []arn.Role{o.Role, bridged(t, ours, "nobody")})

@@ -12,6 +12,7 @@ import (
 
 	"carnet.dev/carnet/internal/core/event"
 	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/protocol/saml"
 	"carnet.dev/carnet/internal/service/broker"
 	"carnet.dev/carnet/internal/service/issuer"
@@ -32,7 +33,7 @@ var clauses = []clause{
 	{"Off per account until switched on", "off until it is accepted", func(t *testing.T, w *bridge) {
 		w.config(ours, func(a *account) { a.Bridge = false })
 		o := w.analyst()
-		_, err := w.IDToken(t.Context(), "lgn_1", o.Role)
+		_, err := w.IDToken(t.Context(), "lgn_1", o.Role, identity.OnNode{})
 		wantFault(t, err, "bridge.off")
 		w.never(o)
 	}, ""},
@@ -51,7 +52,7 @@ var clauses = []clause{
 		if _, err := w.Fresh(t.Context(), "lgn_1", o); err != nil {
 			t.Error(err)
 		}
-		_, err := w.IDToken(t.Context(), "lgn_1", o.Role)
+		_, err := w.IDToken(t.Context(), "lgn_1", o.Role, identity.OnNode{})
 		wantFault(t, err, "bridge.off")
 		w.nothing(t)
 	}, ""},
@@ -65,7 +66,7 @@ var clauses = []clause{
 	}, ""},
 	{"… this role", "a role that was not traded", func(t *testing.T, w *bridge) {
 		w.analyst()
-		_, err := w.IDToken(t.Context(), "lgn_1", bridged(t, ours, "admin"))
+		_, err := w.IDToken(t.Context(), "lgn_1", bridged(t, ours, "admin"), identity.OnNode{})
 		wantFault(t, err, "login.required")
 		w.nothing(t)
 	}, ""},
@@ -77,7 +78,7 @@ var clauses = []clause{
 	{"… and this login session", "another login session", func(t *testing.T, w *bridge) {
 		o := w.analyst()
 		w.pass(50 * time.Minute)
-		if _, err := w.IDToken(t.Context(), "lgn_2", o.Role); fault.KindOf(err) != fault.Unauthenticated {
+		if _, err := w.IDToken(t.Context(), "lgn_2", o.Role, identity.OnNode{}); fault.KindOf(err) != fault.Unauthenticated {
 			t.Errorf("a token for another login session: %v", err)
 		}
 		rows, err := w.store.Load(t.Context(), "lgn_1")
@@ -87,7 +88,7 @@ var clauses = []clause{
 		if err := w.store.Save(t.Context(), "lgn_2", rows, nil); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := w.IDToken(t.Context(), "lgn_2", o.Role); err == nil {
+		if _, err := w.IDToken(t.Context(), "lgn_2", o.Role, identity.OnNode{}); err == nil {
 			t.Error("a row that was copied to another login session gives a token")
 		}
 		w.nothing(t)
@@ -399,7 +400,7 @@ var clauses = []clause{
 		if err := w.store.Save(t.Context(), "lgn_1", []broker.Row{forged}, nil); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := w.IDToken(t.Context(), "lgn_1", bridged(t, ours, "admin")); err == nil {
+		if _, err := w.IDToken(t.Context(), "lgn_1", bridged(t, ours, "admin"), identity.OnNode{}); err == nil {
 			t.Error("a token by forged evidence")
 		}
 		w.nothing(t)

@@ -258,8 +258,8 @@ func (b *Broker) refuse(ctx context.Context, h *held, o Outcome, why error) {
 
 // IDToken makes a token for a role of a login session, for whoever trades it
 // themselves, under the same clauses as a renewal. The caller has seen to it that
-// the session holds. Errors: faults.
-func (b *Broker) IDToken(ctx context.Context, id identity.LoginSessionID, role arn.Role) (issuer.Minted, error) {
+// the session holds; on is where on a node it was asked for. Errors: faults.
+func (b *Broker) IDToken(ctx context.Context, id identity.LoginSessionID, role arn.Role, on identity.OnNode) (issuer.Minted, error) {
 	if b.Tokens == nil {
 		return issuer.Minted{}, closed("this server makes no ID tokens")
 	}
@@ -276,11 +276,13 @@ func (b *Broker) IDToken(ctx context.Context, id identity.LoginSessionID, role a
 	if err != nil {
 		return issuer.Minted{}, err
 	}
+	p.token.OnNode = on
 	minted, err := b.Tokens.MintID(p.token)
 	if err != nil {
 		return issuer.Minted{}, err
 	}
 	e := b.event("id-token", id, o)
+	e.Node, e.Attachment, e.ProcessOwner = on.Node, on.Attachment, on.Owner
 	e.Detail["token"], e.Detail["issuer"] = minted.ID, minted.Issuer
 	err = b.State.Atomic(ctx, func(ctx context.Context) error {
 		if b.Ledger != nil && !b.Accounts[role.Account].Local {

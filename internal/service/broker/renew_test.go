@@ -546,7 +546,7 @@ func TestIDToken(t *testing.T) {
 	t.Parallel()
 	w := newBridge(t)
 	o := w.analyst(tagged, sourced)
-	m, err := w.IDToken(t.Context(), "lgn_1", o.Role)
+	m, err := w.IDToken(t.Context(), "lgn_1", o.Role, identity.OnNode{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -558,15 +558,15 @@ func TestIDToken(t *testing.T) {
 		t.Errorf("recorded %+v", e)
 	}
 	w.inactive = true
-	_, err = w.IDToken(t.Context(), "lgn_1", o.Role)
+	_, err = w.IDToken(t.Context(), "lgn_1", o.Role, identity.OnNode{})
 	wantFault(t, err, "directory.inactive")
 	w.inactive = false
 	w.pass(4 * time.Hour)
-	_, err = w.IDToken(t.Context(), "lgn_1", o.Role)
+	_, err = w.IDToken(t.Context(), "lgn_1", o.Role, identity.OnNode{})
 	wantFault(t, err, "bridge.deadline")
 	w.noTrail = errors.New("full")
 	w.now = w.now.Add(-4 * time.Hour)
-	if m, err = w.IDToken(t.Context(), "lgn_1", o.Role); err == nil {
+	if m, err = w.IDToken(t.Context(), "lgn_1", o.Role, identity.OnNode{}); err == nil {
 		t.Errorf("given without a record: %+v", m)
 	}
 }
@@ -587,7 +587,7 @@ func TestRowsOfTheReleaseBefore(t *testing.T) {
 	if err != nil || len(kept) != 1 || kept[0].Basis != nil || kept[0].Served != broker.ServedSAML || w.Status("lgn_old", kept[0]).Renewable {
 		t.Errorf("%+v, %v", kept, err)
 	}
-	_, err = w.IDToken(t.Context(), "lgn_old", o.Role)
+	_, err = w.IDToken(t.Context(), "lgn_old", o.Role, identity.OnNode{})
 	wantFault(t, err, "bridge.off")
 	// It shows a role that waits for its first use as one that it can't give.
 	w.signIn("lgn_2", w.assertion(pair(web, "runner")))

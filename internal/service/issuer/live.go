@@ -61,7 +61,8 @@ func (t IDToken) digest() ([32]byte, bool) {
 		}
 	}
 	add(string(t.Level), t.Algorithm, t.Subject, t.Audience, t.Role.Partition, t.Role.Account, t.Role.Path, t.Role.Name,
-		t.SourceIdentity, string(t.LoginSession), t.AuthorizedParty, t.ACR)
+		t.SourceIdentity, string(t.LoginSession), t.AuthorizedParty, t.ACR,
+		string(t.OnNode.Attachment), string(t.OnNode.Node), string(t.OnNode.Cluster), t.OnNode.Owner)
 	for _, tag := range t.Tags {
 		add(tag.Key, tag.Value)
 	}

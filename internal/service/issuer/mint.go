@@ -26,6 +26,10 @@ const (
 // Claims of our own, and those that STS reads.
 const (
 	ClaimEpoch          = "carnet_epoch"
+	claimAttachment     = "carnet_attachment"
+	claimNode           = "carnet_node"
+	claimCluster        = "carnet_cluster"
+	claimOwner          = "carnet_process_owner"
 	claimRoles          = "https://aws.amazon.com/roles"
 	claimSourceIdentity = "https://aws.amazon.com/source_identity"
 	claimTags           = "https://aws.amazon.com/tags"
@@ -51,6 +55,9 @@ type IDToken struct {
 	Tags              []Tag
 	TransitiveTagKeys []string
 	LoginSession      identity.LoginSessionID // sid
+	// OnNode is where a token for AudienceAWS was asked for: our STS holds it, and
+	// the keys that it buys, to that.
+	OnNode identity.OnNode
 	// Epoch is the revocation epoch at which it is made: our STS refuses what
 	// was revoked since.
 	Epoch           uint64
@@ -185,7 +192,8 @@ func (t IDToken) claims() map[string]any {
 		return c
 	}
 	c[claimRoles] = t.Role.String()
-	put(c, map[string]string{claimSourceIdentity: t.SourceIdentity})
+	put(c, map[string]string{claimSourceIdentity: t.SourceIdentity, claimAttachment: string(t.OnNode.Attachment), claimNode: string(t.OnNode.Node),
+		claimCluster: string(t.OnNode.Cluster), claimOwner: t.OnNode.Owner})
 	if len(t.Tags) > 0 {
 		tags := map[string][]string{}
 		for _, tag := range t.Tags {
@@ -198,6 +206,21 @@ func (t IDToken) claims() map[string]any {
 		c[claimTags] = all
 	}
 	return c
+}
+
+// OnNodeOf reads where a token of ours was asked for; false where what stands there
+// is not readable, which refuses it.
+func OnNodeOf(c *oidc.Claims) (on identity.OnNode, ok bool) {
+	text := func(name string) string {
+		v, there := c.All()[name]
+		s, isText := v.(string)
+		ok = ok && (!there || isText && s != "")
+		return s
+	}
+	ok = true
+	on = identity.OnNode{Attachment: identity.AttachmentID(text(claimAttachment)), Node: identity.NodeID(text(claimNode)),
+		Cluster: identity.ClusterID(text(claimCluster)), Owner: text(claimOwner)}
+	return on, ok
 }
 
 // put adds what has a value, and replaces nothing.

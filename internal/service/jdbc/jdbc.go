@@ -84,6 +84,11 @@ type Meta interface {
 	Keys(ctx context.Context, a meta.Ask) (credential.Temporary, error)
 }
 
+// Binder binds keys of local accounts to where they are used (see attachment.Binder).
+type Binder interface {
+	Bind(ctx context.Context, keys credential.Temporary, on identity.OnNode, ends time.Time) (credential.Temporary, error)
+}
+
 // Sealer seals connections. Purpose and aad must be the same on opening.
 type Sealer interface {
 	Seal(purpose string, aad, plain []byte) ([]byte, error)
@@ -116,6 +121,7 @@ type Config struct {
 	Groups      Groups
 	Holders     Holders
 	GatewayKeys GatewayKeys
+	Binder      Binder
 	Meta        Meta
 	Entitled    Entitled // asked before Meta
 	Accounts    entitlement.Accounts
@@ -378,13 +384,16 @@ func (s *Service) keys(ctx context.Context, c cluster.Cluster, n cluster.Node, l
 		return attachment.Keys{Temporary: t, Role: r}, err
 	}
 	t, err := s.Holders.Keys(ctx, o, r, whyConnection)
+	if err == nil && s.Accounts[r.Account].Local {
+		t, err = s.Binder.Bind(ctx, t, identity.OnNode{Node: n.ID, Cluster: c.ID}, time.Time{})
+	}
 	return attachment.Keys{Temporary: t, Role: r}, err
 }
 
 // hand records what is handed out: otherwise nothing is.
 func (s *Service) hand(ctx context.Context, action string, c cluster.Cluster, n cluster.Node, l login.LoginSession, k attachment.Keys, from netip.Addr, detail map[string]string) error {
 	detail["node"] = string(n.ID)
-	e := event.Event{Action: action, Outcome: event.Done, Person: l.Person.ID, UserName: l.Person.UserName, IdP: l.Person.IdP, LoginSession: l.ID, Cluster: c.Name,
+	e := event.Event{Action: action, Outcome: event.Done, Person: l.Person.ID, UserName: l.Person.UserName, IdP: l.Person.IdP, LoginSession: l.ID, Cluster: c.Name, Node: n.ID,
 		Role: k.Role.String(), Account: k.Role.Account, AccessKeyID: k.AccessKeyID, Source: from.String(), Target: string(c.ID), Detail: detail}
 	return s.State.Atomic(ctx, func(ctx context.Context) error { return s.Trail.Record(ctx, e) })
 }

@@ -30,7 +30,8 @@ type Workloads interface {
 // RoleTokens gives a person's tokens for AWS, within what their sign-in entitles
 // them to (design 4.5).
 type RoleTokens interface {
-	IDToken(ctx context.Context, id identity.LoginSessionID, role arn.Role) (issuer.Minted, error)
+	// IDToken's on is where on a node it was asked for; here nowhere.
+	IDToken(ctx context.Context, id identity.LoginSessionID, role arn.Role, on identity.OnNode) (issuer.Minted, error)
 }
 
 // The token types of RFC 8693, section 3.
@@ -226,7 +227,7 @@ func (s *Service) forPerson(ctx context.Context, l login.LoginSession, audience,
 		if err != nil {
 			return issuer.Minted{}, err
 		}
-		return s.RoleTokens.IDToken(ctx, l.ID, held.Role)
+		return s.RoleTokens.IDToken(ctx, l.ID, held.Role, identity.OnNode{})
 	case role != "":
 		return issuer.Minted{}, refuse(InvalidRequest, "only a token for "+issuer.AudienceAWS+" names a role").WithMend("leave role out, or ask for that audience")
 	}

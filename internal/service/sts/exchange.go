@@ -13,6 +13,7 @@ import (
 	"carnet.dev/carnet/internal/core/arn"
 	"carnet.dev/carnet/internal/core/credential"
 	"carnet.dev/carnet/internal/core/event"
+	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/core/secret"
 	"carnet.dev/carnet/internal/protocol/policy"
@@ -212,10 +213,13 @@ func (x *exchange) duration(role *iam.Role) (time.Duration, error) {
 
 // claims are the claims of the role session, without what the way adds.
 func (x *exchange) claims(role *iam.Role, expires time.Time, epoch uint64) sessiontoken.Claims {
+	if ends := x.caller.Ends; !ends.IsZero() && ends.Before(expires) {
+		expires = ends
+	}
 	return sessiontoken.Claims{
 		Role: role.ARN, RoleID: role.ID, SessionName: x.sessionName, SecretKey: secret.Random(32),
 		IssuedAt: x.now.UTC().Truncate(time.Second), Expires: expires.UTC().Truncate(time.Second), Epoch: epoch,
-		Person: x.caller.Person, LoginSession: x.caller.LoginSession, ServicePrincipal: x.caller.ServicePrincipal, Delegation: x.caller.Delegation,
+		Person: x.caller.Person, LoginSession: x.caller.LoginSession, ServicePrincipal: x.caller.ServicePrincipal, Delegation: x.caller.Delegation, OnNode: x.caller.OnNode,
 		SourceIdentity: x.sourceIdentity, Tags: x.tags, TransitiveTagKeys: x.transitive, Provider: x.provider,
 		SessionPolicy: x.limits.Policy, SessionPolicyARNs: x.limits.PolicyARNs,
 	}
@@ -241,6 +245,9 @@ func (s *Service) issueRole(ctx context.Context, x *exchange, c sessiontoken.Cla
 // issue seals the claims, proves that they open, and records the exchange: what
 // can't be recorded is not handed out.
 func (s *Service) issue(ctx context.Context, caller *Caller, c *sessiontoken.Claims, now time.Time, e event.Event) (credential.Temporary, error) {
+	if !now.Before(c.Expires) {
+		return credential.Temporary{}, fault.Coded(fault.Expired, "ExpiredToken", "What these keys would rest on has ended.").WithMend("attach again: carnet attach")
+	}
 	id := identity.NewAccessKeyID()
 	token, err := sessiontoken.Seal(s.Keys, id, *c)
 	if err != nil {
@@ -252,6 +259,7 @@ func (s *Service) issue(ctx context.Context, caller *Caller, c *sessiontoken.Cla
 	if s.Trail != nil {
 		e.At, e.Outcome, e.AccessKeyID = now, event.Done, id
 		e.Person, e.LoginSession, e.Request = c.Person, c.LoginSession, caller.Request
+		e.Node, e.Attachment, e.ProcessOwner, e.Cluster = c.Node, c.Attachment, c.Owner, s.clusterName(c.Cluster)
 		note(e.Detail, "service_principal", string(c.ServicePrincipal))
 		note(e.Detail, "delegation", string(c.Delegation))
 		if caller.Source.IsValid() {
@@ -262,6 +270,13 @@ func (s *Service) issue(ctx context.Context, caller *Caller, c *sessiontoken.Cla
 		}
 	}
 	return credential.Temporary{AccessKeyID: id, SecretAccessKey: c.SecretKey, SessionToken: token, Expiration: c.Expires}, nil
+}
+
+func (s *Service) clusterName(id identity.ClusterID) string {
+	if id == "" || s.ClusterName == nil {
+		return string(id)
+	}
+	return s.ClusterName(id)
 }
 
 // note adds a detail that there is.

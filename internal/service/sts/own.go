@@ -21,6 +21,9 @@ func (s *Service) ours(ctx context.Context, x *exchange, c *oidc.Claims) error {
 		return nil
 	}
 	subject, ok := ownSubject(c)
+	if ok {
+		subject.OnNode, ok = issuer.OnNodeOf(c)
+	}
 	if !ok {
 		return deny(x.action(), "the token of our own issuer names nobody who acts: subject "+clip(c.Subject))
 	}
@@ -75,6 +78,9 @@ func (s *Service) notRevoked(x *exchange, o *OwnSubject, epoch uint64) error {
 		{revocation.ServicePrincipal, string(o.ServicePrincipal)},
 		{revocation.Delegation, string(o.Delegation)},
 		{revocation.Role, x.role.String()},
+		{revocation.Attachment, string(o.Attachment)},
+		{revocation.Node, string(o.Node)},
+		{revocation.Cluster, string(o.Cluster)},
 	} {
 		if r.id == "" {
 			continue

@@ -47,9 +47,13 @@ func (s *Service) AssumeRole(ctx context.Context, r RoleRequest) (*RoleAnswer, e
 	if err != nil {
 		return nil, err
 	}
-	// Whoever the calling session belongs to, this one does too.
+	// Whoever the calling session belongs to, this one does too. Of one that was
+	// made for a node it has the end as well: that is not past the attachment's.
 	from := &r.Caller.Signed
-	r.Caller.OwnSubject = OwnSubject{from.Person, from.LoginSession, from.ServicePrincipal, from.Delegation}
+	r.Caller.OwnSubject = OwnSubject{Person: from.Person, LoginSession: from.LoginSession, ServicePrincipal: from.ServicePrincipal, Delegation: from.Delegation, OnNode: from.OnNode}
+	if !from.OnNode.IsZero() {
+		r.Caller.Ends = from.Expires
+	}
 	claims := x.claims(role, x.now.Add(duration), epoch)
 	claims.Chained = chained
 	out, err := s.issueRole(ctx, x, claims, map[string]string{"caller": r.Caller.Signed.ARN, "caller_access_key_id": r.Caller.Signed.AccessKeyID})

@@ -60,6 +60,8 @@ type Revocations interface {
 // Access decides what a signed caller may do.
 type Access interface {
 	Authorize(ctx context.Context, c access.Caller, q access.Question) access.Decision
+	// Lookup gives the caller behind keys that hold now, and their secret.
+	Lookup(ctx context.Context, accessKeyID string, token secret.Text) (access.Caller, secret.Text, error)
 }
 
 // KeySets gives the keys of configured OpenID providers. With unknown set the
@@ -101,6 +103,10 @@ type OwnSubject struct {
 	LoginSession     identity.LoginSessionID
 	ServicePrincipal identity.ServicePrincipalID
 	Delegation       identity.DelegationID
+	// OnNode is where the proof is good: of a token that was made for a node.
+	identity.OnNode
+	// Ends is when the attachment ends at the latest; zero: nothing does.
+	Ends time.Time
 }
 
 // Own knows Carnet's own issuers and whom they speak of.
@@ -108,8 +114,8 @@ type Own interface {
 	// Issues reports whether an issuer, letter for letter, is one of ours.
 	Issues(issuer string) bool
 	// Standing gives all who stand behind the subject of a token of ours: for a
-	// delegation its person and its service principal too. A fault Denied refuses:
-	// one of them is switched off, gone, or ended.
+	// delegation its person and its service principal too, for an attachment its
+	// end. A fault Denied refuses: one of them is switched off, gone, or ended.
 	Standing(ctx context.Context, s OwnSubject) (OwnSubject, error)
 }
 
@@ -131,8 +137,10 @@ type Config struct {
 	// Expect gives base with what is set for people of the identity provider
 	// whose metadata an assertion is held against. Nil: base.
 	Expect func(entityID string, base saml.STSExpect) saml.STSExpect
-	Region string
-	Now    func() time.Time
+	// ClusterName gives the name of a cluster, for the trail. Nil: its id.
+	ClusterName func(id identity.ClusterID) string
+	Region      string
+	Now         func() time.Time
 	// MinDuration replaces LeastDuration; for tests on loopback. 0 keeps it.
 	MinDuration time.Duration
 }

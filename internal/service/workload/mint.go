@@ -35,6 +35,8 @@ type Ask struct {
 	// Traded says that the caller trades it here and notes the keys: nobody else gets
 	// the token.
 	Traded bool
+	// OnNode is where it was asked for: a token for AWS STS is held to that.
+	OnNode identity.OnNode
 	// Detail says in the trail what it rests on.
 	Detail map[string]string
 }
@@ -50,8 +52,9 @@ func (s *Service) Token(ctx context.Context, who Principal, a Ask) (issuer.Minte
 	}
 	detail := map[string]string{"audience": a.Audience}
 	maps.Copy(detail, a.Detail)
-	t := issuer.IDToken{Subject: who.Subject(), Audience: a.Audience, Epoch: epoch}
-	e := event.Event{Action: "id-token", Outcome: event.Done, Person: who.Person, Target: t.Subject, Detail: detail}
+	t := issuer.IDToken{Subject: who.Subject(), Audience: a.Audience, OnNode: a.OnNode, Epoch: epoch}
+	e := event.Event{Action: "id-token", Outcome: event.Done, Person: who.Person, Target: t.Subject, Detail: detail,
+		Node: a.OnNode.Node, Attachment: a.OnNode.Attachment, ProcessOwner: a.OnNode.Owner}
 	if err := s.grant(ctx, who, a, &t, &e); err != nil {
 		if fault.KindOf(err) == fault.Denied {
 			return issuer.Minted{}, s.denied(ctx, who, err, detail)

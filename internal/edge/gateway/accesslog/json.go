@@ -107,6 +107,9 @@ func (l *line) request(r *gateway.Record) {
 	l.text("source_identity", clip(c.SourceIdentity, 128))
 	l.text("gateway_key", r.GatewayKey)
 	l.text("cluster", r.Cluster)
+	l.text("node", string(r.Node))
+	l.text("attachment", string(r.Attachment))
+	l.text("process_owner", r.ProcessOwner)
 }
 
 func (l *line) store(r *gateway.Record) {

@@ -142,6 +142,7 @@ func describe(r *gateway.Record, outcome event.Outcome) event.Event {
 		Person: c.Person, LoginSession: c.LoginSession, ServicePrincipal: c.ServicePrincipal, Delegation: c.Delegation,
 		Request: r.Request, Source: r.Source.String(), Account: c.Account, Role: role(c), Principal: c.ARN,
 		AccessKeyID: r.AccessKeyID, GatewayKey: identity.GatewayKeyID(r.GatewayKey), Cluster: r.Cluster,
+		Node: r.Node, Attachment: r.Attachment, ProcessOwner: r.ProcessOwner,
 		Target: target(r.Bucket, r.Key), Detail: detail(r, outcome),
 	}
 	if e.Code == "" && outcome == event.Denied {
