@@ -199,3 +199,11 @@ func (v *validator) auditBucket(path string, c *Config, t AuditTarget) {
 		v.bad(path+".every", "%s: want 1s to 1h", t.Every)
 	}
 }
+
+// auditsAtAWS reports whether an audit target is a bucket at AWS.
+func (c *Config) auditsAtAWS() bool {
+	return slices.ContainsFunc(c.Audit.Targets, func(t AuditTarget) bool {
+		u, ok := c.Upstream(t.Upstream)
+		return ok && u.Kind == UpstreamAWS
+	})
+}

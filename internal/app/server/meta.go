@@ -18,16 +18,9 @@ func (s *state) openMeta(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var own stsclient.Own
-	if files := s.config.Secrets.AWS; files.AccessKeyFile != "" {
-		id, err := config.ReadSecret(files.AccessKeyFile)
-		if err != nil {
-			return err
-		}
-		if own.SecretAccessKey, err = config.ReadSecret(files.SecretKeyFile); err != nil {
-			return err
-		}
-		own.AccessKeyID = id.Reveal()
+	own, err := ownIdentity(s.config)
+	if err != nil {
+		return err
 	}
 	sts, err := stsclient.NewAssumer(ctx, accounts, own)
 	if err != nil {
@@ -36,6 +29,21 @@ func (s *state) openMeta(ctx context.Context) error {
 	s.meta, err = meta.Open(ctx, meta.Config{STS: sts, Clusters: s.clusters, ExternalIDs: sqlmeta.Store{DB: s.db}, Accounts: entitledAccounts(s.config),
 		State: s.db, Trail: s.trail, Ledger: s.withdrawal, Now: s.now})
 	return err
+}
+
+// ownIdentity reads Carnet's own AWS identity.
+func ownIdentity(c *config.Config) (own stsclient.Own, err error) {
+	files := c.Secrets.AWS
+	if files.AccessKeyFile == "" {
+		return own, nil
+	}
+	id, err := config.ReadSecret(files.AccessKeyFile)
+	if err != nil {
+		return own, err
+	}
+	own.AccessKeyID = id.Reveal()
+	own.SecretAccessKey, err = config.ReadSecret(files.SecretKeyFile)
+	return own, err
 }
 
 // metaAccounts says how the STS of the accounts is reached that take assume-role.

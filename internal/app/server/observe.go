@@ -28,7 +28,11 @@ func (srv *Server) observe(ctx context.Context, o Options, g *gateway.Config) er
 		g.Observers = append(g.Observers, gateway.ToMetrics{Metrics: srv.metrics})
 	}
 	if traces := srv.config.Telemetry.Traces; traces.Endpoint != "" {
-		g.Observers = append(g.Observers, gateway.ToTraces{Traces: srv.openTraces(ctx, traces)})
+		spans, err := srv.openTraces(ctx, traces)
+		if err != nil {
+			return err
+		}
+		g.Observers = append(g.Observers, gateway.ToTraces{Traces: spans})
 	}
 	decisions := srv.auditDecisions(ctx)
 	g.Recorder, g.Observers = decisions, append(g.Observers, decisions)

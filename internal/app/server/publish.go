@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 
+	"carnet.dev/carnet/internal/app/config"
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/edge/keyplace"
 	"carnet.dev/carnet/internal/service/issuer"
@@ -40,10 +41,16 @@ func (srv *Server) keepPublished(ctx context.Context) error {
 }
 
 // withheld reports whether a bucket is closed to every role: whoever can write
-// where our issuers' keys are published is the issuer.
+// where our issuers' keys are published is the issuer, and the audit trail is not for
+// those of whom it speaks.
 func (s *state) withheld(bucket string) string {
 	if p := s.config.OIDC.Publish; p.Upstream != "" && bucket == p.Bucket {
 		return "because this server publishes the keys of its issuer there"
+	}
+	for _, t := range s.config.Audit.Targets {
+		if t.Kind == config.TargetS3 && bucket == t.Bucket {
+			return "because this server keeps its audit trail there"
+		}
 	}
 	return ""
 }

@@ -1,17 +1,24 @@
 package server
 
 import (
-	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
-	"strings"
-	"time"
-
-	"github.com/spf13/cobra"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
 
 	"carnet.dev/carnet/internal/app/config"
 	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/core/secret"
 	"carnet.dev/carnet/internal/edge/audittarget/jsonlines"
+	"carnet.dev/carnet/internal/edge/audittarget/objects"
+	"carnet.dev/carnet/internal/edge/audittarget/otlp"
+	"carnet.dev/carnet/internal/edge/audittarget/syslog"
+	"carnet.dev/carnet/internal/edge/egress"
 	sqlaudit "carnet.dev/carnet/internal/edge/sql/audit"
 	"carnet.dev/carnet/internal/service/audit"
 )
@@ -22,25 +29,154 @@ func (srv *Server) shipTrail(ctx context.Context) error {
 	shippers := map[string]*audit.Shipper{}
 	for _, t := range srv.config.Audit.Targets {
 		c := audit.ShipperConfig{Places: sqlaudit.Store{DB: srv.db}, Server: srv.trail.Chain(), Now: srv.now, Logger: srv.log}
-		if err := srv.openTarget(t, &c); err != nil {
+		if err := srv.openTarget(ctx, t, &c); err != nil {
 			return fmt.Errorf("audit target %s: %w", t.Name, err)
 		}
-		shippers[t.Name] = audit.NewShipper(c)
-		srv.tasks.Go(func() { shippers[t.Name].Run(ctx) })
+		shipper := audit.NewShipper(c)
+		shippers[t.Name] = shipper
+		srv.tasks.Go(func() {
+			shipper.Run(ctx)
+			if open, ok := c.Target.(io.Closer); ok {
+				_ = open.Close() // all that counts was taken before
+			}
+		})
 	}
 	srv.measureTargets(shippers)
 	return nil
 }
 
-// openTarget makes what takes the trail, and says how much of it goes at once.
-func (srv *Server) openTarget(t config.AuditTarget, c *audit.ShipperConfig) error {
+// openTarget makes what takes the trail, and says how much of it goes at once. It
+// connects to nothing: a target that is away holds no start back.
+func (srv *Server) openTarget(ctx context.Context, t config.AuditTarget, c *audit.ShipperConfig) (err error) {
 	switch t.Kind {
 	case config.TargetFile:
 		c.Target = jsonlines.New(t.Name, t.File)
+	case config.TargetSyslog:
+		c.Target, err = srv.openSyslog(t)
+	case config.TargetOTLP:
+		c.Target, err = srv.openCollector(t)
+	case config.TargetS3:
+		c.Most, c.MostBytes, c.Wait = mostInObject, mostBytesInObject, t.Every
+		c.Target, err = srv.openBucket(ctx, t)
 	default:
-		return fault.New(fault.Misconfigured, fmt.Sprintf("there is no kind %q", t.Kind))
+		err = fault.New(fault.Misconfigured, fmt.Sprintf("there is no kind %q", t.Kind))
 	}
-	return nil
+	return err
+}
+
+// Bounds of one object of the trail.
+const (
+	mostInObject      = 10_000
+	mostBytesInObject = 16 << 20
+)
+
+func (srv *Server) openSyslog(t config.AuditTarget) (audit.Target, error) {
+	u, err := url.Parse(t.Address)
+	if err != nil {
+		return nil, err
+	}
+	c := syslog.Config{Name: t.Name, Network: syslog.Network(u.Scheme), Address: u.Host, Facility: slices.Index(config.Facilities(), t.Facility), MostBytes: t.MostBytes,
+		Host: machineName(), Version: buildVersion(), Now: srv.now}
+	switch c.Network {
+	case syslog.Unix:
+		c.Address = u.Path
+	case syslog.TLS:
+		c.TLS = &tls.Config{ServerName: u.Hostname(), MinVersion: tls.VersionTLS12}
+		c.TLS.RootCAs, c.TLS.Certificates, err = shown(t)
+	}
+	return syslog.New(c), err
+}
+
+// openCollector makes a target of a collector. The address stands in the
+// configuration, so it may be a private one.
+func (srv *Server) openCollector(t config.AuditTarget) (audit.Target, error) {
+	u, err := url.Parse(t.Endpoint)
+	if err != nil {
+		return nil, err
+	}
+	c := otlp.Config{Name: t.Name, Endpoint: t.Endpoint, Host: machineName(), Version: buildVersion(), Now: srv.now}
+	if c.Headers, err = secretHeaders(t.HeadersFile); err != nil {
+		return nil, err
+	}
+	to := egress.Config{Timeout: audit.DefaultPatience}
+	if to.Allow, err = allowed(srv.config, u.Hostname()); err != nil {
+		return nil, err
+	}
+	if to.Roots, to.Certificates, err = shown(t); err != nil {
+		return nil, err
+	}
+	c.Client = egress.New(to)
+	return otlp.New(c), nil
+}
+
+// openBucket makes a target of a bucket. In the embedded store the bucket is made,
+// since nobody else could: it is closed to every role.
+func (srv *Server) openBucket(ctx context.Context, t config.AuditTarget) (audit.Target, error) {
+	u, ok := srv.config.Upstream(t.Upstream)
+	client := srv.stores.clients[t.Upstream]
+	if !ok || client == nil {
+		return nil, fault.New(fault.Misconfigured, "there is no upstream "+t.Upstream)
+	}
+	c := objects.Config{Name: t.Name, Store: client, Bucket: t.Bucket, Prefix: t.Prefix}
+	switch u.Kind {
+	case config.UpstreamEmbedded:
+		if err := call(ctx, client, http.MethodPut, t.Bucket); err != nil {
+			return nil, err
+		}
+	case config.UpstreamAWS:
+		own, err := ownIdentity(srv.config)
+		if err != nil {
+			return nil, err
+		}
+		if c.As, err = own.Keys(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return objects.New(c), nil
+}
+
+// shown gives whom a target's TLS believes, nil for the system's authorities, and the
+// certificate that it shows.
+func shown(t config.AuditTarget) (roots *x509.CertPool, certificates []tls.Certificate, err error) {
+	if t.CA != "" {
+		pem, err := os.ReadFile(t.CA)
+		if err != nil {
+			return nil, nil, fault.Wrap(err, fault.Misconfigured, "cannot read the ca file")
+		}
+		if roots = x509.NewCertPool(); !roots.AppendCertsFromPEM(pem) {
+			return nil, nil, fault.New(fault.Misconfigured, t.CA+" holds no PEM certificate")
+		}
+	}
+	if t.Client.On() {
+		pair, err := tls.LoadX509KeyPair(t.Client.Certificate, t.Client.Key)
+		if err != nil {
+			return nil, nil, fault.Wrap(err, fault.Misconfigured, "cannot use the certificate that is shown").WithMend("check client.certificate and client.key: PEM, one pair")
+		}
+		certificates = []tls.Certificate{pair}
+	}
+	return roots, certificates, nil
+}
+
+// secretHeaders reads a file of headers.
+func secretHeaders(path string) (map[string]secret.Text, error) {
+	all, err := config.ReadHeaders(path)
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Misconfigured, "cannot use the headers_file")
+	}
+	headers := map[string]secret.Text{}
+	for _, h := range all {
+		headers[h.Name] = h.Value
+	}
+	return headers, nil
+}
+
+// machineName is this machine's name; empty where it has none.
+func machineName() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return ""
+	}
+	return name
 }
 
 // measureTargets adds how far behind the targets are. Every server knows; how much
@@ -71,91 +207,4 @@ func (srv *Server) measureTargets(shippers map[string]*audit.Shipper) {
 		return 0
 	})
 	ask("carnet_audit_target_records", "Audit records that this process brought to the target.", func(s audit.ShipState) float64 { return float64(s.Taken) })
-}
-
-// targetLine is a target as `carnet audit targets` shows it.
-type targetLine struct {
-	Name       string            `json:"name"`
-	Kind       config.TargetKind `json:"kind"`
-	Server     string            `json:"server,omitempty"` // that feeds it: the name of its chain
-	LastTaken  *time.Time        `json:"lastTaken,omitempty"`
-	LagRecords int64             `json:"lagRecords"`
-	LagSeconds int64             `json:"lagSeconds"`
-	Trouble    string            `json:"trouble,omitempty"`
-	Since      *time.Time        `json:"troubleSince,omitempty"`
-}
-
-func (h *host) auditTargets() *cobra.Command {
-	return &cobra.Command{
-		Use: "targets", Short: "Where the trail is brought to, and how far each place has come", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return h.withStill(cmd, func(ctx context.Context, db still) error {
-				lines, err := targetLines(ctx, sqlaudit.Store{DB: db.DB}, db.config.Audit.Targets, time.Now())
-				if err != nil {
-					return err
-				}
-				return say(cmd, map[string]any{"targets": lines}, targetText(lines))
-			})
-		},
-	}
-}
-
-func targetLines(ctx context.Context, store sqlaudit.Store, targets []config.AuditTarget, now time.Time) ([]targetLine, error) {
-	lines := []targetLine{}
-	known, err := store.Targets(ctx)
-	if err != nil {
-		return nil, err
-	}
-	states := map[string]audit.TargetState{}
-	for _, s := range known {
-		states[s.Name] = s
-	}
-	for _, t := range targets {
-		s := states[t.Name]
-		l := targetLine{Name: t.Name, Kind: t.Kind, Trouble: s.Trouble, LastTaken: optional(s.Taken), Since: optional(s.Since)}
-		if s.Until.After(now) {
-			l.Server = s.Holder
-		}
-		behind, err := store.Behind(ctx, t.Name)
-		if err != nil {
-			return nil, err
-		}
-		for _, u := range behind {
-			l.LagRecords += u.Head - u.Taken
-			if !u.Oldest.IsZero() {
-				l.LagSeconds = max(l.LagSeconds, int64(now.Sub(u.Oldest)/time.Second))
-			}
-		}
-		lines = append(lines, l)
-	}
-	return lines, nil
-}
-
-func optional(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	return &t
-}
-
-func targetText(lines []targetLine) string {
-	if len(lines) == 0 {
-		return "No audit target is configured: audit.targets of carnet.yaml names them."
-	}
-	var b strings.Builder
-	for _, l := range lines {
-		last := "never"
-		if l.LastTaken != nil {
-			last = l.LastTaken.Format(time.RFC3339)
-		}
-		fmt.Fprintf(&b, "%s  %s  last taken %s  %d records behind", l.Name, l.Kind, last, l.LagRecords)
-		if l.LagRecords > 0 {
-			fmt.Fprintf(&b, ", %s", time.Duration(l.LagSeconds)*time.Second)
-		}
-		fmt.Fprintf(&b, "  fed by %s\n", cmp.Or(l.Server, "no server"))
-		if l.Trouble != "" {
-			fmt.Fprintf(&b, "  in trouble since %s: %s\n", l.Since.Format(time.RFC3339), l.Trouble)
-		}
-	}
-	return strings.TrimSuffix(b.String(), "\n")
 }

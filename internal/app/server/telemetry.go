@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
@@ -70,8 +71,12 @@ func (srv *Server) metricsServer() *http.Server {
 }
 
 // openTraces exports spans until ctx ends, and what is left then.
-func (srv *Server) openTraces(ctx context.Context, c config.Traces) *telemetry.Traces {
-	t := telemetry.NewTraces(telemetry.TraceConfig{Endpoint: c.Endpoint, Sample: float64(c.Sample), Version: buildVersion(), Server: srv.trail.Chain(), Logger: srv.log})
+func (srv *Server) openTraces(ctx context.Context, c config.Traces) (*telemetry.Traces, error) {
+	headers, err := secretHeaders(c.HeadersFile)
+	if err != nil {
+		return nil, fmt.Errorf("telemetry.traces: %w", err)
+	}
+	t := telemetry.NewTraces(telemetry.TraceConfig{Headers: headers, Endpoint: c.Endpoint, Sample: float64(c.Sample), Version: buildVersion(), Server: srv.trail.Chain(), Logger: srv.log})
 	srv.tasks.Go(func() {
 		<-ctx.Done()
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastSpans)
@@ -80,7 +85,7 @@ func (srv *Server) openTraces(ctx context.Context, c config.Traces) *telemetry.T
 			srv.log.Warn("the last spans were not exported", "error", err)
 		}
 	})
-	return t
+	return t, nil
 }
 
 const lastSpans = 3 * time.Second

@@ -41,9 +41,11 @@ type Config struct {
 	// Allow lists what may be reached beyond public addresses (ParseAllow).
 	Allow Allow
 	// Roots are the certificate authorities; nil means the system's.
-	Roots    *x509.CertPool
-	MaxBytes int64         // of one body; 0: 1 MiB
-	Timeout  time.Duration // of a whole exchange; 0: 5 s
+	Roots *x509.CertPool
+	// Certificates are shown to a server that asks for one.
+	Certificates []tls.Certificate
+	MaxBytes     int64         // of one body; 0: 1 MiB
+	Timeout      time.Duration // of a whole exchange; 0: 5 s
 }
 
 // Client is a guarded HTTP client. Safe for concurrent use.
@@ -65,7 +67,7 @@ func New(c Config) *Client {
 	transport := &http.Transport{
 		Proxy:                  nil, // a proxy would resolve names behind our back
 		DialContext:            client.dial,
-		TLSClientConfig:        &tls.Config{RootCAs: c.Roots, MinVersion: tls.VersionTLS12},
+		TLSClientConfig:        &tls.Config{RootCAs: c.Roots, Certificates: c.Certificates, MinVersion: tls.VersionTLS12},
 		ForceAttemptHTTP2:      true,
 		DisableCompression:     true, // what is bounded is what was sent
 		MaxResponseHeaderBytes: 64 << 10,

@@ -92,6 +92,9 @@ func (e *exporter) post(ctx context.Context, body []byte) error {
 	if err != nil {
 		return err
 	}
+	for name, value := range e.config.Headers {
+		req.Header.Set(name, value.Reveal())
+	}
 	req.Header.Set("Content-Type", "application/json")
 	res, err := e.config.Client.Do(req)
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"carnet.dev/carnet/internal/core/secret"
 	"carnet.dev/carnet/internal/edge/telemetry"
 )
 
@@ -163,7 +164,7 @@ func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	b, _ := io.ReadAll(r.Body)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.bodies, c.types = append(c.bodies, string(b)), append(c.types, r.Method+" "+r.URL.Path+" "+r.Header.Get("Content-Type"))
+	c.bodies, c.types = append(c.bodies, string(b)), append(c.types, r.Method+" "+r.URL.Path+" "+r.Header.Get("Content-Type")+r.Header.Get("Authorization"))
 	w.WriteHeader(c.status)
 }
 
@@ -177,7 +178,7 @@ func TestSpans(t *testing.T) {
 	c := &collector{status: 200}
 	srv := httptest.NewServer(c)
 	defer srv.Close()
-	traces := telemetry.NewTraces(telemetry.TraceConfig{Endpoint: srv.URL, Sample: 1, Version: "v1", Server: "s1"})
+	traces := telemetry.NewTraces(telemetry.TraceConfig{Endpoint: srv.URL, Sample: 1, Version: "v1", Server: "s1", Headers: map[string]secret.Text{"authorization": secret.New(" Bearer x")}})
 	began := time.Unix(100, 5)
 	traces.Put(telemetry.Span{Name: "S3.GetObject", Began: began, Took: time.Second}, func() ([]telemetry.Attribute, []telemetry.Span) {
 		return []telemetry.Attribute{{Name: "aws.s3.bucket", Text: "sales"}, {Name: "http.response.status_code", Number: 200}, {Name: "nothing"}},
@@ -186,7 +187,7 @@ func TestSpans(t *testing.T) {
 	if err := traces.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if len(c.got()) != 1 || c.types[0] != "POST /v1/traces application/json" {
+	if len(c.got()) != 1 || c.types[0] != "POST /v1/traces application/jsonBearer x" {
 		t.Fatalf("%q", c.types)
 	}
 	type span struct {

@@ -11,6 +11,8 @@ import (
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
+
+	"carnet.dev/carnet/internal/core/secret"
 )
 
 // TraceConfig says where spans go.
@@ -23,6 +25,8 @@ type TraceConfig struct {
 	Version string // of this build
 	Server  string // names this process among others
 	Logger  *slog.Logger
+	// Headers go with every request to the collector, such as Authorization.
+	Headers map[string]secret.Text
 	// Client posts the spans; nil takes one of its own.
 	Client *http.Client
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
+	"carnet.dev/carnet/internal/core/credential"
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/secret"
 	"carnet.dev/carnet/internal/service/broker"
@@ -30,13 +31,12 @@ var _ meta.STS = (*Assumer)(nil)
 // NewAssumer makes one for these accounts. Default credentials are looked for when a
 // role is first taken, and kept by the SDK until they end.
 func NewAssumer(ctx context.Context, accounts []Account, own Own) (*Assumer, error) {
-	var provider aws.CredentialsProvider = credentials.NewStaticCredentialsProvider(own.AccessKeyID, own.SecretAccessKey.Reveal(), "")
-	if own.AccessKeyID == "" && len(accounts) > 0 {
-		c, err := awsconfig.LoadDefaultConfig(ctx)
-		if err != nil {
-			return nil, fault.Wrap(err, fault.Misconfigured, "the server's own AWS credentials can't be looked for").WithMend("name a key in secrets.aws, or mend the AWS configuration of the server's account")
+	var provider aws.CredentialsProvider
+	if len(accounts) > 0 {
+		var err error
+		if provider, err = own.provider(ctx); err != nil {
+			return nil, err
 		}
-		provider = c.Credentials
 	}
 	a := &Assumer{accounts: map[string]*sts.Client{}}
 	for _, account := range accounts {
@@ -45,6 +45,35 @@ func NewAssumer(ctx context.Context, accounts []Account, own Own) (*Assumer, err
 		a.accounts[account.ID] = sts.New(o)
 	}
 	return a, nil
+}
+
+// provider finds the identity's keys.
+func (o Own) provider(ctx context.Context) (aws.CredentialsProvider, error) {
+	if o.AccessKeyID != "" {
+		return credentials.NewStaticCredentialsProvider(o.AccessKeyID, o.SecretAccessKey.Reveal(), ""), nil
+	}
+	c, err := awsconfig.LoadDefaultConfig(ctx)
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Misconfigured, "the server's own AWS credentials can't be looked for").WithMend("name a key in secrets.aws, or mend the AWS configuration of the server's account")
+	}
+	return c.Credentials, nil
+}
+
+// Keys gives what finds the identity's keys, for requests that are signed with them
+// alone. Those of a machine's role are kept by the SDK until they end. A key without
+// an end has the zero time.
+func (o Own) Keys(ctx context.Context) (func(context.Context) (credential.Temporary, error), error) {
+	provider, err := o.provider(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) (credential.Temporary, error) {
+		c, err := provider.Retrieve(ctx)
+		if err != nil {
+			return credential.Temporary{}, err
+		}
+		return credential.Temporary{AccessKeyID: c.AccessKeyID, SecretAccessKey: secret.New(c.SecretAccessKey), SessionToken: secret.New(c.SessionToken), Expiration: c.Expires}, nil
+	}, nil
 }
 
 // AssumeRole makes one call; see broker.STS for its errors.
