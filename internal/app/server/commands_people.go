@@ -258,12 +258,7 @@ func (h *host) deactivate() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				r, err := s.revokeNow(ctx, revocation.Person, string(p.ID), patience, func(ctx context.Context) error {
-					if err := s.directory.SetActive(ctx, p.ID, false); err != nil {
-						return err
-					}
-					return s.trail.Record(ctx, event.Event{Action: "person.deactivate", Target: string(p.ID)})
-				})
+				r, err := s.revokeNow(ctx, revocation.Person, string(p.ID), patience, func(ctx context.Context) error { return s.setActive(ctx, p.ID, false) })
 				if err != nil {
 					return err
 				}

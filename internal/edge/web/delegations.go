@@ -74,6 +74,12 @@ func (web *Web) delegation(d workload.Listed) delegation {
 // first.
 func (web *Web) delegations(ctx context.Context, of workload.Of) (stand, ended []delegation, err error) {
 	all, err := web.Delegations.ListNamed(ctx, of)
+	stand, ended = web.delegationRows(all)
+	return stand, ended, err
+}
+
+// delegationRows splits a list into those that stand and those that ended.
+func (web *Web) delegationRows(all []workload.Listed) (stand, ended []delegation) {
 	for _, d := range slices.Backward(all) {
 		if out := web.delegation(d); out.State == "off" {
 			ended = append(ended, out)
@@ -81,7 +87,7 @@ func (web *Web) delegations(ctx context.Context, of workload.Of) (stand, ended [
 			stand = append(stand, out)
 		}
 	}
-	return stand, ended, err
+	return stand, ended
 }
 
 // delegated lists the delegations of a login session's person. Where they can't

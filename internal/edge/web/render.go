@@ -104,7 +104,7 @@ type frame struct {
 	// Who is signed in; empty: nobody.
 	Who           string
 	Administrator bool
-	// Here marks one entry of the navigation: "access", "sso", "oidc", "clusters", "denials", "audit" or none.
+	// Here marks one entry of the navigation: "access", "sign-ins", "sso", "oidc", "people", "clusters", "audit", "denials" or none.
 	Here string
 	// Left: the caller has just signed out, so nobody is signed in.
 	Left bool

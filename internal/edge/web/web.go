@@ -1,5 +1,5 @@
 // Package web serves the pages: sign-in and sign-out, My access, set-up, single
-// sign-on, clusters, and the approval of a command line, a device or a login to a node.
+// sign-on, clusters, people and their sign-ins, and the approval of a command line, a device or a login to a node.
 //
 // Pages are plain HTML from templates that escape by context; forms work
 // without script. One small script adds copy buttons, another presses the one
@@ -215,6 +215,8 @@ type Config struct {
 	ClusterCare   ClusterCare
 	ClusterLogins ClusterLogins
 	Subjects      Subjects
+	People        People
+	OwnSignIns    SignIns
 	OIDC          OIDC
 	BaseURL       *url.URL
 	// SAMLURL is ACS URL, entity ID, audience and recipient at once.
@@ -314,8 +316,13 @@ func (web *Web) Routes() []httpd.Route {
 		with(get("/admin/clusters/{id}", httpd.Administrator, web.cluster), mayBeStranger),
 		post("/admin/clusters/{id}", httpd.Administrator, web.saveCluster),
 		post("/admin/clusters/{id}/act", httpd.Administrator, web.actOnCluster),
+		with(get("/admin/people", httpd.Administrator, web.people), mayBeStranger),
+		with(get("/admin/people/{id}", httpd.Administrator, web.person), mayBeStranger),
+		post("/admin/people/{id}", httpd.Administrator, web.actOnPerson),
 		with(get("/admin/denials", httpd.Administrator, web.denials), mayBeStranger),
 		with(get("/admin/audit", httpd.Administrator, web.audit), mayBeStranger),
+		with(get("/sign-ins", httpd.Person, web.signIns), mayBeStranger),
+		post("/sign-ins/end", httpd.Person, web.endSignIn),
 		post("/delegations", httpd.Person, web.delegate),
 		post("/delegations/revoke", httpd.Person, web.endDelegation),
 		with(get("/cli/authorize", httpd.Person, web.authorize), mayBeStranger),

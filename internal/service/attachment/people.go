@@ -22,7 +22,12 @@ func (s *Service) Own(ctx context.Context, l login.LoginSession) ([]Listed, erro
 	if l.Person.ID == "" {
 		return nil, nil
 	}
-	all, err := s.Lists.Of(ctx, l.Person.ID, "", mostShown)
+	return s.OfPerson(ctx, l.Person.ID)
+}
+
+// OfPerson gives the attachments of a person, lately ended ones too, by time of making.
+func (s *Service) OfPerson(ctx context.Context, id identity.PersonID) ([]Listed, error) {
+	all, err := s.Lists.Of(ctx, id, "", mostShown)
 	return s.listed(all), err
 }
 
