@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -16,7 +17,7 @@ import (
 
 func (h *host) audit() *cobra.Command {
 	parent := &cobra.Command{Use: "audit", Short: "The trail of who did what", Args: cobra.NoArgs}
-	var x audit.Expect
+	x := audit.Expect{Unsigned: audit.MostUnsigned}
 	var files []string
 	verify := &cobra.Command{
 		Use: "verify", Short: "Prove that the trail is what was written", Args: cobra.NoArgs,
@@ -92,7 +93,16 @@ func (v verdict) String() string {
 		fmt.Fprintf(&b, "%d chains were cut by the rule of retention, as the trail itself says\n", v.Cut)
 	}
 	if v.Unsigned > 0 {
-		fmt.Fprintf(&b, "%d of them are under no signature (yet)\n", v.Unsigned)
+		fmt.Fprintf(&b, "%d of them are under no signature (yet): whoever owns the database could have changed, added or removed such\n", v.Unsigned)
+		for _, o := range v.Open {
+			fmt.Fprintf(&b, "  open: records %d to %d of chain %s, from %s to %s\n", o.From, o.To, o.Writer, o.Since.Format(time.RFC3339), o.Until.Format(time.RFC3339))
+		}
+	}
+	switch {
+	case v.KeptUntil.IsZero():
+		b.WriteString("No checkpoint is kept outside: who owns the database and the signing key could have written all of it anew\n")
+	default:
+		fmt.Fprintf(&b, "%d records are proven by checkpoints kept outside, the last of %s; the others by the signing key alone\n", v.Kept, v.KeptUntil.Format(time.RFC3339))
 	}
 	for _, p := range v.Problems {
 		fmt.Fprintf(&b, "  broken: %s\n", p)

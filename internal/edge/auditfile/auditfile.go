@@ -11,6 +11,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"sync"
 	"time"
@@ -89,16 +90,42 @@ func Read(path string) (all []audit.Checkpoint, damaged int, err error) {
 	if err != nil {
 		return nil, 0, fault.Wrap(err, fault.Misconfigured, "the file with audit checkpoints can't be read")
 	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		var l line
-		if err := json.Unmarshal(lines.Bytes(), &l); err != nil || len(l.Hash) != 32 {
-			damaged++
+	all, damaged, err = parse(f)
+	return all, damaged, errors.Join(err, f.Close())
+}
+
+// longestLine is far beyond what a checkpoint takes.
+const longestLine = 4 << 10
+
+// parse reads checkpoints. Whoever may append there may append anything: a line that is
+// no checkpoint, however long, is a damaged one.
+func parse(r io.Reader) (all []audit.Checkpoint, damaged int, err error) {
+	lines, long := bufio.NewReaderSize(r, longestLine), false
+	for {
+		text, err := lines.ReadSlice('\n')
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull):
+			long = true
 			continue
+		case err != nil && !errors.Is(err, io.EOF):
+			return all, damaged, err
 		}
-		all = append(all, audit.Checkpoint{Head: audit.Head{Writer: l.Writer, Seq: l.Seq, Hash: [32]byte(l.Hash)},
-			At: time.UnixMilli(l.At).UTC(), Signer: l.Signer, Signature: l.Signature})
+		if c, ok := checkpointIn(text); ok && !long {
+			all = append(all, c)
+		} else if long || len(text) > 0 {
+			damaged++
+		}
+		if long = false; err != nil {
+			return all, damaged, nil
+		}
 	}
-	return all, damaged, lines.Err()
+}
+
+func checkpointIn(text []byte) (audit.Checkpoint, bool) {
+	var l line
+	if err := json.Unmarshal(text, &l); err != nil || len(l.Hash) != 32 {
+		return audit.Checkpoint{}, false
+	}
+	return audit.Checkpoint{Head: audit.Head{Writer: l.Writer, Seq: l.Seq, Hash: [32]byte(l.Hash)},
+		At: time.UnixMilli(l.At).UTC(), Signer: l.Signer, Signature: l.Signature}, true
 }

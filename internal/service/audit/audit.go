@@ -103,17 +103,11 @@ type Config struct {
 // Writer writes this process's chain. Safe for concurrent use.
 type Writer struct {
 	Config
-	id     string
 	signer string
 	key    ed25519.PrivateKey
+	tail   *tail
 
-	mu     sync.Mutex
-	signed int64 // the last checkpoint's record
-
-	endMu sync.Mutex
-	// end is where the chain ends for all that this process knows. It is a guess:
-	// what moved it last may have been rolled back.
-	end Head
+	mu sync.Mutex // one checkpoint at a time
 }
 
 // Open begins a new chain and loads, or makes, the signing key. The chain's
@@ -123,9 +117,11 @@ func Open(ctx context.Context, c Config) (*Writer, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	w := &Writer{Config: c, id: "aud_" + strings.ToLower(hex.EncodeToString(random(10)))}
+	w := &Writer{Config: c, tail: newTail()}
 	return w, w.loadSigner(ctx)
 }
+
+func newChain() string { return "aud_" + strings.ToLower(hex.EncodeToString(random(10))) }
 
 const sealPurpose = "audit-signer"
 
@@ -173,8 +169,8 @@ func SignerID(public ed25519.PublicKey) string {
 // Signer gives the id of the key that signs this writer's checkpoints.
 func (w *Writer) Signer() string { return w.signer }
 
-// Chain gives the name of this writer's chain.
-func (w *Writer) Chain() string { return w.id }
+// Chain gives the name of the chain that this writer writes now.
+func (w *Writer) Chain() string { return w.tail.chain() }
 
 const maxBody = 32 << 10
 
@@ -209,21 +205,18 @@ func (w *Writer) prepare(ctx context.Context, e event.Event) (Record, error) {
 	if w.Count != nil {
 		w.Count(e.Action, string(e.Outcome))
 	}
-	return Record{Writer: w.id, At: now, Action: e.Action, Person: string(e.Person), Body: string(body)}, nil
+	return Record{At: now, Action: e.Action, Person: string(e.Person), Body: string(body)}, nil
 }
 
 // append links records to the end of the chain, in one transaction.
 func (w *Writer) append(ctx context.Context, records []Record) error {
 	return w.Store.Atomic(ctx, func(ctx context.Context) error {
-		w.endMu.Lock()
-		head := w.end
-		w.endMu.Unlock()
-		head.Writer = w.id
+		head := w.tail.last()
 		ok, err := w.follow(ctx, head, records)
 		if err != nil || ok {
 			return err
 		}
-		if head, err = w.Store.Head(ctx, w.id); err != nil {
+		if head, err = w.Store.Head(ctx, head.Writer); err != nil {
 			return err
 		}
 		if ok, err = w.follow(ctx, head, records); err == nil && !ok {
@@ -237,16 +230,14 @@ func (w *Writer) append(ctx context.Context, records []Record) error {
 func (w *Writer) follow(ctx context.Context, head Head, records []Record) (bool, error) {
 	linked, after := make([]Record, len(records)), head
 	for i, r := range records {
-		r.Seq = head.Seq + 1
+		r.Writer, r.Seq = head.Writer, head.Seq+1
 		r.Hash = r.link(head.Hash)
 		head.Seq, head.Hash = r.Seq, r.Hash
 		linked[i] = r
 	}
 	ok, err := w.Store.Append(ctx, after, linked)
 	if ok && err == nil {
-		w.endMu.Lock()
-		w.end = head
-		w.endMu.Unlock()
+		w.tail.moved(after, head)
 	}
 	return ok, err
 }
@@ -289,28 +280,6 @@ func (r Record) link(prev [32]byte) [32]byte {
 // signedBytes is what a checkpoint's signature covers.
 func (c Checkpoint) signedBytes() []byte {
 	return fmt.Appendf(nil, "carnet audit checkpoint v1\n%s\n%d\n%x\n%d\n%s\n", c.Writer, c.Seq, c.Hash, c.At.UnixMilli(), c.Signer)
-}
-
-// Checkpoint signs the head of this writer's chain, if it moved.
-func (w *Writer) Checkpoint(ctx context.Context) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	head, err := w.Store.Head(ctx, w.id)
-	if err != nil || head.Seq == w.signed {
-		return err
-	}
-	c := Checkpoint{Head: head, At: w.Now().UTC().Truncate(time.Millisecond), Signer: w.signer}
-	c.Signature = ed25519.Sign(w.key, c.signedBytes())
-	if err := w.Store.PutCheckpoint(ctx, c); err != nil {
-		return err
-	}
-	if w.Outside != nil {
-		if err := w.Outside.Put(ctx, c); err != nil {
-			return err
-		}
-	}
-	w.signed = head.Seq
-	return nil
 }
 
 // CheckpointEvery is the longest time that a record of a running server stays

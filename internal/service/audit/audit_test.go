@@ -98,7 +98,7 @@ func TestManyWritersOneTrail(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		rep := verify(t, db, audit.Expect{Signers: []string{signer}, Now: time.Now().Add(time.Hour), Unsigned: time.Minute})
+		rep := verify(t, db, audit.Expect{Signers: []string{signer}, Unsigned: time.Minute})
 		if rep.Writers != 3 || rep.Records != 60 || rep.Checkpoints != 3 || len(rep.Problems) != 0 {
 			t.Errorf("%+v", rep)
 		}
@@ -195,12 +195,29 @@ func TestARewrittenTrailNeedsTheKey(t *testing.T) {
 	}
 }
 
+// TestUnsignedRecordsAreReported: where they are; those that a killed server leaves are
+// no failure, and those that span more than a server leaves unsigned are.
 func TestUnsignedRecordsAreReported(t *testing.T) {
-	db := sqltest.Open(t)
-	w := open(t, db, ring(t, db), nil)
+	t.Parallel()
+	db, now := sqltest.Open(t), time.Date(2026, 5, 1, 9, 0, 0, 0, time.UTC)
+	w, err := audit.Open(t.Context(), audit.Config{Store: sqlaudit.Store{DB: db}, Sealer: ring(t, db), Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
 	record(t, w, "sign-in")
-	x := audit.Expect{Now: time.Now().Add(time.Minute), Unsigned: 10 * time.Second}
-	if rep := verify(t, db, x); len(rep.Problems) != 1 || rep.Unsigned != rep.Records {
+	checkpoint(t, w)
+	x := audit.Expect{Unsigned: audit.MostUnsigned}
+	for range 2 {
+		now = now.Add(time.Second)
+		record(t, w, "sign-in")
+	}
+	want := audit.Stretch{Writer: w.Chain(), From: 2, To: 3, Since: now.Add(-time.Second), Until: now}
+	if rep := verify(t, db, x); len(rep.Problems) != 0 || rep.Unsigned != 2 || len(rep.Open) != 1 || rep.Open[0] != want {
+		t.Errorf("%+v, want open %+v", rep, want)
+	}
+	now = now.Add(audit.MostUnsigned)
+	record(t, w, "sign-in")
+	if rep := verify(t, db, x); len(rep.Problems) != 1 || !strings.Contains(rep.Problems[0], "has no checkpoint after record 1") {
 		t.Errorf("%+v", rep)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -208,7 +225,7 @@ func TestUnsignedRecordsAreReported(t *testing.T) {
 	go func() { w.Run(ctx); close(done) }()
 	cancel()
 	<-done // Run signs once more at its end
-	if rep := verify(t, db, x); len(rep.Problems) != 0 || rep.Unsigned != 0 {
+	if rep := verify(t, db, x); len(rep.Problems) != 0 || rep.Unsigned != 0 || len(rep.Open) != 0 {
 		t.Errorf("%+v", rep)
 	}
 }

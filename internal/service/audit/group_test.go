@@ -73,7 +73,7 @@ func TestGroupSharesCommits(t *testing.T) {
 		if n := store.commits.Load(); n > 50 {
 			t.Errorf("%d commits for 100 records", n)
 		}
-		rep := verify(t, db, audit.Expect{Signers: []string{w.Signer()}, Now: time.Now(), Unsigned: time.Minute})
+		rep := verify(t, db, audit.Expect{Signers: []string{w.Signer()}, Unsigned: time.Minute})
 		if rep.Records != 101 || len(rep.Problems) != 0 {
 			t.Errorf("%+v", rep)
 		}
@@ -108,7 +108,7 @@ func TestGroupAnswersAfterTheCommit(t *testing.T) {
 			t.Errorf("afterwards: %v", err)
 		}
 		checkpoint(t, w)
-		if rep := verify(t, db, audit.Expect{Signers: []string{w.Signer()}, Now: time.Now(), Unsigned: time.Minute}); rep.Records != 1 || len(rep.Problems) != 0 {
+		if rep := verify(t, db, audit.Expect{Signers: []string{w.Signer()}, Unsigned: time.Minute}); rep.Records != 1 || len(rep.Problems) != 0 {
 			t.Errorf("%+v", rep)
 		}
 	})
@@ -239,7 +239,7 @@ func TestChainGoesOnAfterARollback(t *testing.T) {
 			record(t, w, "sign-in")
 		}
 		checkpoint(t, w)
-		if rep := verify(t, db, audit.Expect{Signers: []string{w.Signer()}, Now: time.Now(), Unsigned: time.Minute}); rep.Records != 5 || len(rep.Problems) != 0 {
+		if rep := verify(t, db, audit.Expect{Signers: []string{w.Signer()}, Unsigned: time.Minute}); rep.Records != 5 || len(rep.Problems) != 0 {
 			t.Errorf("%+v", rep)
 		}
 	})

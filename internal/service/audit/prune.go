@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"carnet.dev/carnet/internal/core/event"
+	"carnet.dev/carnet/internal/core/fault"
 )
 
 // ActionPrune is the event by which the trail says where it was cut.
@@ -26,6 +27,10 @@ type Pruned interface {
 	// Forget deletes the records of a chain up to a checkpoint, and the checkpoints
 	// before that; whole: that one and the chain too.
 	Forget(ctx context.Context, c Checkpoint, whole bool) error
+	// Records gives a writer's records after a number, in order.
+	Records(ctx context.Context, writer string, after int64, most int) ([]Record, error)
+	// Checkpoint gives the one over a record; ok is false where there is none.
+	Checkpoint(ctx context.Context, writer string, seq int64) (c Checkpoint, ok bool, err error)
 }
 
 // Cutting is what Prune did.
@@ -39,7 +44,8 @@ type Cutting struct {
 // Prune takes out what is older than a time, chain by chain, each in one transaction
 // with the record of it. A chain is cut at a signed checkpoint, which stays: what
 // follows is still proven. What is under no checkpoint yet, and this writer's own
-// chain beyond its cut, stay.
+// chain beyond its cut, stay. What goes is proven first: else whoever can write to the
+// database could have the server delete what is young or changed, under its own word.
 func (w *Writer) Prune(ctx context.Context, t Pruned, before time.Time) (out Cutting, err error) {
 	out.Before = before.UTC().Truncate(time.Millisecond)
 	heads, err := t.Heads(ctx)
@@ -52,12 +58,16 @@ func (w *Writer) Prune(ctx context.Context, t Pruned, before time.Time) (out Cut
 			if err != nil || !ok {
 				return err
 			}
-			whole := c.Seq == h.Seq && h.Writer != w.id
+			whole := c.Seq == h.Seq && h.Writer != w.Chain()
 			gone := int64(0)
 			if first != 0 && first <= c.Seq {
 				gone = c.Seq - first + 1
 			} else if !whole && first <= 1 {
 				return nil // never cut, and nothing to cut now
+			}
+			if why := w.unproven(ctx, t, c, first, out.Before); why != nil {
+				w.Logger.Error("an audit chain is not what was signed: nothing of it is deleted", "chain", h.Writer, "error", why)
+				return w.Record(ctx, event.Event{Action: ActionBroken, Outcome: event.Failed, Target: h.Writer, Detail: map[string]string{"why": fault.Of(why).Public}})
 			}
 			if err := t.Forget(ctx, c, whole); err != nil {
 				return err
@@ -82,6 +92,54 @@ func (w *Writer) Prune(ctx context.Context, t Pruned, before time.Time) (out Cut
 	// than a day, and only chains of processes that ended go as a whole.
 	return out, w.Record(ctx, event.Event{Action: ActionPrune, Detail: map[string]string{"before": out.Before.Format(time.RFC3339Nano),
 		"records": strconv.FormatInt(out.Records, 10), "chains": strconv.Itoa(out.Chains), "whole": strconv.Itoa(out.Whole)}})
+}
+
+// unproven tells why what a cut at c deletes, from record first on, is not what was
+// signed, or not older than a time.
+func (w *Writer) unproven(ctx context.Context, t Pruned, c Checkpoint, first int64, before time.Time) error {
+	public := w.key.Public().(ed25519.PublicKey)
+	signed := func(c Checkpoint) bool {
+		return c.Signer == w.signer && ed25519.Verify(public, c.signedBytes(), c.Signature)
+	}
+	if !signed(c) {
+		return fault.New(fault.Conflict, fmt.Sprintf("the checkpoint at record %d has no valid signature", c.Seq))
+	}
+	if first == 0 || first > c.Seq { // nothing is left of what it covers
+		if !c.At.Before(before) {
+			return fault.New(fault.Conflict, fmt.Sprintf("the records up to %d are gone, and were too young to go", c.Seq))
+		}
+		return nil
+	}
+	at := Head{Writer: c.Writer}
+	if first != 1 {
+		begin, ok, err := t.Checkpoint(ctx, c.Writer, first-1)
+		if err != nil {
+			return err
+		}
+		if !ok || !signed(begin) {
+			return fault.New(fault.Conflict, fmt.Sprintf("the chain begins at record %d, under no signed checkpoint", first))
+		}
+		at = begin.Head
+	}
+	for at.Seq < c.Seq {
+		page, err := t.Records(ctx, c.Writer, at.Seq, int(min(c.Seq-at.Seq, 1000)))
+		if err != nil {
+			return err
+		}
+		if len(page) == 0 {
+			return fault.New(fault.Conflict, fmt.Sprintf("record %d is gone", at.Seq+1))
+		}
+		for _, r := range page {
+			if r.Seq != at.Seq+1 || r.link(at.Hash) != r.Hash || !r.At.Before(before) {
+				return fault.New(fault.Conflict, fmt.Sprintf("record %d was changed", at.Seq+1))
+			}
+			at.Seq, at.Hash = r.Seq, r.Hash
+		}
+	}
+	if at != c.Head {
+		return fault.New(fault.Conflict, fmt.Sprintf("record %d is not the one that was signed", c.Seq))
+	}
+	return nil
 }
 
 // PruneEvery is how often a running server prunes.

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -14,6 +15,9 @@ import (
 
 // Trail reads everything back, on one snapshot per method.
 type Trail interface {
+	// Writers gives the names of all chains that have records, whether or not they
+	// have a head.
+	Writers(ctx context.Context) ([]string, error)
 	Heads(ctx context.Context) ([]Head, error)
 	// Records gives a writer's records after a number, in order.
 	Records(ctx context.Context, writer string, after int64, most int) ([]Record, error)
@@ -28,11 +32,15 @@ type Expect struct {
 	Signers []string
 	// Outside are checkpoints kept elsewhere.
 	Outside []Checkpoint
-	// Now and Unsigned: a record older than Unsigned without a checkpoint
-	// over it is reported.
-	Now      time.Time
+	// Unsigned is the longest time that the unsigned records at the end of a chain may
+	// span: a server signs each second, so checkpoints of what spans more were
+	// removed. 0: any.
 	Unsigned time.Duration
 }
+
+// MostUnsigned is the Expect.Unsigned of the command line: with room for a server that
+// stood still, or whose clock was set.
+const MostUnsigned = time.Minute
 
 // Report is what verification found. No Problems means that the trail is what
 // was written.
@@ -41,36 +49,48 @@ type Report struct {
 	Records     int `json:"records"`
 	Checkpoints int `json:"checkpoints"`
 	Unsigned    int `json:"unsigned"` // records after their chain's last checkpoint
+	// Open says where those are: what whoever owns the database could have changed,
+	// removed or added.
+	Open []Stretch `json:"open"`
+	// Kept counts the records up to a checkpoint that is kept outside. All others are
+	// proven by what the database itself says, and its signing key.
+	Kept int `json:"kept"`
+	// KeptUntil is when the last of those checkpoints was made; zero: there is none.
+	KeptUntil time.Time `json:"keptUntil,omitzero"`
 	// Cut are chains whose beginning was pruned, as the trail itself says.
 	Cut      int      `json:"cut"`
 	Problems []string `json:"problems"`
 }
 
+// Stretch are records at the end of a chain that are under no signature.
+type Stretch struct {
+	Writer string    `json:"writer"`
+	From   int64     `json:"from"`
+	To     int64     `json:"to"`
+	Since  time.Time `json:"since"`
+	Until  time.Time `json:"until"`
+}
+
 // Verify reads the whole trail and compares every hash, number, column and
 // signature. Errors are those of reading.
 func Verify(ctx context.Context, t Trail, x Expect) (Report, error) {
-	v := &verifier{x: x, report: Report{Problems: []string{}}, signers: map[string]ed25519.PublicKey{}, marks: map[string]map[int64][]Checkpoint{},
-		cuts: map[string][]anchor{}, said: map[string][]anchor{}}
+	v := &verifier{x: x, report: Report{Problems: []string{}, Open: []Stretch{}}, signers: map[string]ed25519.PublicKey{}, marks: map[string]map[int64][]Checkpoint{},
+		kept: map[string]int64{}, cuts: map[string][]anchor{}, said: map[string][]anchor{}}
 	// Heads come last: what is written meanwhile is then beyond all of them.
 	signers, err := t.Signers(ctx, nil)
 	if err != nil {
 		return v.report, err
 	}
-	for _, s := range signers {
-		switch {
-		case SignerID(s.Public) != s.ID:
-			v.problem("signing key %s is not the key of that id", s.ID)
-		case len(x.Signers) > 0 && !slices.Contains(x.Signers, s.ID):
-			v.problem("signing key %s is not one of the trusted ones", s.ID)
-		default:
-			v.signers[s.ID] = s.Public
-		}
-	}
+	v.takeSigners(signers)
 	marks, err := t.Checkpoints(ctx)
 	if err != nil {
 		return v.report, err
 	}
 	v.takeCheckpoints(marks)
+	writers, err := t.Writers(ctx)
+	if err != nil {
+		return v.report, err
+	}
 	heads, err := t.Heads(ctx)
 	if err != nil {
 		return v.report, err
@@ -79,6 +99,9 @@ func Verify(ctx context.Context, t Trail, x Expect) (Report, error) {
 		if err := v.chain(ctx, t, h); err != nil {
 			return v.report, err
 		}
+	}
+	if err := v.headless(ctx, t, writers, heads); err != nil {
+		return v.report, err
 	}
 	v.holdCuts()
 	for writer, rest := range v.marks {
@@ -92,10 +115,69 @@ func Verify(ctx context.Context, t Trail, x Expect) (Report, error) {
 	return v.report, nil
 }
 
+// takeSigners keeps the keys that count.
+func (v *verifier) takeSigners(signers []Signer) {
+	for _, s := range signers {
+		switch {
+		case len(s.Public) != ed25519.PublicKeySize || SignerID(s.Public) != s.ID:
+			v.problem("signing key %s is not the key of that id", s.ID)
+		case len(v.x.Signers) > 0 && !slices.Contains(v.x.Signers, s.ID):
+			v.problem("signing key %s is not one of the trusted ones", s.ID)
+		default:
+			v.signers[s.ID] = s.Public
+		}
+	}
+	for _, id := range v.x.Signers {
+		if v.signers[id] == nil {
+			v.problem("the trusted signing key %s is not there", id)
+		}
+	}
+}
+
+// headless finds records of chains that have no head.
+func (v *verifier) headless(ctx context.Context, t Trail, writers []string, heads []Head) error {
+	for _, w := range writers {
+		if slices.ContainsFunc(heads, func(h Head) bool { return h.Writer == w }) {
+			continue
+		}
+		// Heads were read later: a chain that was pruned as a whole meanwhile has none, and
+		// no records either.
+		first, err := t.Records(ctx, w, beforeAll, 1)
+		if err != nil {
+			return err
+		}
+		if len(first) > 0 {
+			v.problem("chain %s has records and no head", w)
+		}
+	}
+	return nil
+}
+
+// beyond finds records after a chain's head. Where a server goes on writing, the head
+// that is read after them has moved, too.
+func (v *verifier) beyond(ctx context.Context, t Trail, head Head) error {
+	more, err := t.Records(ctx, head.Writer, head.Seq, 1)
+	if err != nil || len(more) == 0 {
+		return err
+	}
+	heads, err := t.Heads(ctx)
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(heads, func(h Head) bool { return h.Writer == head.Writer && h.Seq >= more[0].Seq }) {
+		v.problem("chain %s has record %d, which is beyond its head", head.Writer, more[0].Seq)
+	}
+	return nil
+}
+
+// beforeAll is before every number that a row can have.
+const beforeAll = math.MinInt64
+
 type verifier struct {
 	x       Expect
 	signers map[string]ed25519.PublicKey
 	marks   map[string]map[int64][]Checkpoint // by writer and record; taken out when met
+	kept    map[string]int64                  // by writer, the last record under a checkpoint outside
 	report  Report
 	cuts    map[string][]anchor // where chains begin, that don't begin at record 1
 	said    map[string][]anchor // where chains were cut, by the trail's own word
@@ -160,7 +242,7 @@ func (v *verifier) problem(format string, args ...any) {
 
 func (v *verifier) takeCheckpoints(marks []Checkpoint) {
 	v.report.Checkpoints = len(marks)
-	for _, c := range slices.Concat(marks, v.x.Outside) {
+	for i, c := range slices.Concat(marks, v.x.Outside) {
 		public, ok := v.signers[c.Signer]
 		if !ok || !ed25519.Verify(public, c.signedBytes(), c.Signature) {
 			v.problem("the checkpoint of chain %s at record %d has no valid signature of a trusted key", c.Writer, c.Seq)
@@ -170,14 +252,28 @@ func (v *verifier) takeCheckpoints(marks []Checkpoint) {
 			v.marks[c.Writer] = map[int64][]Checkpoint{}
 		}
 		v.marks[c.Writer][c.Seq] = append(v.marks[c.Writer][c.Seq], c)
+		if i < len(marks) {
+			continue
+		}
+		v.kept[c.Writer] = max(v.kept[c.Writer], c.Seq)
+		if c.At.After(v.report.KeptUntil) {
+			v.report.KeptUntil = c.At
+		}
 	}
 }
 
 func (v *verifier) chain(ctx context.Context, t Trail, head Head) error {
 	v.report.Writers++
-	first, err := t.Records(ctx, head.Writer, 0, 1)
+	if err := v.beyond(ctx, t, head); err != nil {
+		return err
+	}
+	first, err := t.Records(ctx, head.Writer, beforeAll, 1)
 	if err != nil {
 		return err
+	}
+	if len(first) > 0 && first[0].Seq < 1 {
+		v.problem("chain %s has record %d, which no server wrote", head.Writer, first[0].Seq)
+		return nil
 	}
 	begins := head.Seq + 1
 	if len(first) > 0 {
@@ -187,8 +283,8 @@ func (v *verifier) chain(ctx context.Context, t Trail, head Head) error {
 	if !ok {
 		return nil
 	}
-	signed := at.Seq
-	var oldestUnsigned time.Time
+	signed, kept := at.Seq, v.kept[head.Writer]
+	var open Stretch
 	for at.Seq < head.Seq {
 		page, err := t.Records(ctx, head.Writer, at.Seq, 1000)
 		if err != nil {
@@ -199,7 +295,7 @@ func (v *verifier) chain(ctx context.Context, t Trail, head Head) error {
 			return nil
 		}
 		for _, r := range page {
-			if r.Seq > head.Seq {
+			if at.Seq == head.Seq {
 				break // written since the heads were read
 			}
 			if r.Seq != at.Seq+1 {
@@ -212,13 +308,19 @@ func (v *verifier) chain(ctx context.Context, t Trail, head Head) error {
 			}
 			at.Seq, at.Hash = r.Seq, r.Hash
 			v.report.Records++
+			if r.Action == ActionBroken {
+				v.problem("a server found another chain changed: record %d of chain %s says which", r.Seq, head.Writer)
+			}
 			if writer, a, ok := anchorOf(r, v.signers); ok {
 				v.said[writer] = append(v.said[writer], a)
 			}
+			if r.Seq <= kept {
+				v.report.Kept++
+			}
 			if v.met(at) {
-				signed, oldestUnsigned = r.Seq, time.Time{}
-			} else if oldestUnsigned.IsZero() {
-				oldestUnsigned = r.At
+				signed, open = r.Seq, Stretch{}
+			} else {
+				open.add(r)
 			}
 		}
 	}
@@ -226,10 +328,21 @@ func (v *verifier) chain(ctx context.Context, t Trail, head Head) error {
 	if at != head {
 		v.problem("the head of chain %s is not its last record", head.Writer)
 	}
-	if !oldestUnsigned.IsZero() && v.x.Unsigned > 0 && v.x.Now.Sub(oldestUnsigned) > v.x.Unsigned {
-		v.problem("chain %s has no checkpoint after record %d", head.Writer, signed)
+	if open.From == 0 {
+		return nil
+	}
+	v.report.Open = append(v.report.Open, open)
+	if v.x.Unsigned > 0 && open.Until.Sub(open.Since) > v.x.Unsigned {
+		v.problem("chain %s has no checkpoint after record %d, though it went on for %s", head.Writer, signed, open.Until.Sub(open.Since))
 	}
 	return nil
+}
+
+func (o *Stretch) add(r Record) {
+	if o.From == 0 {
+		*o = Stretch{Writer: r.Writer, From: r.Seq, Since: r.At}
+	}
+	o.To, o.Until = r.Seq, r.At
 }
 
 // met compares the checkpoints over a record and takes them off the list.

@@ -36,10 +36,18 @@ func (s Store) Head(ctx context.Context, writer string) (h audit.Head, err error
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil
 		}
-		copy(h.Hash[:], hash)
+		h.Hash = wholeHash(hash)
 		return err
 	})
 	return h, err
+}
+
+// wholeHash reads a hash: one of another length is none, so nothing is equal to it.
+func wholeHash(b []byte) (h [32]byte) {
+	if len(b) == len(h) {
+		copy(h[:], b)
+	}
+	return h
 }
 
 // inserts are the statements that insert 1, 2, 4, 8 and 16 records: one of many
@@ -143,8 +151,22 @@ func (s Store) Heads(ctx context.Context) (all []audit.Head, err error) {
 			var h audit.Head
 			var hash []byte
 			err := scan(&h.Writer, &h.Seq, &hash)
-			copy(h.Hash[:], hash)
+			h.Hash = wholeHash(hash)
 			all = append(all, h)
+			return err
+		})
+	})
+	return all, err
+}
+
+// Writers gives the names of all chains that have records.
+func (s Store) Writers(ctx context.Context) (all []string, err error) {
+	err = s.DB.Read(ctx, func(t *sql.Tx) error {
+		all = nil
+		return t.Each(`SELECT DISTINCT writer FROM audit_record ORDER BY writer`, nil, func(scan func(...any) error) error {
+			var w string
+			err := scan(&w)
+			all = append(all, w)
 			return err
 		})
 	})
@@ -168,7 +190,7 @@ func records(t *sql.Tx, which string, args ...any) (all []audit.Record, err erro
 		var hash []byte
 		err := scan(&r.Writer, &r.Seq, &at, &r.Action, &r.Person, &r.Body, &hash)
 		r.At = time.UnixMilli(at).UTC()
-		copy(r.Hash[:], hash)
+		r.Hash = wholeHash(hash)
 		all = append(all, r)
 		return err
 	})
@@ -179,17 +201,22 @@ func records(t *sql.Tx, which string, args ...any) (all []audit.Record, err erro
 func (s Store) Checkpoints(ctx context.Context) (all []audit.Checkpoint, err error) {
 	err = s.DB.Read(ctx, func(t *sql.Tx) error {
 		all = nil
-		return t.Each(`SELECT writer, seq, hash, at, signer, signature FROM audit_checkpoint ORDER BY writer, seq`, nil,
+		return t.Each(`SELECT `+checkpointColumns+` FROM audit_checkpoint ORDER BY writer, seq`, nil,
 			func(scan func(...any) error) error {
-				var c audit.Checkpoint
-				var at int64
-				var hash []byte
-				err := scan(&c.Writer, &c.Seq, &hash, &at, &c.Signer, &c.Signature)
-				c.At = time.UnixMilli(at).UTC()
-				copy(c.Hash[:], hash)
+				c, err := checkpointIn(scan)
 				all = append(all, c)
 				return err
 			})
 	})
 	return all, err
+}
+
+const checkpointColumns = `writer, seq, hash, at, signer, signature`
+
+func checkpointIn(scan func(...any) error) (c audit.Checkpoint, err error) {
+	var at int64
+	var hash []byte
+	err = scan(&c.Writer, &c.Seq, &hash, &at, &c.Signer, &c.Signature)
+	c.At, c.Hash = time.UnixMilli(at).UTC(), wholeHash(hash)
+	return c, err
 }

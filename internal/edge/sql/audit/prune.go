@@ -20,18 +20,28 @@ func (s Store) Cut(ctx context.Context, writer string, before time.Time) (c audi
 			COALESCE((SELECT MIN(seq) FROM audit_record WHERE writer = $1), 0)`, writer, before.UnixMilli()).Scan(&last, &first); err != nil {
 			return err
 		}
-		var at int64
-		var hash []byte
-		err := t.QueryRow(`SELECT writer, seq, hash, at, signer, signature FROM audit_checkpoint WHERE writer = $1 AND seq <= $2 ORDER BY seq DESC LIMIT 1`, writer, last).
-			Scan(&c.Writer, &c.Seq, &hash, &at, &c.Signer, &c.Signature)
-		if errors.Is(err, sql.ErrNoRows) {
-			return nil
-		}
-		copy(c.Hash[:], hash)
-		c.At, ok = time.UnixMilli(at).UTC(), err == nil
+		c, ok, err = one(t.QueryRow(`SELECT `+checkpointColumns+` FROM audit_checkpoint WHERE writer = $1 AND seq <= $2 ORDER BY seq DESC LIMIT 1`, writer, last).Scan)
 		return err
 	})
 	return c, first, ok, err
+}
+
+// one gives one checkpoint, if there is one.
+func one(scan func(...any) error) (audit.Checkpoint, bool, error) {
+	c, err := checkpointIn(scan)
+	if errors.Is(err, sql.ErrNoRows) {
+		return audit.Checkpoint{}, false, nil
+	}
+	return c, err == nil, err
+}
+
+// Checkpoint gives the one over a record.
+func (s Store) Checkpoint(ctx context.Context, writer string, seq int64) (c audit.Checkpoint, ok bool, err error) {
+	err = s.DB.Read(ctx, func(t *sql.Tx) error {
+		c, ok, err = one(t.QueryRow(`SELECT `+checkpointColumns+` FROM audit_checkpoint WHERE writer = $1 AND seq = $2`, writer, seq).Scan)
+		return err
+	})
+	return c, ok, err
 }
 
 // Forget deletes what lies before a cut.
