@@ -363,7 +363,7 @@ conformance-scim: build ## SCIM 2.0: an independent client from PyPI, and the di
 state-suites: build ## conformance, crash and several-server suites on SQLite and a real PostgreSQL
 	@.ci/need postgres
 	CARNET_BINARY=$(abspath $(BIN)) go test -count=1 -tags interop -timeout 15m ./internal/edge/sql/... \
-	  ./internal/service/keyring ./internal/service/onceonly ./internal/service/audit ./internal/service/revocation ./test/servers
+	  ./internal/service/keyring ./internal/service/onceonly ./internal/service/audit ./internal/service/revocation ./internal/edge/scimapi ./test/servers
 
 .PHONY: bench-directory
 bench-directory: ## 100,000 people, 20,000 groups, 500,000 mappings on both engines; fails over the bounds

@@ -31,7 +31,8 @@ var tables = map[string][]string{
 
 // beside are tables that prove nothing, and why.
 var beside = map[string]string{
-	"audit_target": "says how far a target has read; what it read is proven where it lies",
+	"audit_target":       "who feeds a target; what it read is proven where it lies",
+	"audit_target_place": "says how far a target has read; what it read is proven where it lies",
 }
 
 // notFound are the columns that verify can't prove, by design, and why that does no
