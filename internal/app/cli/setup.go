@@ -28,6 +28,8 @@ func (r *run) setup() *cobra.Command {
 type setupFlags struct {
 	useSAML, useOIDC bool
 	useMeta          bool
+	useRevocation    bool
+	denyOn           []string
 	format           string
 	buckets          []string
 	subjects         []string
@@ -42,19 +44,21 @@ type setupFlags struct {
 func (r *run) setupAWS() *cobra.Command {
 	var f setupFlags
 	c := &cobra.Command{
-		Use:   "aws --saml|--oidc|--meta --account ID --bucket NAME --role NAME",
+		Use:   "aws --saml|--oidc|--meta|--revocation --account ID --bucket NAME --role NAME",
 		Short: "Print the commands that make an AWS account trust Carnet",
 		Long: "Prints the aws commands that make accounts trust Carnet: the provider, a role with its trust policy, and an inline policy for the buckets you name.\n\n" +
 			"--saml  trusts your identity provider's assertions, as far as they were made for Carnet\n" +
 			"--oidc  trusts the tokens that Carnet issues, for the subjects you name: workloads, jobs, people\n" +
 			"both    one role that is had by an assertion and renewed by Carnet's own tokens (the bridge)\n" +
-			"--meta  trusts Carnet's own AWS identity, for jobs and JDBC connections of the people you name; alone, or beside the others\n\n" +
+			"--meta  trusts Carnet's own AWS identity, for jobs and JDBC connections of the people you name; alone, or beside the others\n" +
+			"--revocation  lets Carnet deny keys that were taken back, on the roles that you name with --deny-on; alone\n\n" +
 			"Run them with keys of each account; for a local account of Carnet, with those of its role carnet-admin.",
 		Example: "  carnet setup aws --saml --account 777788889999 --bucket lake --role lake-analyst --server https://carnet.example.com\n" +
 			"  carnet setup aws --oidc --account 777788889999 --bucket lake --role nightly --subject spn_…\n" +
 			"  carnet setup aws --saml --oidc --subject-like 'user:*' --account 777788889999 --role lake-analyst --existing-role\n" +
 			"  carnet setup aws --meta --saml --account 777788889999 --role lake-analyst --existing-role --server https://carnet.example.com \\\n" +
 			"    --identity arn:aws:iam::777788889999:role/carnet --external-id carnet-… --people '*@example.com'\n" +
+			"  carnet setup aws --revocation --account 777788889999 --deny-on lake-analyst --existing-provider --server https://carnet.example.com\n" +
 			"  carnet setup aws --saml --check-trust trust.json",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return r.setUpAWS(cmd.Context(), f) },
@@ -63,6 +67,8 @@ func (r *run) setupAWS() *cobra.Command {
 	p.BoolVar(&f.useSAML, "saml", false, "trust SAML assertions (AssumeRoleWithSAML)")
 	p.BoolVar(&f.useOIDC, "oidc", false, "trust tokens that Carnet issues (AssumeRoleWithWebIdentity)")
 	p.BoolVar(&f.useMeta, "meta", false, "trust Carnet's own AWS identity (AssumeRole), for jobs and JDBC connections")
+	p.BoolVar(&f.useRevocation, "revocation", false, "let Carnet deny keys that were taken back (revocation_role of an account)")
+	p.StringArrayVar(&f.denyOn, "deny-on", nil, "with --revocation: name of a role that Carnet may write to, with its path, or a pattern with *; may be repeated")
 	p.StringVar(&f.meta.Identity, "identity", "", "with --meta: ARN of the role that the server has at AWS, or of the user whose key it has")
 	p.StringVar(&f.meta.ExternalID, "external-id", "", "with --meta: this installation's (on its host: carnet cluster external-id)")
 	p.StringArrayVar(&f.meta.People, "people", nil, "with --meta: user names that it may take the role for, such as '*@example.com'; may be repeated")
@@ -91,6 +97,9 @@ func (r *run) setupAWS() *cobra.Command {
 }
 
 func (r *run) setUpAWS(ctx context.Context, f setupFlags) (err error) {
+	if f.useRevocation {
+		return r.setUpRevocation(ctx, f)
+	}
 	if !f.useSAML && !f.useOIDC && !f.useMeta {
 		return usage("say what AWS shall trust: --saml, --oidc, --meta or several of them")
 	}

@@ -52,15 +52,22 @@ func metaAccounts(c *config.Config) (all []stsclient.Account, err error) {
 		if !a.Accepts(config.ExchangeAssumeRole) {
 			continue
 		}
-		s := stsclient.Account{ID: a.ID, Region: a.Region, Endpoint: a.STS.Endpoint}
-		if a.STS.CA != "" {
-			if s.RootCAs, err = believed(a.STS.CA); err != nil {
-				return nil, err
-			}
+		s, err := atAWS(a)
+		if err != nil {
+			return nil, err
 		}
 		all = append(all, s)
 	}
 	return all, nil
+}
+
+// atAWS says how the STS of an account at AWS is reached.
+func atAWS(a config.Account) (s stsclient.Account, err error) {
+	s = stsclient.Account{ID: a.ID, Region: a.Region, Endpoint: a.STS.Endpoint}
+	if a.STS.CA != "" {
+		s.RootCAs, err = believed(a.STS.CA)
+	}
+	return s, err
 }
 
 // newJDBC serves connections to engines.

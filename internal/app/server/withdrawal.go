@@ -26,6 +26,7 @@ func (s *state) openWithdrawal(id string) error {
 	store := sqlwithdrawal.Store{DB: s.db}
 	accounts := map[string]withdrawal.Account{}
 	var writable []iamclient.Account
+	var sts []stsclient.Account
 	for _, a := range s.config.Accounts {
 		if a.Kind != config.AccountAWS {
 			continue
@@ -38,10 +39,14 @@ func (s *state) openWithdrawal(id string) error {
 		if err != nil {
 			return err
 		}
-		writable = append(writable, at)
+		by, err := atAWS(a)
+		if err != nil {
+			return err
+		}
+		writable, sts = append(writable, at), append(sts, by)
 	}
 	s.withdrawal = withdrawal.New(withdrawal.Config{Feed: s.feed, Delegations: endsDelegations{s}, Ledger: store, Denies: store,
-		Policies: iamclient.New(writable, takesRole{s}, s.now), Accounts: accounts, Holder: id, State: s.db, Trail: s.trail, Now: s.now, Logger: s.log})
+		Policies: iamclient.New(writable, takesRole{s, stsclient.New(sts)}, s.now), Accounts: accounts, Holder: id, State: s.db, Trail: s.trail, Now: s.now, Logger: s.log})
 	return nil
 }
 
@@ -59,7 +64,10 @@ func iamAccount(a config.Account) (at iamclient.Account, err error) {
 
 // takesRole takes an account's revocation role on, by a token of our registered issuer
 // whose subject nobody who acts has.
-type takesRole struct{ *state }
+type takesRole struct {
+	*state
+	sts *stsclient.Client
+}
 
 // revocationSession is the session name of the role, as AWS's trail shows it.
 const revocationSession = "carnet-revocation"
@@ -74,11 +82,7 @@ func (t takesRole) Take(ctx context.Context, role arn.Role) (credential.Temporar
 	if err != nil {
 		return credential.Temporary{}, err
 	}
-	accounts, err := stsAccounts(t.config, nil)
-	if err != nil {
-		return credential.Temporary{}, err
-	}
-	got, err := stsclient.New(accounts).AssumeRoleWithWebIdentity(ctx, broker.WebCall{Role: role, SessionName: revocationSession, Token: token.Token, Duration: 15 * time.Minute})
+	got, err := t.sts.AssumeRoleWithWebIdentity(ctx, broker.WebCall{Role: role, SessionName: revocationSession, Token: token.Token, Duration: 15 * time.Minute})
 	switch {
 	case err != nil:
 		return credential.Temporary{}, err

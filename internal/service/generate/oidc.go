@@ -12,10 +12,6 @@ import (
 // AudienceAWS is the audience of every token that STS is to take.
 const AudienceAWS = "sts.amazonaws.com"
 
-// RevocationSubject stands in the tokens by which Carnet itself denies keys at AWS.
-// Nobody who acts has it.
-const RevocationSubject = "carnet:revocation"
-
 // BridgeRisk is what an administrator has to know before a role that trusts
 // assertions also trusts Carnet's tokens.
 const BridgeRisk = "whoever holds Carnet's issuer key can then act as anyone in roles that trust it"

@@ -189,6 +189,9 @@ func (a *account) hold(ctx context.Context, c *Client) (credential.Temporary, er
 	keys, err := c.keys.Take(ctx, a.Role)
 	if err != nil {
 		f := fault.Of(err)
+		if f.Kind == fault.Unavailable || f.Kind == fault.Limited || f.Kind == fault.Internal {
+			return keys, err
+		}
 		return keys, f.WithMend("let " + a.Role.String() + " trust Carnet for it: carnet setup aws --revocation")
 	}
 	a.taken = keys
