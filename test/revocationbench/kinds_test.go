@@ -28,12 +28,18 @@ func (k kind) rounds(n int) int {
 
 // everywhere is all that rests on a sign-in.
 func everywhere(r *round) api.Session {
+	s := inRole(r)
+	r.pages()
+	return s
+}
+
+// inRole is all that rests on a sign-in and has keys of a role.
+func inRole(r *round) api.Session {
 	r.person = nil
 	s := r.session()
 	r.keys(r.person.Keys(r.t, r.at, "analyst"))
 	r.token(r.idToken())
 	r.gatewayKey(api.NewGatewayKey{LoginSession: s.LoginSession.ID})
-	r.pages()
 	r.attach(0, 1)
 	return s
 }
@@ -50,8 +56,12 @@ func kinds() []kind {
 		}},
 		{"SCIM deactivation", false, func(r *round) {
 			everywhere(r)
-			r.act = func() error { return r.activate(r.t.Context(), r.at, false) }
-			r.after = func() error { return r.activate(r.t.Context(), r.at, true) }
+			id, err := r.provisioned(r.t.Context(), r.at)
+			if err != nil {
+				r.t.Fatal(err)
+			}
+			r.act = func() error { return r.activate(r.t.Context(), r.at, id, false) }
+			r.after = func() error { return r.activate(r.t.Context(), r.at, id, true) }
 		}},
 		{"access key", false, func(r *round) {
 			k := r.mustTrade(r.t, r.idToken())
@@ -63,9 +73,7 @@ func kinds() []kind {
 			r.act = func() error { return r.revoke(r.t, r.at, "gateway-key", id) }
 		}},
 		{"role", false, func(r *round) {
-			r.person = nil
-			r.keys(r.signedIn().Keys(r.t, r.at, "analyst"))
-			r.token(r.idToken())
+			inRole(r)
 			r.act = func() error { return r.revoke(r.t, r.at, "role", fleet.Analyst) }
 		}},
 		{"attachment", false, func(r *round) {
@@ -86,6 +94,7 @@ func kinds() []kind {
 		}},
 		{"cluster", false, func(r *round) {
 			r.attach(0, 1)
+			r.gatewayKey(api.NewGatewayKey{LoginSession: r.session().LoginSession.ID, Cluster: clusterName})
 			r.act = func() error { return r.revoke(r.t, r.at, "cluster", r.cluster) }
 		}},
 		{"service principal", false, func(r *round) {

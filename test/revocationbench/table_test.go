@@ -17,7 +17,7 @@ import (
 func percentile(all []outcome, p int) time.Duration {
 	var d []time.Duration
 	for _, o := range all {
-		if o.took = max(o.took, 0); o.trouble != "" {
+		if o.trouble != "" {
 			o.took = time.Hour
 		}
 		d = append(d, o.took)

@@ -114,12 +114,13 @@ type outcome struct {
 // bound is what a revocation may take.
 const bound = 2 * time.Second
 
-// judge says how long it took until the first refusal after a revocation was
-// acknowledged; asked is when somebody asked for it.
-func (w *watch) judge(kind string, asked, acknowledged time.Time) outcome {
+// judge says how long it took until the first refusal since the request was sent that
+// took something back: its own time is in that, and no server is favoured that answers
+// late.
+func (w *watch) judge(kind string, asked time.Time) outcome {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	o := outcome{kind: kind, place: w.place, where: w.where, took: max(0, w.firstNo.Sub(acknowledged))}
+	o := outcome{kind: kind, place: w.place, where: w.where, took: w.firstNo.Sub(asked)}
 	switch {
 	case w.firstNo.IsZero():
 		o.trouble = "it never refused" + w.also()
@@ -127,7 +128,7 @@ func (w *watch) judge(kind string, asked, acknowledged time.Time) outcome {
 		o.trouble = "it refused before anything was revoked: " + w.no
 	case w.flap != "":
 		o.trouble = w.flap
-	case w.lastYes.After(acknowledged.Add(bound)):
+	case w.lastYes.After(asked.Add(bound)):
 		o.trouble = "it still permitted after " + bound.String()
 	}
 	return o

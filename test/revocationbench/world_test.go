@@ -28,6 +28,9 @@ import (
 	"carnet.dev/carnet/test/nodes"
 )
 
+// clusterName is that of the cluster of both nodes.
+const clusterName = "shared-1"
+
 // subject is who loses what they have; others work beside them.
 const subject = "alice"
 
@@ -37,13 +40,12 @@ type world struct {
 	nodes []*nodes.Node
 	seats []*seat // of the subject, one a node
 
-	cluster  string // id
-	admin    *fleet.Browser
-	person   *fleet.Browser // nil: the subject has to sign in
-	personID string
-	scim     string // bearer
-	machine  machine
-	from     byte // the last source address
+	cluster string // id
+	admin   *fleet.Browser
+	person  *fleet.Browser // nil: the subject has to sign in
+	scim    string         // bearer
+	machine machine
+	from    byte // the last source address
 }
 
 // machine is a service principal.
@@ -82,6 +84,8 @@ func start(t *testing.T) *world {
 		return nil
 	})
 	w.person = w.SignIn(t, 0, subject) // known from then on
+	// The cluster is also where an engine with gateway keys is.
+	w.administrator(t).Must(t, 0, http.MethodPost, "/api/v1/gateway-clusters", map[string]any{"name": clusterName, "networks": []string{"127.0.0.0/8"}}, nil)
 	return w
 }
 
@@ -188,16 +192,21 @@ func (w *world) provision(ctx context.Context, at int, method, path string, in, 
 	return resp.StatusCode, err
 }
 
-// activate says by SCIM at one server whether the subject is active.
-func (w *world) activate(ctx context.Context, at int, active bool) error {
+// provisioned is the subject's id at SCIM.
+func (w *world) provisioned(ctx context.Context, at int) (string, error) {
 	var found struct{ Resources []struct{ ID string } }
 	if _, err := w.provision(ctx, at, http.MethodGet, "Users?filter="+url.QueryEscape(`userName eq "`+subject+`"`), nil, &found); err != nil {
-		return err
+		return "", err
 	}
 	if len(found.Resources) != 1 {
-		return fmt.Errorf("SCIM knows %d of %s", len(found.Resources), subject)
+		return "", fmt.Errorf("SCIM knows %d of %s", len(found.Resources), subject)
 	}
-	_, err := w.provision(ctx, at, http.MethodPatch, "Users/"+found.Resources[0].ID, map[string]any{
+	return found.Resources[0].ID, nil
+}
+
+// activate says by SCIM at one server whether somebody is active.
+func (w *world) activate(ctx context.Context, at int, id string, active bool) error {
+	_, err := w.provision(ctx, at, http.MethodPatch, "Users/"+id, map[string]any{
 		"schemas":    []string{"urn:ietf:params:scim:api:messages:2.0:PatchOp"},
 		"Operations": []any{map[string]any{"op": "replace", "path": "active", "value": active}}}, nil)
 	return err
@@ -218,20 +227,6 @@ func (w *world) administrator(t *testing.T) *fleet.Browser {
 // revoke takes something back by the API of one server.
 func (w *world) revoke(t *testing.T, at int, kind, id string) error {
 	status, body, err := w.admin.Ask(t.Context(), at, http.MethodPost, "/api/v1/revocations", map[string]string{"kind": kind, "id": id}, nil)
-	if err == nil && status == 404 {
-		args := []string{"revoke", kind, id}
-		if kind == "node" {
-			args = []string{"revoke", "node", w.cluster, id}
-		}
-		if kind == "gateway-key" {
-			args = []string{"gateway-key", "revoke", id}
-		}
-		if kind == "everything" {
-			args = args[:2]
-		}
-		w.Host(t, args...)
-		return nil
-	}
 	if err == nil && status/100 != 2 {
 		err = fmt.Errorf("the revocation of %s %s is answered with %d %s", kind, id, status, body)
 	}
