@@ -83,9 +83,12 @@ func kinds() []kind {
 		}},
 		{"detach", false, func(r *round) {
 			id := r.attach(r.at % 2)[0]
-			r.act = func() error {
-				_, _, err := r.signedIn().Ask(r.t.Context(), r.at, http.MethodDelete, "/api/v1/attachments/"+id, nil, nil)
-				return err
+			r.act = func() error { // by turns the person does it, and a program on the node
+				if r.number%2 == 1 {
+					status, body := r.world.seats[r.at%2].Local(r.t, http.MethodPost, "/v1/detach", nil)
+					return wanted(status, body, nil)
+				}
+				return wanted(r.person.Ask(r.t.Context(), r.at, http.MethodDelete, "/api/v1/attachments/"+id, nil, nil))
 			}
 		}},
 		{"node", false, func(r *round) {
@@ -110,7 +113,7 @@ func kinds() []kind {
 		}},
 		{"delegation", false, func(r *round) {
 			var d struct{ ID string }
-			r.signedIn().Must(r.t, r.at, http.MethodPost, "/api/v1/delegations", map[string]any{"role": fleet.Analyst, "service_principal": "nightly", "label": "bench", "lifetime_seconds": 3600}, &d)
+			r.signedIn().Must(r.t, r.at, http.MethodPost, "/api/v1/delegations", map[string]any{"role": fleet.Analyst, "service_principal": machineName, "label": "bench", "lifetime_seconds": 3600}, &d)
 			token, err := r.proof(r.t, d.ID)
 			if err != nil {
 				r.t.Fatal(err)
@@ -118,6 +121,13 @@ func kinds() []kind {
 			r.keys(r.mustTrade(r.t, token))
 			r.token(token)
 			r.gatewayKey(api.NewGatewayKey{Delegation: d.ID})
+			r.act = func() error { return r.revoke(r.t, r.at, "delegation", d.ID) }
+		}},
+		{"delegation to a cluster", false, func(r *round) {
+			var d struct{ ID string }
+			r.signedIn().Must(r.t, r.at, http.MethodPost, "/api/v1/delegations", map[string]any{"role": fleet.Analyst, "cluster": r.cluster, "label": "bench", "lifetime_seconds": 3600}, &d)
+			r.person.Must(r.t, r.at, http.MethodDelete, "/api/v1/session", nil, nil)
+			r.attachAway()
 			r.act = func() error { return r.revoke(r.t, r.at, "delegation", d.ID) }
 		}},
 		{"everything", true, func(r *round) {

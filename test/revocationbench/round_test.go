@@ -14,6 +14,7 @@ import (
 	"carnet.dev/carnet/internal/edge/api"
 	"carnet.dev/carnet/internal/edge/node/localdoc"
 	"carnet.dev/carnet/test/fleet"
+	"carnet.dev/carnet/test/nodes"
 )
 
 // The places, as the table has them.
@@ -22,7 +23,7 @@ const (
 	atTrade     = "STS: ID token"
 	atS3        = "S3: role keys"
 	atGateway   = "S3: gateway key"
-	atHanded    = "S3: keys that an agent gave"
+	atHanded    = "STS, S3: keys that an agent gave"
 	atAPI       = "API"
 	atPage      = "page"
 	atContainer = "agent: container endpoint"
@@ -39,6 +40,7 @@ type round struct {
 	*world
 	t       *testing.T
 	kind    string
+	number  int
 	at      int // the server that is told
 	watches []*watch
 	seats   map[*seat]bool
@@ -86,11 +88,18 @@ func (r *round) token(token string) {
 	}
 }
 
-// stored watches keys without a session token, or with one, at S3 alone.
-func (r *round) stored(place string, k fleet.Keys) {
+// handed watches keys that an agent gave, at STS and S3 in turn.
+func (r *round) handed(k localdoc.Keys) {
+	keys := fleet.Keys{ID: k.AccessKeyID, Secret: k.SecretAccessKey, Token: k.SessionToken}
 	for i, s := range r.Servers() {
-		s3 := s.S3(r.client(i), k)
-		r.watch(place, i, func(ctx context.Context) string { return said(fleet.Read(ctx, s3)) })
+		sts, s3, n := s.STS(r.client(i), keys), s.S3(r.client(i), keys), 0
+		r.watch(atHanded, i, func(ctx context.Context) string {
+			if n++; n%2 == 0 {
+				_, err := sts.GetCallerIdentity(ctx, nil)
+				return said(err)
+			}
+			return said(fleet.Read(ctx, s3))
+		})
 	}
 }
 
@@ -102,7 +111,10 @@ func (r *round) gatewayKey(owner api.NewGatewayKey) string {
 	}
 	var made api.MadeGatewayKey
 	r.administrator(r.t).Must(r.t, 0, http.MethodPost, "/api/v1/gateway-keys", owner, &made)
-	r.stored(atGateway, fleet.Keys{ID: made.GatewayKey.AccessKeyID, Secret: made.SecretAccessKey})
+	for i, s := range r.Servers() {
+		s3 := s.S3(r.client(i), fleet.Keys{ID: made.GatewayKey.AccessKeyID, Secret: made.SecretAccessKey})
+		r.watch(atGateway, i, func(ctx context.Context) string { return said(fleet.Read(ctx, s3)) })
+	}
 	return made.GatewayKey.ID
 }
 
@@ -170,16 +182,45 @@ func (r *round) attach(numbers ...int) (ids []string) {
 			}
 		}
 		ids = append(ids, polled.Attachment.ID)
-		var given localdoc.Keys
-		s.MustLocal(r.t, http.MethodGet, "/v1/keys?role=analyst", nil, &given)
-		r.stored(atHanded, fleet.Keys{ID: given.AccessKeyID, Secret: given.SecretAccessKey, Token: given.SessionToken})
-		where := fmt.Sprint("node ", i)
-		container, socket := &watch{place: atContainer, where: where}, &watch{place: atSocket, where: where}
-		r.watches = append(r.watches, container, socket)
-		s.ask(r.t, "analyst", container, socket)
-		r.seats[s] = true
+		r.agent(i)
 	}
 	return ids
+}
+
+// agent watches the agent of a node where the subject is attached, and what it gave.
+func (r *round) agent(i int) {
+	r.t.Helper()
+	s, where := r.world.seats[i], fmt.Sprint("node ", i)
+	var given localdoc.Keys
+	s.MustLocal(r.t, http.MethodGet, "/v1/keys?role=analyst", nil, &given)
+	r.handed(given)
+	container, socket := &watch{place: atContainer, where: where}, &watch{place: atSocket, where: where}
+	r.watches = append(r.watches, container, socket)
+	s.ask(r.t, "analyst", container, socket)
+	r.seats[s] = true
+}
+
+// attachAway has the machine attach the subject, who is not signed in, at both nodes.
+func (r *round) attachAway() {
+	r.t.Helper()
+	token, err := r.access(r.t)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for i, s := range r.world.seats {
+		in := api.NewAttachment{Node: s.Node.Name, Person: subject, UID: uid, Scope: s.Scope, ScopeID: fmt.Sprint(s.ScopeID(r.t)), Role: "analyst"}
+		status, body, err := r.as(r.t, r.at, token, "/api/v1/clusters/"+r.cluster+"/attachments", in)
+		if err != nil || status != http.StatusCreated {
+			r.t.Fatalf("attaching on behalf: %d %s %v", status, body, err)
+		}
+		nodes.Until(r.t, "the agent knows", func() error {
+			if s.Status(r.t).Attachment == nil {
+				return errors.New("nothing is attached")
+			}
+			return nil
+		})
+		r.agent(i)
+	}
 }
 
 // measure watches, acts, and watches on until every place has refused, and for as long

@@ -7,9 +7,11 @@
 package revocationbench
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -30,6 +32,9 @@ import (
 
 // clusterName is that of the cluster of both nodes.
 const clusterName = "shared-1"
+
+// machineName is a service principal, which may attach people there.
+const machineName = "nightly"
 
 // subject is who loses what they have; others work beside them.
 const subject = "alice"
@@ -58,7 +63,8 @@ type machine struct {
 func start(t *testing.T) *world {
 	t.Helper()
 	w := &world{Fleet: fleet.New(t, 3)}
-	site := nodes.On(t, w.World, nodes.Options{})
+	w.makeMachine(t)
+	site := nodes.On(t, w.World, nodes.Options{Cluster: map[string]any{"orchestrators": []string{machineName}}})
 	w.cluster = site.Cluster
 	self := filepath.Join(site.Folder, "poller")
 	copySelf(t, self)
@@ -71,7 +77,6 @@ func start(t *testing.T) *world {
 	}
 	w.HostJSON(t, &made, "provisioning", "credential", "add", "--idp", fleet.IdP, "--label", "bench", "--owner", "tests")
 	w.scim = "Bearer " + made.Bearer
-	w.makeMachine(t)
 	nodes.Until(t, "the servers know what was made", func() error {
 		for i := range w.Servers() {
 			if _, err := w.provision(t.Context(), i, http.MethodGet, "Users?count=1", nil, nil); err != nil {
@@ -107,13 +112,13 @@ func copySelf(t *testing.T, to string) {
 
 func (w *world) makeMachine(t *testing.T) {
 	t.Helper()
-	w.Host(t, "people", "service-principal", "add", "nightly")
-	w.Host(t, "people", "map", "nightly", fleet.Analyst)
+	w.Host(t, "people", "service-principal", "add", machineName)
+	w.Host(t, "people", "map", machineName, fleet.Analyst)
 	var shown struct {
 		Secret   string `json:"secret"`
 		ClientID string `json:"client_id"`
 	}
-	w.HostJSON(t, &shown, "client", "secret", "add", "nightly")
+	w.HostJSON(t, &shown, "client", "secret", "add", machineName)
 	w.machine = machine{id: shown.ClientID, secret: secret.New(shown.Secret)}
 	issuer, err := oauthclient.Discover(t.Context(), w.Web+"/oidc", http.DefaultClient)
 	if err != nil {
@@ -127,6 +132,52 @@ func (w *world) proof(t *testing.T, delegation string) (string, error) {
 	token, err := w.machine.issuer.IDToken(t.Context(), oauthclient.Proof{ClientID: w.machine.id, Secret: w.machine.secret, Now: time.Now()},
 		oauthclient.Ask{Audience: "sts.amazonaws.com", Role: fleet.Analyst, Delegation: delegation})
 	return token.Reveal(), err
+}
+
+// access is an access token of the machine for the API.
+func (w *world) access(t *testing.T) (string, error) {
+	form := url.Values{"grant_type": {"client_credentials"}, "scope": {"all-apis"}}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.Web+"/oidc/v1/token", strings.NewReader(form.Encode()))
+	if err != nil {
+		return "", err
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.SetBasicAuth(w.machine.id, w.machine.secret.Reveal())
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	var out struct {
+		Token string `json:"access_token"`
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&out); err != nil || out.Token == "" {
+		return "", fmt.Errorf("no access token: %d %w", resp.StatusCode, err)
+	}
+	return out.Token, nil
+}
+
+// as posts to the API of a server with an access token.
+func (w *world) as(t *testing.T, at int, token, path string, in any) (int, []byte, error) {
+	text, err := json.Marshal(in)
+	if err != nil {
+		return 0, nil, err
+	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.Web+path, bytes.NewReader(text))
+	if err != nil {
+		return 0, nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Authorization", "Bearer "+token)
+	by := w.Server(at).Client(nil)
+	defer by.CloseIdleConnections()
+	resp, err := by.Do(req)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, body, err
 }
 
 // trade trades a token of Carnet's own for role keys at one server.
@@ -226,9 +277,13 @@ func (w *world) administrator(t *testing.T) *fleet.Browser {
 
 // revoke takes something back by the API of one server.
 func (w *world) revoke(t *testing.T, at int, kind, id string) error {
-	status, body, err := w.admin.Ask(t.Context(), at, http.MethodPost, "/api/v1/revocations", map[string]string{"kind": kind, "id": id}, nil)
+	return wanted(w.admin.Ask(t.Context(), at, http.MethodPost, "/api/v1/revocations", map[string]string{"kind": kind, "id": id}, nil))
+}
+
+// wanted makes an error of an answer that is no success.
+func wanted(status int, body []byte, err error) error {
 	if err == nil && status/100 != 2 {
-		err = fmt.Errorf("the revocation of %s %s is answered with %d %s", kind, id, status, body)
+		err = fmt.Errorf("it is answered with %d %s", status, body)
 	}
 	return err
 }
