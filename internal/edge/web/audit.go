@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -157,8 +158,29 @@ func eventNames() []string {
 	return all
 }
 
+// visible gives a text with what can't be seen, or turns the writing around, spelled
+// out.
+func visible(text string) string {
+	if strings.IndexFunc(text, func(c rune) bool { return !strconv.IsPrint(c) }) < 0 {
+		return text
+	}
+	var b strings.Builder
+	for _, c := range text {
+		if strconv.IsPrint(c) {
+			b.WriteRune(c)
+		} else {
+			b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(c), "'"))
+		}
+	}
+	return b.String()
+}
+
 // Who names the one who acted, in few words.
-func (r auditRow) Who() string { return r.Document.Who() }
+func (r auditRow) Who() string { return visible(r.Document.Who()) }
+
+// On is what was acted on, and From where from.
+func (r auditRow) On() string   { return visible(r.Target) }
+func (r auditRow) From() string { return visible(r.SourceIP) }
 
 // Meaning says what an event of this name is.
 func (r auditRow) Meaning() string { return audit.MeaningOf(r.EventName).Means }
@@ -176,11 +198,7 @@ func (r auditRow) Badge() string {
 
 // RoleName is the name of the role alone.
 func (r auditRow) RoleName() string {
-	_, name, ok := strings.Cut(r.UserIdentity.Role, ":role/")
-	if !ok {
-		return r.UserIdentity.Role
-	}
-	return name
+	return visible(r.UserIdentity.Role[strings.LastIndexByte(r.UserIdentity.Role, '/')+1:])
 }
 
 // fact is one field of an event.
@@ -215,6 +233,9 @@ func (r auditRow) Facts() []fact {
 		all = append(all, fact{Name: name, Value: r.Detail[name]})
 	}
 	all = append(all, fact{Name: "Event id", Value: r.EventID})
+	for i := range all {
+		all[i].Name, all[i].Value = visible(all[i].Name), visible(all[i].Value)
+	}
 	return slices.DeleteFunc(all, func(f fact) bool { return f.Value == "" })
 }
 
