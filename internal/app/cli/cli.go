@@ -78,7 +78,7 @@ func Run(ctx context.Context, p Process, extra ...*cobra.Command) int {
 		r.output = "json" // also for errors that end before the flags are read
 	}
 	root.SetArgs(p.Args)
-	err := root.ExecuteContext(ctx)
+	err := root.ExecuteContext(r.carried(ctx))
 	if err == nil {
 		return exitOK
 	}
@@ -177,6 +177,9 @@ func onHost(c *cobra.Command) {
 	}
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		for _, name := range []string{"server", "profile", "ca"} {
+			if cmd.Annotations[AlsoAtServer] != "" {
+				break
+			}
 			// A command's own flag of that name is another.
 			if f := cmd.InheritedFlags().Lookup(name); f != nil && f.Changed && f == cmd.Root().PersistentFlags().Lookup(name) {
 				return usage("--%s has no meaning for %s, which works on this host", name, cmd.CommandPath())

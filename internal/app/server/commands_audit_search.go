@@ -2,6 +2,7 @@ package server
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,7 +17,9 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"carnet.dev/carnet/internal/app/cli"
 	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/edge/api/client"
 	sqlaudit "carnet.dev/carnet/internal/edge/sql/audit"
 	"carnet.dev/carnet/internal/service/audit"
 )
@@ -42,6 +45,83 @@ func (q *auditQuery) flags(f *pflag.FlagSet) {
 	f.StringVar(&q.Source, "source", "", "address, or network such as 10.0.0.0/8")
 }
 
+const atServerToo = "On the server's host the database is read, also while no server runs. Elsewhere, or with --server or --profile,\n" +
+	"the server is asked: sign in as an administrator with carnet login. That is recorded in the trail."
+
+// check reads the flags of times, and refuses what can't be looked for.
+func (q *auditQuery) check() error {
+	if err := q.times(time.Now()); err != nil {
+		return err
+	}
+	return q.Query.Check()
+}
+
+// searchTrail searches until there is as much as was asked for, or no more.
+func (h *host) searchTrail(cmd *cobra.Command, q audit.Query) (all audit.Found, err error) {
+	if cli.AtServer(cmd, h.config) {
+		err = cli.WithServer(cmd, func(c *client.Client) error {
+			all, err = searchOn(q, func(q audit.Query) (page audit.Found, err error) {
+				return page, c.SearchAudit(cmd.Context(), q.Values(), &page)
+			})
+			return err
+		})
+		return all, err
+	}
+	err = h.withStill(cmd, func(ctx context.Context, db still) error {
+		all, err = searchOn(q, func(q audit.Query) (audit.Found, error) { return audit.Search(ctx, sqlaudit.Store{DB: db.DB}, q) })
+		return err
+	})
+	return all, err
+}
+
+// searchOn goes on behind pages that ended at the bound of one search.
+func searchOn(q audit.Query, search func(audit.Query) (audit.Found, error)) (all audit.Found, err error) {
+	if q.Most < 1 || q.Most > audit.MostFound {
+		q.Most = audit.MostFound
+	}
+	all.Documents = []audit.Document{}
+	for most := q.Most; ; {
+		page, err := search(q)
+		if err != nil {
+			return all, err
+		}
+		all.Documents = append(all.Documents, page.Documents...)
+		all.Next, all.Reached = page.Next, page.Reached
+		if q.After, q.Most = page.Next, most-len(all.Documents); q.After == "" || q.Most <= 0 {
+			return all, nil
+		}
+	}
+}
+
+// exportTrail writes all that is found, and gives how many events that is.
+func (h *host) exportTrail(cmd *cobra.Command, q audit.Query, w io.Writer) (n int, err error) {
+	if cli.AtServer(cmd, h.config) {
+		lines := &lineCount{to: w}
+		err = cli.WithServer(cmd, func(c *client.Client) error {
+			_, err := c.ExportAudit(cmd.Context(), q.Values(), lines)
+			return err
+		})
+		return lines.n, err
+	}
+	q.Oldest = true
+	err = h.withStill(cmd, func(ctx context.Context, db still) error {
+		n, err = exportEvents(ctx, sqlaudit.Store{DB: db.DB}, q, w)
+		return err
+	})
+	return n, err
+}
+
+// lineCount counts the lines that go through it.
+type lineCount struct {
+	to io.Writer
+	n  int
+}
+
+func (l *lineCount) Write(b []byte) (int, error) {
+	l.n += bytes.Count(b, []byte("\n"))
+	return l.to.Write(b)
+}
+
 // times reads the flags of times.
 func (q *auditQuery) times(now time.Time) (err error) {
 	for _, f := range [...]struct {
@@ -60,18 +140,18 @@ func (h *host) auditSearch() *cobra.Command {
 	c := &cobra.Command{
 		Use: "search", Short: "Look for events in the trail, newest first", Args: cobra.NoArgs,
 		Example: "  carnet audit search --who alice --from 24h\n  carnet audit search --event 's3.*' --outcome denied --most 20",
+		Long:    atServerToo,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return h.withStill(cmd, func(ctx context.Context, db still) error {
-				if err := q.times(time.Now()); err != nil {
-					return err
-				}
-				found, err := audit.Search(ctx, sqlaudit.Store{DB: db.DB}, q.Query)
-				if err != nil {
-					return err
-				}
-				return say(cmd, found, auditLines(found))
-			})
+			if err := q.check(); err != nil {
+				return err
+			}
+			found, err := h.searchTrail(cmd, q.Query)
+			if err != nil {
+				return err
+			}
+			return say(cmd, found, auditLines(found))
 		},
+		Annotations: map[string]string{cli.AlsoAtServer: "true"},
 	}
 	q.flags(c.Flags())
 	c.Flags().IntVar(&q.Most, "most", 100, "how many, up to 1000")
@@ -119,28 +199,24 @@ func (h *host) auditExport() *cobra.Command {
 	c := &cobra.Command{
 		Use: "export", Short: "Write events as JSON lines, oldest first", Args: cobra.NoArgs,
 		Long: "Writes one event a line, in the form of docs/operations/audit.md. A file is written beside its name and put in\n" +
-			"place when it is whole; it is readable to its owner alone.",
+			"place when it is whole; it is readable to its owner alone.\n\n" + atServerToo,
 		Example: "  carnet audit export --from 2026-05-01 --to 2026-06-01 --file may.jsonl",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return h.withStill(cmd, func(ctx context.Context, db still) error {
-				if err := q.times(time.Now()); err != nil {
-					return err
-				}
-				q.Oldest = true
-				export := func(w io.Writer) (int, error) {
-					return exportEvents(ctx, sqlaudit.Store{DB: db.DB}, q.Query, w)
-				}
-				if path == "" || path == "-" {
-					_, err := export(cmd.OutOrStdout())
-					return err
-				}
-				n, err := wholeFile(path, export)
-				if err != nil {
-					return err
-				}
-				return say(cmd, map[string]any{"file": path, "events": n}, fmt.Sprintf("%d events are in %s.", n, path))
-			})
+			if err := q.check(); err != nil {
+				return err
+			}
+			export := func(w io.Writer) (int, error) { return h.exportTrail(cmd, q.Query, w) }
+			if path == "" || path == "-" {
+				_, err := export(cmd.OutOrStdout())
+				return err
+			}
+			n, err := wholeFile(path, export)
+			if err != nil {
+				return err
+			}
+			return say(cmd, map[string]any{"file": path, "events": n}, fmt.Sprintf("%d events are in %s.", n, path))
 		},
+		Annotations: map[string]string{cli.AlsoAtServer: "true"},
 	}
 	q.flags(c.Flags())
 	c.Flags().StringVar(&path, "file", "-", "file to write; - for standard output")

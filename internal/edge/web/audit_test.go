@@ -158,7 +158,7 @@ func TestAttackMarkupInTheTrail(t *testing.T) {
 				t.Errorf("%q: the page holds %q", query, bad)
 			}
 		}
-		if query != "" && !strings.Contains(p.body, "1 events</h2>") {
+		if query != "" && !strings.Contains(p.body, "1 event</h2>") {
 			t.Errorf("%q isn't found", query)
 		}
 	}

@@ -37,7 +37,7 @@ const mostCounted = 200_000
 // steps are the spans that pictures have: the shortest that gives at most mostSpans.
 var steps = [...]time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute, time.Hour, 3 * time.Hour, 6 * time.Hour, 12 * time.Hour, 24 * time.Hour, 7 * 24 * time.Hour, 28 * 24 * time.Hour}
 
-const mostSpans = 60
+const mostSpans = 100
 
 // StepOf gives the span in which a picture of a time counts.
 func StepOf(d time.Duration) time.Duration {
