@@ -39,10 +39,10 @@ func (in *installation) words(t *testing.T, field string, args ...string) string
 	return fmt.Sprint(d[field])
 }
 
-func newMachineWorld(t *testing.T) *machineWorld {
+func newMachineWorld(t *testing.T, change ...func(string) string) *machineWorld {
 	t.Helper()
-	in := install(t, replace(`name: analytics, kind: local}`, `name: analytics, kind: local, exchanges: [saml, web-identity]}`),
-		replace("accounts:", "iam: {loopback_providers: true}\naccounts:"))
+	in := install(t, append([]func(string) string{replace(`name: analytics, kind: local}`, `name: analytics, kind: local, exchanges: [saml, web-identity]}`),
+		replace("accounts:", "iam: {loopback_providers: true}\naccounts:")}, change...)...)
 	w := &machineWorld{installation: in, ann: visitor.New(nil), foreign: issuertest.New(t)}
 	idp, _ := identityProvider(t, in.base+"/saml/consume")
 	in.write(t, "corp.xml", string(idp.Metadata()))
@@ -80,6 +80,7 @@ type answered struct {
 	Scope           string `json:"scope"`
 	Error           string `json:"error"`
 	Description     string `json:"error_description"`
+	raw             string
 }
 
 // token asks the token endpoint; who is "id:secret", or empty.
@@ -106,6 +107,7 @@ func (w *machineWorld) token(t *testing.T, who string, form map[string]string) (
 	if err != nil || json.Unmarshal(raw, &a) != nil {
 		t.Fatalf("%v: %s", err, raw)
 	}
+	a.raw = string(raw)
 	if a.status = resp.StatusCode; resp.Header.Get("Cache-Control") != "no-store" {
 		t.Error("the answer may be kept")
 	}

@@ -96,10 +96,19 @@ func (h *held) take(o Outcome, now time.Time) {
 	o.due = dueAt(&o, now)
 	for {
 		old := h.newest.Load()
-		if !old.Session.Credentials.Expiration.Before(o.Session.Credentials.Expiration) || h.newest.CompareAndSwap(old, &o) {
+		if !newer(old, &o) || h.newest.CompareAndSwap(old, &o) {
 			return
 		}
 	}
+}
+
+// newer reports whether o came after old. Those that replace keys which were taken back
+// may end no later than they: with the deadline, or in the same second.
+func newer(old, o *Outcome) bool {
+	if was, is := old.Session.Credentials.Expiration, o.Session.Credentials.Expiration; !was.Equal(is) {
+		return was.Before(is)
+	}
+	return old.Obtained.Before(o.Obtained) && old.Session.Credentials.AccessKeyID != o.Session.Credentials.AccessKeyID
 }
 
 // settle notes how an attempt ended, and when the next may begin. The lock is

@@ -599,3 +599,22 @@ func TestRowsOfTheReleaseBefore(t *testing.T) {
 
 // Recalled asks the provider alone: nothing provisions here.
 func (w *ward) Recalled(p *federation.Speaker) bool { return p.Recalls() }
+
+// TestAttackTheseKeysTakenBack: keys that were taken back by their id are not given
+// again, and others take their place, though they end no later.
+func TestAttackTheseKeysTakenBack(t *testing.T) {
+	t.Parallel()
+	w := newBridge(t)
+	o := w.renews(w.analyst())
+	ends := o.Session.Credentials.Expiration
+	w.wrong = func(a *broker.Assumed) { a.Credentials.Expiration = ends }
+	w.pass(time.Second)
+	if again, err := w.Fresh(t.Context(), "lgn_1", o); err != nil || again.Session.Credentials.AccessKeyID != o.Session.Credentials.AccessKeyID {
+		t.Errorf("renewed without need: %v", err)
+	}
+	w.revoked["access-key "+o.Session.Credentials.AccessKeyID] = w.epoch
+	next := w.fresh(o)
+	if again, err := w.Fresh(t.Context(), "lgn_1", o); err != nil || again.Session.Credentials.AccessKeyID != next.Session.Credentials.AccessKeyID {
+		t.Errorf("%s instead of %s, %v", again.Session.Credentials.AccessKeyID, next.Session.Credentials.AccessKeyID, err)
+	}
+}

@@ -131,14 +131,14 @@ func (f *Feed) Refused(kind, id string, epoch uint64) (bool, error) {
 	return epoch <= last, nil
 }
 
-// Latest gives the last revocation of each id of some kinds, by epoch: for those who
+// Latest gives the last revocation of each id of some kinds, or of all, by epoch: for those who
 // keep what was issued and can't ask at each use.
 func (f *Feed) Latest(kinds ...string) []Entry {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	var out []Entry
 	for k, e := range f.revoked {
-		if slices.Contains(kinds, k.kind) {
+		if len(kinds) == 0 || slices.Contains(kinds, k.kind) {
 			out = append(out, e)
 		}
 	}
