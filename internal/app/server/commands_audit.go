@@ -1,9 +1,12 @@
 package server
 
 import (
+	"bufio"
+	"compress/gzip"
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -18,12 +21,13 @@ import (
 func (h *host) audit() *cobra.Command {
 	parent := &cobra.Command{Use: "audit", Short: "The trail of who did what", Args: cobra.NoArgs}
 	x := audit.Expect{Unsigned: audit.MostUnsigned}
-	var files []string
+	var files, copies []string
 	verify := &cobra.Command{
 		Use: "verify", Short: "Prove that the trail is what was written", Args: cobra.NoArgs,
 		Long: "Reads every record and compares hashes, numbers and signatures. Give --signer the id that an earlier run printed\n" +
 			"and that you noted elsewhere: without it the database's own word is taken for the key. Records of a process that\n" +
-			"was killed may lack their signature, at most a second's worth: they are counted, and are no failure.",
+			"was killed may lack their signature, at most a second's worth: they are counted, and are no failure. Give --against\n" +
+			"an export that was kept elsewhere, such as the file of an audit target: what it has must be in the database.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return h.withStill(cmd, func(ctx context.Context, db still) error {
 				if path := db.config.Audit.Checkpoints; path != "" {
@@ -34,6 +38,18 @@ func (h *host) audit() *cobra.Command {
 					return err
 				}
 				x.Outside = outside
+				for _, path := range copies {
+					f, err := os.Open(path)
+					if err != nil {
+						return fault.Wrap(err, fault.Invalid, "cannot read "+path)
+					}
+					defer f.Close()
+					c, err := copyIn(path, f)
+					if err != nil {
+						return err
+					}
+					x.Copies = append(x.Copies, c)
+				}
 				store := sqlaudit.Store{DB: db.DB}
 				signers, err := store.Signers(ctx, nil)
 				if err != nil {
@@ -57,6 +73,7 @@ func (h *host) audit() *cobra.Command {
 	}
 	verify.Flags().StringSliceVar(&x.Signers, "signer", nil, "id of a signing key that is trusted")
 	verify.Flags().StringSliceVar(&files, "checkpoints", nil, "file with checkpoints that was kept outside the database, besides that of audit.checkpoints")
+	verify.Flags().StringSliceVar(&copies, "against", nil, "export of the trail that was kept elsewhere: JSON lines, also gzipped")
 	parent.AddCommand(verify, h.auditSearch(), h.auditExport(), h.auditPrune(), h.auditTargets())
 	return parent
 }
@@ -75,6 +92,19 @@ func checkpointsIn(files []string, notes io.Writer) (all []audit.Checkpoint, err
 		all = append(all, kept...)
 	}
 	return all, nil
+}
+
+// copyIn reads an export of the trail, gzipped or not.
+func copyIn(path string, f io.Reader) (audit.Copy, error) {
+	in := bufio.NewReader(f)
+	if begin, err := in.Peek(2); err != nil || begin[0] != 0x1f || begin[1] != 0x8b {
+		return audit.ReadCopy(path, in), nil // an empty one, too
+	}
+	z, err := gzip.NewReader(in)
+	if err != nil {
+		return audit.Copy{}, fault.Wrap(err, fault.Invalid, "cannot read "+path)
+	}
+	return audit.ReadCopy(path, z), nil
 }
 
 // verdict is a report as it is shown.
@@ -103,6 +133,12 @@ func (v verdict) String() string {
 		b.WriteString("No checkpoint is kept outside: who owns the database and the signing key could have written all of it anew\n")
 	default:
 		fmt.Fprintf(&b, "%d records are proven by checkpoints kept outside, the last of %s; the others by the signing key alone\n", v.Kept, v.KeptUntil.Format(time.RFC3339))
+	}
+	if v.Copied > 0 {
+		fmt.Fprintf(&b, "%d lines of copies say what the database says\n", v.Copied)
+	}
+	if v.Unreadable > 0 {
+		fmt.Fprintf(&b, "%d lines of copies are no records\n", v.Unreadable)
 	}
 	for _, p := range v.Problems {
 		fmt.Fprintf(&b, "  broken: %s\n", p)

@@ -22,15 +22,36 @@ func (s *state) pruneTrail(ctx context.Context) {
 			return
 		case <-next.C:
 		}
-		cut, err := s.trail.Prune(ctx, sqlaudit.Store{DB: s.db}, s.now().Add(-s.config.Audit.Retention))
+		cut, err := s.trail.Prune(ctx, sqlaudit.Store{DB: s.db}, s.retention(s.now().Add(-s.config.Audit.Retention)))
 		switch {
 		case err != nil && ctx.Err() == nil:
 			s.log.Error("the audit trail can't be pruned", "error", err)
 		case cut.Records > 0:
 			s.log.Info("the audit trail was pruned", "records", cut.Records, "before", cut.Before)
 		}
+		if cut.Untaken > 0 {
+			s.log.Error("records were deleted that an audit target had not taken", "records", cut.Untaken, "hold", s.config.Audit.Hold)
+		}
+		if cut.Held > 0 {
+			s.log.Warn("old audit records stay, since an audit target has not taken them", "records", cut.Held)
+		}
 		next.Reset(audit.PruneEvery)
 	}
+}
+
+// retention is the rule by which records before a time go: those that a target has not
+// taken stay for longer.
+func (s *state) retention(before time.Time) audit.Retention {
+	var names []string
+	for _, t := range s.config.Audit.Targets {
+		names = append(names, t.Name)
+	}
+	if len(names) == 0 {
+		return audit.Retention{Before: before}
+	}
+	return audit.Retention{Before: before, Bound: before.Add(-s.config.Audit.Hold), Taken: func(ctx context.Context, writer string) (int64, error) {
+		return sqlaudit.Store{DB: s.db}.Taken(ctx, writer, names)
+	}}
 }
 
 func (h *host) auditPrune() *cobra.Command {
@@ -49,11 +70,18 @@ func (h *host) auditPrune() *cobra.Command {
 				return fault.New(fault.Invalid, "the records of the last day stay").WithMend("choose an earlier time for --before")
 			}
 			return h.withState(cmd, func(ctx context.Context, s *state) error {
-				cut, err := s.trail.Prune(ctx, sqlaudit.Store{DB: s.db}, at)
+				cut, err := s.trail.Prune(ctx, sqlaudit.Store{DB: s.db}, s.retention(at))
 				if err != nil {
 					return err
 				}
-				return say(cmd, cut, fmt.Sprintf("%d records from before %s are deleted, in %d chains.", cut.Records, cut.Before.Format(time.RFC3339), cut.Chains))
+				text := fmt.Sprintf("%d records from before %s are deleted, in %d chains.", cut.Records, cut.Before.Format(time.RFC3339), cut.Chains)
+				if cut.Untaken > 0 {
+					text += fmt.Sprintf(" %d of them a target had not taken.", cut.Untaken)
+				}
+				if cut.Held > 0 {
+					text += fmt.Sprintf(" %d stay, since a target has not taken them yet: see carnet audit targets.", cut.Held)
+				}
+				return say(cmd, cut, text)
 			})
 		},
 	}

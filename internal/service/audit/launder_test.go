@@ -141,7 +141,7 @@ func TestAttackLaunderedByRetention(t *testing.T) {
 			}
 			before := len(of((&trail{db: db}).dump(t), victim.Chain()))
 			for range 2 {
-				cut, err := live.Prune(t.Context(), sqlaudit.Store{DB: db}, now.Add(-24*time.Hour))
+				cut, err := live.Prune(t.Context(), sqlaudit.Store{DB: db}, audit.Retention{Before: now.Add(-24 * time.Hour)})
 				if err != nil || cut.Records != 0 || cut.Chains != 0 {
 					t.Errorf("%+v was deleted, %v", cut, err)
 				}

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 
@@ -20,10 +21,10 @@ const ActionPrune = "audit.prune"
 // transaction that ctx carries.
 type Pruned interface {
 	Heads(ctx context.Context) ([]Head, error)
-	// Cut gives the last checkpoint of a chain before which every record is older
-	// than a time; ok is false where there is none. first is the chain's first record
-	// that is still there, 0 where none is.
-	Cut(ctx context.Context, writer string, before time.Time) (c Checkpoint, first int64, ok bool, err error)
+	// Cut gives the last checkpoint of a chain, over no record beyond most, before which
+	// every record is older than a time; ok is false where there is none. first is the
+	// chain's first record that is still there, 0 where none is.
+	Cut(ctx context.Context, writer string, before time.Time, most int64) (c Checkpoint, first int64, ok bool, err error)
 	// Forget deletes the records of a chain up to a checkpoint, and the checkpoints
 	// before that; whole: that one and the chain too.
 	Forget(ctx context.Context, c Checkpoint, whole bool) error
@@ -33,12 +34,26 @@ type Pruned interface {
 	Checkpoint(ctx context.Context, writer string, seq int64) (c Checkpoint, ok bool, err error)
 }
 
+// Retention says what stays.
+type Retention struct {
+	// Before is the time before which records go.
+	Before time.Time
+	// Taken gives the last record of a chain that every target has, 0 for none; nil:
+	// there is no target. What is beyond stays until it is older than Bound.
+	Taken func(ctx context.Context, writer string) (int64, error)
+	Bound time.Time
+}
+
 // Cutting is what Prune did.
 type Cutting struct {
 	Before  time.Time `json:"before"`
 	Records int64     `json:"records"` // that went
 	Chains  int       `json:"chains"`  // that were cut or went
 	Whole   int       `json:"whole"`   // of them, those that went as a whole
+	// Untaken are records that went though a target had not taken them, and Held those
+	// that stay for one.
+	Untaken int64 `json:"untaken"`
+	Held    int64 `json:"held"`
 }
 
 // Prune takes out what is older than a time, chain by chain, each in one transaction
@@ -46,20 +61,34 @@ type Cutting struct {
 // follows is still proven. What is under no checkpoint yet, and this writer's own
 // chain beyond its cut, stay. What goes is proven first: else whoever can write to the
 // database could have the server delete what is young or changed, under its own word.
-func (w *Writer) Prune(ctx context.Context, t Pruned, before time.Time) (out Cutting, err error) {
-	out.Before = before.UTC().Truncate(time.Millisecond)
+func (w *Writer) Prune(ctx context.Context, t Pruned, r Retention) (out Cutting, err error) {
+	r.Before = r.Before.UTC().Truncate(time.Millisecond)
+	out.Before = r.Before
 	heads, err := t.Heads(ctx)
 	if err != nil {
 		return out, err
 	}
 	for _, h := range heads {
 		err := w.Store.Atomic(ctx, func(ctx context.Context) error {
-			c, first, ok, err := t.Cut(ctx, h.Writer, out.Before)
+			c, first, ok, err := t.Cut(ctx, h.Writer, r.Before, math.MaxInt64)
 			if err != nil || !ok {
 				return err
 			}
+			wanted, gone := c.Seq, first-1
+			if first == 0 {
+				gone = wanted
+			}
+			c, taken, ok, err := r.spare(ctx, t, c)
+			if err != nil {
+				return err
+			}
+			if !ok {
+				out.Held += max(0, wanted-gone)
+				return nil
+			}
+			held, untaken := max(0, wanted-max(c.Seq, gone)), max(0, c.Seq-max(taken, gone))
 			whole := c.Seq == h.Seq && h.Writer != w.Chain()
-			gone := int64(0)
+			gone = 0
 			if first != 0 && first <= c.Seq {
 				gone = c.Seq - first + 1
 			} else if !whole && first <= 1 {
@@ -73,6 +102,8 @@ func (w *Writer) Prune(ctx context.Context, t Pruned, before time.Time) (out Cut
 				return err
 			}
 			out.Records += gone
+			out.Untaken += untaken
+			out.Held += held
 			out.Chains++
 			if whole {
 				out.Whole++
@@ -81,7 +112,7 @@ func (w *Writer) Prune(ctx context.Context, t Pruned, before time.Time) (out Cut
 			a := anchor{seq: c.Seq, hash: hex.EncodeToString(c.Hash[:]), before: out.Before}
 			return w.Record(ctx, event.Event{Action: ActionPrune, Target: h.Writer, Detail: map[string]string{
 				"seq": strconv.FormatInt(a.seq, 10), "hash": a.hash, "before": a.before.Format(time.RFC3339Nano),
-				"records": strconv.FormatInt(gone, 10), "whole": strconv.FormatBool(whole),
+				"records": strconv.FormatInt(gone, 10), "untaken": strconv.FormatInt(untaken, 10), "whole": strconv.FormatBool(whole),
 				"signer": w.signer, "signature": hex.EncodeToString(ed25519.Sign(w.key, a.signedBytes(h.Writer)))}})
 		})
 		if err != nil {
@@ -91,7 +122,28 @@ func (w *Writer) Prune(ctx context.Context, t Pruned, before time.Time) (out Cut
 	// Said even where nothing went: so no running server's chain lies still for longer
 	// than a day, and only chains of processes that ended go as a whole.
 	return out, w.Record(ctx, event.Event{Action: ActionPrune, Detail: map[string]string{"before": out.Before.Format(time.RFC3339Nano),
-		"records": strconv.FormatInt(out.Records, 10), "chains": strconv.Itoa(out.Chains), "whole": strconv.Itoa(out.Whole)}})
+		"records": strconv.FormatInt(out.Records, 10), "untaken": strconv.FormatInt(out.Untaken, 10), "held": strconv.FormatInt(out.Held, 10), "chains": strconv.Itoa(out.Chains), "whole": strconv.Itoa(out.Whole)}})
+}
+
+// spare moves a cut back before what a target has not taken, and forth again to what is
+// too old to wait for one. taken is what all targets have; ok is false where nothing
+// goes.
+func (r Retention) spare(ctx context.Context, t Pruned, c Checkpoint) (_ Checkpoint, taken int64, ok bool, err error) {
+	if r.Taken == nil {
+		return c, c.Seq, true, nil
+	}
+	if taken, err = r.Taken(ctx, c.Writer); err != nil || taken >= c.Seq {
+		return c, taken, err == nil, err
+	}
+	had, _, some, err := t.Cut(ctx, c.Writer, r.Before, taken)
+	if err != nil {
+		return c, taken, false, err
+	}
+	old, _, over, err := t.Cut(ctx, c.Writer, r.Bound, math.MaxInt64)
+	if over && (!some || old.Seq > had.Seq) {
+		return old, taken, err == nil, err
+	}
+	return had, taken, some && err == nil, err
 }
 
 // unproven tells why what a cut at c deletes, from record first on, is not what was

@@ -1,6 +1,7 @@
 package audit_test
 
 import (
+	"context"
 	"encoding/hex"
 	"strconv"
 	"strings"
@@ -58,7 +59,7 @@ func TestPrune(t *testing.T) {
 		record(t, long, "unsigned")
 		verify()
 
-		cut, err := long.Prune(t.Context(), store, time.Date(2026, 1, 8, 12, 0, 0, 0, time.UTC))
+		cut, err := long.Prune(t.Context(), store, audit.Retention{Before: time.Date(2026, 1, 8, 12, 0, 0, 0, time.UTC)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,7 +77,7 @@ func TestPrune(t *testing.T) {
 
 		// Again, a day later: the cut moves, and nothing else is lost.
 		now = now.Add(24 * time.Hour)
-		if cut, err = long.Prune(t.Context(), store, time.Date(2026, 1, 10, 12, 0, 0, 0, time.UTC)); err != nil || cut.Records != 2 {
+		if cut, err = long.Prune(t.Context(), store, audit.Retention{Before: time.Date(2026, 1, 10, 12, 0, 0, 0, time.UTC)}); err != nil || cut.Records != 2 {
 			t.Errorf("%+v went, %v", cut, err)
 		}
 		checkpoint(t, long)
@@ -84,7 +85,7 @@ func TestPrune(t *testing.T) {
 
 		// Everything in sight is old: this writer's own chain stays, up to its end.
 		now = now.Add(400 * 24 * time.Hour)
-		if _, err := long.Prune(t.Context(), store, now.Add(-24*time.Hour)); err != nil {
+		if _, err := long.Prune(t.Context(), store, audit.Retention{Before: now.Add(-24 * time.Hour)}); err != nil {
 			t.Fatal(err)
 		}
 		if err := long.Record(t.Context(), event.Event{Action: "sign-in"}); err != nil {
@@ -156,4 +157,86 @@ func TestAttackForgedCut(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestPruneWaitsForTargets: what a target has not taken stays, up to a bound; then it
+// goes, the trail says how much, and the target goes on behind it.
+func TestPruneWaitsForTargets(t *testing.T) {
+	t.Parallel()
+	sqltest.Each(t, func(t *testing.T, c sql.Config) {
+		db := sqltest.OpenWith(t, c)
+		store, r := sqlaudit.Store{DB: db}, ring(t, db)
+		now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+		writer := func() *audit.Writer {
+			w, err := audit.Open(t.Context(), audit.Config{Store: store, Sealer: r, Now: func() time.Time { return now }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return w
+		}
+		old, w := writer(), writer()
+		for range 10 {
+			record(t, old, "sign-in")
+			checkpoint(t, old)
+			record(t, w, "sign-in")
+			checkpoint(t, w)
+			now = now.Add(24 * time.Hour)
+		}
+		good, slow := newPlace("good"), newPlace("slow")
+		for shipper(db, good, "srv", time.Now).Round(t.Context()) == 0 {
+		}
+		feeder := shipper(db, slow, "srv", time.Now, func(c *audit.ShipperConfig) { c.Most = 3 })
+		feeder.Round(t.Context()) // three of each chain
+
+		rule := audit.Retention{Before: now.Add(-2*24*time.Hour - time.Hour), Bound: now.Add(-30 * 24 * time.Hour), Taken: by(store, "good", "slow")}
+		whole := func(want audit.Cutting) {
+			t.Helper()
+			cut, err := w.Prune(t.Context(), store, rule)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cut.Before = time.Time{}
+			if cut != want {
+				t.Errorf("%+v, want %+v", cut, want)
+			}
+			checkpoint(t, w)
+			if report := verify(t, db, audit.Expect{}); len(report.Problems) > 0 {
+				t.Errorf("%q", report.Problems)
+			}
+		}
+		whole(audit.Cutting{Records: 6, Chains: 2, Held: 10})
+		whole(audit.Cutting{Chains: 2, Held: 10})
+		rule.Bound = now.Add(-5*24*time.Hour - time.Hour) // five days are too long to wait
+		whole(audit.Cutting{Records: 4, Chains: 2, Untaken: 4, Held: 6})
+		rule.Taken = by(store, "good") // the slow one was taken out of the configuration
+		now = now.Add(30 * 24 * time.Hour)
+		rule.Before = now.Add(-3 * 24 * time.Hour)
+		for shipper(db, good, "srv", time.Now).Round(t.Context()) == 0 {
+		}
+		cut, err := w.Prune(t.Context(), store, rule)
+		if err != nil || cut.Whole != 1 || cut.Untaken != 0 || cut.Held != 0 {
+			t.Errorf("%+v, %v", cut, err)
+		}
+		checkpoint(t, w)
+
+		// The target that missed some goes on with what is there.
+		for feeder.Round(t.Context()) == 0 {
+		}
+		if got := slow.taken[old.Chain()]; len(got) != 3 {
+			t.Errorf("of the chain that went %v came", got)
+		}
+		got := slow.taken[w.Chain()]
+		heads, err := store.Heads(t.Context())
+		if err != nil || len(heads) != 1 || got[len(got)-1] != heads[0].Seq {
+			t.Errorf("%v came, the chain ends at %+v, %v", got, heads, err)
+		}
+		if report := verify(t, db, audit.Expect{}); len(report.Problems) > 0 {
+			t.Errorf("%q", report.Problems)
+		}
+	})
+}
+
+// by gives what targets have.
+func by(store sqlaudit.Store, targets ...string) func(context.Context, string) (int64, error) {
+	return func(ctx context.Context, writer string) (int64, error) { return store.Taken(ctx, writer, targets) }
 }

@@ -90,7 +90,7 @@ func newTrail(t *testing.T, c sql.Config) *trail {
 	}
 	write(killed, 3)
 	checkpoint(t, killed)
-	if cut, err := long.Prune(t.Context(), sqlaudit.Store{DB: db}, now.Add(-36*time.Hour)); err != nil || cut.Records != 6 {
+	if cut, err := long.Prune(t.Context(), sqlaudit.Store{DB: db}, audit.Retention{Before: now.Add(-36 * time.Hour)}); err != nil || cut.Records != 6 {
 		t.Fatalf("pruned %+v, %v", cut, err)
 	}
 	write(long, 2)

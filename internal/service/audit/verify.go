@@ -32,6 +32,8 @@ type Expect struct {
 	Signers []string
 	// Outside are checkpoints kept elsewhere.
 	Outside []Checkpoint
+	// Copies are exports kept elsewhere.
+	Copies []Copy
 	// Unsigned is the longest time that the unsigned records at the end of a chain may
 	// span: a server signs each second, so checkpoints of what spans more were
 	// removed. 0: any.
@@ -58,8 +60,12 @@ type Report struct {
 	// KeptUntil is when the last of those checkpoints was made; zero: there is none.
 	KeptUntil time.Time `json:"keptUntil,omitzero"`
 	// Cut are chains whose beginning was pruned, as the trail itself says.
-	Cut      int      `json:"cut"`
-	Problems []string `json:"problems"`
+	Cut int `json:"cut"`
+	// Copied are lines of copies that say what the database does, and Unreadable those
+	// that are no records: one after each power cut is no wonder.
+	Copied     int      `json:"copied"`
+	Unreadable int      `json:"unreadable"`
+	Problems   []string `json:"problems"`
 }
 
 // Stretch are records at the end of a chain that are under no signature.
@@ -110,6 +116,9 @@ func Verify(ctx context.Context, t Trail, x Expect) (Report, error) {
 				v.problem("chain %s has a checkpoint over record %d, which is gone", writer, seq)
 			}
 		}
+	}
+	if err := v.holdCopies(ctx, t); err != nil {
+		return v.report, err
 	}
 	slices.Sort(v.report.Problems)
 	return v.report, nil
