@@ -35,7 +35,7 @@ func everywhere(r *round) api.Session {
 
 // inRole is all that rests on a sign-in and has keys of a role.
 func inRole(r *round) api.Session {
-	r.person = nil
+	r.signOut()
 	s := r.session()
 	r.keys(r.person.Keys(r.t, r.at, "analyst"))
 	r.token(r.idToken())
@@ -75,7 +75,7 @@ func kinds() []kind {
 		{"role", false, func(r *round) {
 			inRole(r)
 			r.act = func() error { return r.revoke(r.t, r.at, "role", fleet.Analyst) }
-			r.after = func() error { r.person = nil; return nil } // whoever has it by a sign-in signs in again
+			r.after = func() error { r.signOut(); return nil } // whoever has it by a sign-in signs in again
 		}},
 		{"attachment", false, func(r *round) {
 			id := r.attach(r.at % 2)[0]
@@ -126,7 +126,7 @@ func kinds() []kind {
 		{"delegation to a cluster", false, func(r *round) {
 			var d struct{ ID string }
 			r.signedIn().Must(r.t, r.at, http.MethodPost, "/api/v1/delegations", map[string]any{"role": fleet.Analyst, "cluster": r.cluster, "label": "bench", "lifetime_seconds": 3600}, &d)
-			r.person.Must(r.t, r.at, http.MethodDelete, "/api/v1/session", nil, nil)
+			r.signOut()
 			r.attachAway()
 			r.act = func() error { return r.revoke(r.t, r.at, "delegation", d.ID) }
 		}},

@@ -132,6 +132,21 @@ func (r *round) signedIn() *fleet.Browser {
 	return r.person
 }
 
+// signOut leaves the subject without a login session.
+func (r *round) signOut() {
+	r.t.Helper()
+	if r.person == nil {
+		return
+	}
+	status, body, err := r.person.Ask(r.t.Context(), r.at, http.MethodDelete, "/api/v1/session", nil, nil)
+	if r.person = nil; status == http.StatusUnauthorized {
+		return // it was revoked
+	}
+	if err := wanted(status, body, err); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
 // session gives the login session.
 func (r *round) session() api.Session {
 	r.t.Helper()
