@@ -52,6 +52,11 @@ func TestFaults(t *testing.T) {
 		}
 	}
 	stop()
+	for i, s := range w.fleet.Servers() {
+		if err := os.WriteFile(filepath.Join("..", "..", "build", fmt.Sprintf("faults-server-%d.log", i)), []byte(s.Process().Log.String()), 0o644); err != nil {
+			t.Error(err)
+		}
+	}
 	w.verify(t, &report)
 	fmt.Fprintf(&report, "\nacknowledged in all: %s\n", w.ledger.numbers())
 	t.Logf("\n%s", &report)
@@ -70,6 +75,12 @@ func (w *world) play(t *testing.T, v *verdict, base burden, report *strings.Buil
 	v.breaks(t, w, e)
 	e.broken.to = time.Now()
 	back, missing := w.settle(t, e.broken.to)
+	for i, s := range w.fleet.Servers() {
+		if !s.Process().Running() {
+			v.blame("back", "server %d has ended: %v\n%s", i, s.Process().Err, last(s.Process().Log.String()))
+			w.fleet.Server(i).Start(w.t)
+		}
+	}
 	for _, m := range missing {
 		v.blame("back", "%v does not come back", m)
 	}
@@ -90,6 +101,9 @@ func (w *world) play(t *testing.T, v *verdict, base burden, report *strings.Buil
 		}
 	}
 }
+
+// last is the end of a log.
+func last(text string) string { return text[max(0, len(text)-4000):] }
 
 // judge holds every request of an episode to the rules.
 func (w *world) judge(v *verdict, e *episode) {

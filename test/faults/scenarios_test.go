@@ -37,7 +37,7 @@ var scenarios = []scenario{
 			begin(w.watch, &w.watch.down, i)
 			w.fleet.Server(i).Kill(t)
 			time.Sleep(5 * time.Second)
-			w.startServers(t, i)
+			w.startServers(i)
 			time.Sleep(2 * time.Second)
 		}
 	}},
@@ -47,7 +47,7 @@ var scenarios = []scenario{
 		w.fleet.Server(0).Kill(t)
 		w.fleet.Server(2).Kill(t)
 		time.Sleep(5 * time.Second)
-		w.startServers(t, 0, 2)
+		w.startServers(0, 2)
 	}},
 	{"postgresql", "PostgreSQL, `kill -9` of all its processes, started again", func(t *testing.T, w *world, e *episode) {
 		e.spared = memoryAlone
@@ -63,7 +63,7 @@ var scenarios = []scenario{
 		begin(w.watch, &w.watch.down, 1)
 		w.fleet.Postgres.Kill(t)
 		w.fleet.Server(1).Kill(t)
-		early := w.fleet.Server(1).Launch(t)
+		early := w.fleet.Server(1).Launch(w.t)
 		select {
 		case <-early.Ended:
 			if !strings.Contains(early.Log.String(), "database") {
@@ -74,7 +74,7 @@ var scenarios = []scenario{
 		}
 		w.fleet.Postgres.Start(t)
 		end(w.watch, &w.watch.cut, 0, 1, 2)
-		w.startServers(t, 1)
+		w.startServers(1)
 	}},
 	{"stopped", "PostgreSQL stopped for longer than 60 s", func(t *testing.T, w *world, e *episode) {
 		w.away(t, e, func() { w.fleet.Postgres.Stop(t) }, func() { w.fleet.Postgres.Start(t) }, 0, 1, 2)
@@ -97,10 +97,10 @@ func (w *world) tangled(r result) bool {
 	return r.kind == signIn && slices.ContainsFunc([]int{0, 1, 2}, func(i int) bool { return w.watch.isDown(i, r.began, r.ended) })
 }
 
-func (w *world) startServers(t *testing.T, servers ...int) {
-	t.Helper()
+// startServers starts what was killed, to last for all scenarios that follow.
+func (w *world) startServers(servers ...int) {
 	for _, i := range servers {
-		w.fleet.Server(i).Start(t)
+		w.fleet.Server(i).Start(w.t)
 		end(w.watch, &w.watch.down, i)
 	}
 }

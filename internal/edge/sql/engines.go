@@ -131,7 +131,9 @@ func (d *DB) away(err error) bool {
 			}
 		}
 	}
-	return pgconn.Timeout(err)
+	// The driver says "conn closed", by a type of its own, where it found out before
+	// anything was sent.
+	return pgconn.Timeout(err) || pgconn.SafeToRetry(err)
 }
 
 // IsDuplicate reports that a statement broke a primary key or unique rule.
