@@ -103,6 +103,7 @@ func (s *Service) ResumeCLI(ctx context.Context, token secret.Text) (LoginSessio
 // stays. No error when there is no such token.
 func (s *Service) SignOutCLI(ctx context.Context, token secret.Text) error {
 	err := s.CLI.DropToken(ctx, token.Digest())
-	s.memory.clear()
+	s.memory.forget(ByCLI, token.Digest())
+	s.memory.doubt()
 	return err
 }

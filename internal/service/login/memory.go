@@ -3,6 +3,7 @@ package login
 import (
 	"sync"
 
+	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/service/broker"
 )
 
@@ -40,14 +41,20 @@ type memoryKey struct {
 }
 
 // memory keeps open login sessions, so that a fetch of credentials asks no
-// database. It is found by digest, never by the secret itself, and is emptied
-// whenever a login session ends anywhere. What was read before an emptying is
-// not kept after it.
+// database. It is found by digest, never by the secret itself. Whenever a login
+// session ends anywhere all that it holds is in doubt: each is read again before
+// it counts, and what was read before the doubt is not kept after it.
 type memory struct {
 	mu    sync.RWMutex
 	since uint64
 	bytes int
-	byKey map[memoryKey]*live
+	byKey map[memoryKey]kept
+}
+
+// kept is a login session as it was read at a time.
+type kept struct {
+	*live
+	since uint64
 }
 
 func (m *memory) generation() uint64 {
@@ -56,11 +63,13 @@ func (m *memory) generation() uint64 {
 	return m.since
 }
 
-func (m *memory) find(by By, digest [32]byte) (*live, bool) {
+// find gives what is kept, if anything is. It is fresh while nothing has ended
+// since it was read.
+func (m *memory) find(by By, digest [32]byte) (l *live, fresh bool) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	l, ok := m.byKey[memoryKey{by, digest}]
-	return l, ok
+	k, ok := m.byKey[memoryKey{by, digest}]
+	return k.live, ok && k.since == m.since
 }
 
 func (m *memory) keep(by By, digest [32]byte, l *live, since uint64) {
@@ -76,7 +85,7 @@ func (m *memory) keep(by By, digest [32]byte, l *live, since uint64) {
 		}
 		m.drop(k)
 	}
-	m.byKey[memoryKey{by, digest}] = l
+	m.byKey[memoryKey{by, digest}] = kept{l, since}
 	m.bytes += l.size()
 }
 
@@ -87,9 +96,36 @@ func (m *memory) drop(k memoryKey) {
 	}
 }
 
+// forget drops one that is no more.
+func (m *memory) forget(by By, digest [32]byte) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.drop(memoryKey{by, digest})
+}
+
+// doubt says that some login session ended.
+func (m *memory) doubt() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.since++
+}
+
+// end drops a login session that ended here, and doubts the rest.
+func (m *memory) end(id identity.LoginSessionID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.since++
+	for k, l := range m.byKey {
+		if l.ID == id {
+			m.drop(k)
+		}
+	}
+}
+
+// clear drops all.
 func (m *memory) clear() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.since++
-	m.bytes, m.byKey = 0, map[memoryKey]*live{}
+	m.bytes, m.byKey = 0, map[memoryKey]kept{}
 }

@@ -20,7 +20,7 @@ func TestMemoryIsBounded(t *testing.T) {
 			digest := [32]byte{byte(i >> 8), byte(i)}
 			m.keep(ByCookie, digest, l, m.generation())
 			m.keep(ByCookie, digest, l, m.generation()) // replaced, not counted twice
-			if _, ok := m.find(ByCookie, digest); !ok {
+			if _, fresh := m.find(ByCookie, digest); !fresh {
 				t.Fatalf("%s: the latest is not kept", name)
 			}
 			if len(m.byKey) > mostLive || m.bytes > mostBytes || m.bytes != len(m.byKey)*l.size() {

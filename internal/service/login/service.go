@@ -135,7 +135,7 @@ func New(ctx context.Context, c Config) (*Service, error) {
 	}
 	s := &Service{Config: c, verifying: make(chan struct{}, max(2, runtime.GOMAXPROCS(0)))}
 	s.memory.clear()
-	return s, c.Upkeep.Watch(ctx, s.memory.clear)
+	return s, c.Upkeep.Watch(ctx, s.memory.doubt)
 }
 
 // Begin sends a browser to an identity provider. Nothing is stored. returnTo

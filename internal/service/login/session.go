@@ -117,19 +117,7 @@ func (s *Service) Resume(ctx context.Context, cookie secret.Text) (LoginSession,
 // ResumeID gives the login session that a token of ours names, once that token
 // was proven. Errors as for Resume.
 func (s *Service) ResumeID(ctx context.Context, id identity.LoginSessionID) (LoginSession, error) {
-	digest := secret.New(string(id)).Digest()
-	if live, ok := s.memory.find(byID, digest); ok {
-		return s.present(live)
-	}
-	since := s.memory.generation()
-	record, err := s.Named.ByID(ctx, id)
-	if isNotFound(err) {
-		return LoginSession{}, notSignedIn()
-	}
-	if err != nil {
-		return LoginSession{}, err
-	}
-	return s.load(ctx, byID, digest, record, since)
+	return s.recall(ctx, byID, secret.New(string(id)).Digest(), func() (Record, error) { return s.Named.ByID(ctx, id) })
 }
 
 func (s *Service) resume(ctx context.Context, by By, presented secret.Text) (LoginSession, error) {
@@ -137,18 +125,34 @@ func (s *Service) resume(ctx context.Context, by By, presented secret.Text) (Log
 		return LoginSession{}, notSignedIn()
 	}
 	digest := presented.Digest()
-	if live, ok := s.memory.find(by, digest); ok {
-		return s.present(live)
+	return s.recall(ctx, by, digest, func() (Record, error) { return s.Sessions.Find(ctx, by, digest) })
+}
+
+// recall gives a login session from memory, else as it is read.
+//
+// While the database is away one that is in doubt counts as it was: that it ended
+// would be in the revocation feed, which is asked in any case and refuses all once
+// it is too old. Only the end of one command line's token is not there, so those
+// are refused then.
+func (s *Service) recall(ctx context.Context, by By, digest [32]byte, read func() (Record, error)) (LoginSession, error) {
+	doubted, fresh := s.memory.find(by, digest)
+	if fresh {
+		return s.present(doubted)
 	}
 	since := s.memory.generation()
-	record, err := s.Sessions.Find(ctx, by, digest)
+	record, err := read()
 	if isNotFound(err) {
+		s.memory.forget(by, digest)
 		return LoginSession{}, notSignedIn()
 	}
-	if err != nil {
-		return LoginSession{}, err
+	var in LoginSession
+	if err == nil {
+		in, err = s.load(ctx, by, digest, record, since)
 	}
-	return s.load(ctx, by, digest, record, since)
+	if doubted != nil && by != ByCLI && fault.KindOf(err) == fault.Unavailable {
+		return s.present(doubted)
+	}
+	return in, err
 }
 
 // load reads the roles of a login session and keeps it in memory, unless one
@@ -213,7 +217,7 @@ func (s *Service) SignOut(ctx context.Context, id identity.LoginSessionID) error
 		}
 		return s.Audit.Record(ctx, Event{Action: "sign-out", LoginSession: id})
 	})
-	s.memory.clear()
+	s.memory.end(id)
 	return err
 }
 
