@@ -13,6 +13,8 @@ import (
 type answer[T any] struct {
 	value     T
 	due, ends time.Time
+	// away is until when it is good while nobody can be asked.
+	away time.Time
 	// epoch is that of the revocation feed before it was asked for.
 	epoch uint64
 }
@@ -51,7 +53,7 @@ func (k *kept[T]) get(ctx context.Context, s *Service, ask func(context.Context)
 		flight = k.begin(ctx, s, ask)
 	}
 	k.mu.Unlock()
-	if now.Before(last.ends) {
+	if last.good(now, err) {
 		return last.value, nil
 	}
 	if flight != nil {
@@ -64,7 +66,7 @@ func (k *kept[T]) get(ctx context.Context, s *Service, ask func(context.Context)
 		k.mu.Lock()
 		last, err = k.last, k.err
 		k.mu.Unlock()
-		if s.Now().Before(last.ends) {
+		if last.good(s.Now(), err) {
 			return last.value, nil
 		}
 	}
@@ -73,6 +75,12 @@ func (k *kept[T]) get(ctx context.Context, s *Service, ask func(context.Context)
 	}
 	var none T
 	return none, err
+}
+
+// good reports whether an answer counts, after what the last attempt to ask anew
+// came to.
+func (a answer[T]) good(now time.Time, err error) bool {
+	return now.Before(a.ends) || err != nil && isAway(err) && now.Before(a.away)
 }
 
 // begin starts an attempt. Whoever began it may go away; others wait for it too.

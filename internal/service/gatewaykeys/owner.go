@@ -14,10 +14,12 @@ import (
 )
 
 // How old what is known of an owner may be: from askAgain on it is asked for anew
-// beside, from mostOld on it does not count.
+// beside, from mostOld on it does not count. While nobody can be asked it counts for
+// as long as the revocation feed decides without the database, whenever that went.
 const (
-	askAgain = 30 * time.Second
-	mostOld  = time.Minute
+	askAgain    = 30 * time.Second
+	mostOld     = time.Minute
+	mostOldAway = askAgain + revocation.DefaultBound + 2*pause
 )
 
 // had is what was found out of a key's owner.
@@ -41,7 +43,7 @@ func (s *Service) held(ctx context.Context, h *Holder) ([]arn.Role, error) {
 		if k.Node != "" && k.Owner.Person != "" && s.Groups != nil {
 			out.groups, err = s.Groups.GroupsAround(ctx, string(k.Owner.Person))
 		}
-		return answer[had]{value: out, due: now.Add(askAgain), ends: now.Add(mostOld)}, err
+		return answer[had]{value: out, due: now.Add(askAgain), ends: now.Add(mostOld), away: now.Add(mostOldAway)}, err
 	}, func(a answer[had]) bool {
 		return slices.ContainsFunc(a.value.roles, func(r arn.Role) bool { return s.revoked(revocation.Role, r.String(), a.epoch) })
 	})
