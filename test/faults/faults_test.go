@@ -37,6 +37,7 @@ func (v *verdict) blame(column, format string, args ...any) {
 func TestFaults(t *testing.T) {
 	chosen := regexp.MustCompile(*only)
 	w := newWorld(t)
+	w.attach(t)
 	stop := w.load(t)
 	defer stop()
 	w.settle(t, time.Now())
@@ -115,7 +116,7 @@ func (w *world) judge(v *verdict, e *episode) {
 		v.blame(column, "%s", text)
 	}
 	for _, f := range w.watch.since(e.broken.from) {
-		if e.spared(f) {
+		if e.spared(f) || f.kind == byAgent {
 			v.blame("works on", "%v", f)
 		}
 		if f.server >= 0 && !f.clear() && !w.watch.isDown(f.server, f.began, f.ended) && f.kind != signIn {
@@ -123,7 +124,7 @@ func (w *world) judge(v *verdict, e *episode) {
 		}
 	}
 	for _, to := range w.watch.ways() {
-		if s, ok := e.silent[to.server]; ok {
+		if s, ok := e.silent[to.server]; ok { // not the agent's: it gives again what it gave before
 			if n := w.watch.goodBetween(to, s); n > 0 {
 				v.blame("revoked", "%s: server %d, which can't know what was taken back, served %d", to.kind, to.server, n)
 			}

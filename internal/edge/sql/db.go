@@ -66,6 +66,7 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 		d.log = slog.New(slog.DiscardHandler)
 	}
 	d.closing, d.close = context.WithCancel(context.Background())
+	d.silence.set(false)
 	var err error
 	if c.SQLite != "" {
 		err = d.openSQLite(c.SQLite)
@@ -149,10 +150,10 @@ func (d *DB) Read(ctx context.Context, fn func(*Tx) error) error {
 	}
 	if d.postgres { // what is asked of SQLite is answered by this process
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, readTime)
+		ctx, cancel = d.within(ctx, readTime)
 		defer cancel()
 	}
-	return d.look(ctx, d.read, fn)
+	return d.classify(hushed(ctx, d.look(ctx, d.read, fn)))
 }
 
 // look is Read without its bounds, by one of the pools.

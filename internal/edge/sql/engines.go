@@ -69,7 +69,9 @@ func (d *DB) openPostgreSQL(dsn secret.Text) error {
 	}
 	for name, value := range map[string]string{
 		"application_name": "carnet", "statement_timeout": "10000",
-		"idle_in_transaction_session_timeout": "20000",
+		// A server that stands still, or whose line was cut, must not hold the rows
+		// that others wait for. Ours never rest between two statements.
+		"idle_in_transaction_session_timeout": "4000",
 	} {
 		if _, set := c.RuntimeParams[name]; !set {
 			c.RuntimeParams[name] = value

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -13,9 +13,9 @@ import (
 // A database that has ended refuses at once, and so do we. One that hangs (its
 // machine stands still, the network swallows what is sent) says nothing: each
 // request would wait for its own bound, and writes wait behind each other. So
-// the poller, which looks twice a second anyway, tells everybody: while its last
-// look found silence, new work is refused at once. The poller alone goes on
-// asking, and its first answer ends the silence.
+// the poller, which looks twice a second anyway, tells everybody: once its look
+// finds silence, what is under way is broken off and new work is refused at once.
+// The poller alone goes on asking, and its first answer ends the silence.
 
 const (
 	// lookTime bounds one look of the poller. It is the longest time until
@@ -31,31 +31,67 @@ var errSilent = errors.New("sql: the database is silent")
 
 // silence is what the poller found last.
 type silence struct {
-	found  atomic.Bool
-	failed atomic.Bool // it refused, and the log has it
+	failed bool // it refused, and the log has it
+
+	mu sync.Mutex
+	// heard ends, because of errSilent, when the database has gone silent: what is
+	// under way need not wait for its own bound. hush ends it.
+	heard context.Context
+	hush  context.CancelCauseFunc
+}
+
+func (s *silence) now() context.Context {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.heard
+}
+
+// set notes whether the database is silent, and reports a change.
+func (s *silence) set(silent bool) (changed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.heard != nil && silent == (s.heard.Err() != nil) {
+		return false
+	}
+	if silent {
+		s.hush(errSilent)
+	} else {
+		s.heard, s.hush = context.WithCancelCause(context.Background())
+	}
+	return true
 }
 
 // say notes what a look of the poller ended with, and logs what is new.
 func (d *DB) say(err error) {
 	var n net.Error
-	silent := errors.Is(err, context.DeadlineExceeded) || pgconn.Timeout(err) || errors.As(err, &n) && n.Timeout()
-	was := d.silence.found.Swap(silent)
+	silent := d.postgres && (errors.Is(err, context.DeadlineExceeded) || pgconn.Timeout(err) || errors.As(err, &n) && n.Timeout())
+	changed := d.silence.set(silent)
 	switch {
-	case silent && !was:
+	case silent && changed:
 		d.log.Error("the database is silent; what needs it is refused at once until it answers", "error", err)
-	case err != nil && !silent && d.silence.failed.CompareAndSwap(false, true):
+	case err != nil && !silent && !d.silence.failed:
 		d.log.Warn("changes of other servers can't be read", "error", err)
-	case err == nil:
-		if failed := d.silence.failed.Swap(false); failed || was {
-			d.log.Info("the database answers again")
-		}
+	case err == nil && (changed || d.silence.failed):
+		d.log.Info("the database answers again")
 	}
+	d.silence.failed = err != nil
 }
 
 // hears fails while the database is silent.
-func (d *DB) hears() error {
-	if d.silence.found.Load() {
+func (d *DB) hears() error { return context.Cause(d.silence.now()) }
+
+// within bounds work by a time, and by the database's silence.
+func (d *DB) within(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	ctx, end := context.WithTimeout(ctx, limit)
+	ctx, hush := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(d.silence.now(), func() { hush(errSilent) })
+	return ctx, func() { stop(); hush(nil); end() }
+}
+
+// hushed gives errSilent in place of an error that silence brought about.
+func hushed(ctx context.Context, err error) error {
+	if err != nil && errors.Is(context.Cause(ctx), errSilent) {
 		return errSilent
 	}
-	return nil
+	return err
 }

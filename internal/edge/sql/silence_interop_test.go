@@ -107,3 +107,38 @@ func TestSlowReadsAreNotSilence(t *testing.T) {
 		}
 	}
 }
+
+// TestACutServerHoldsNobodyUp: a server's line is cut in the middle of a transaction.
+// The rows that it holds are free again before those who wait for them are refused.
+func TestACutServerHoldsNobodyUp(t *testing.T) {
+	dsn, line := sqltest.PostgreSQL(t), sqltest.Lay(t)
+	near, far := sqltest.OpenWith(t, sql.Config{PostgreSQL: dsn}), sqltest.OpenWith(t, sql.Config{PostgreSQL: line.Through(dsn)})
+	counter(t, near)
+	written, done := make(chan struct{}), make(chan error, 1)
+	go func() {
+		done <- far.Write(t.Context(), func(tx *sql.Tx) error {
+			if _, err := tx.Exec(`UPDATE n SET v = 7 WHERE id = 1`); err != nil {
+				return err
+			}
+			line.Silence()
+			close(written)
+			_, err := tx.Exec(`UPDATE n SET v = 8 WHERE id = 1`)
+			return err
+		})
+	}()
+	select {
+	case <-written:
+	case err := <-done:
+		t.Fatal(err)
+	}
+	if err := increment(t.Context(), near); err != nil {
+		t.Errorf("a server beside the one that was cut: %v", err)
+	}
+	if err := <-done; !errors.Is(err, unavailable) {
+		t.Errorf("the server that was cut says %v", err)
+	}
+	line.Heal()
+	if got := value(t, near); got != 1 {
+		t.Errorf("the value is %d, want 1: what was cut off is not committed", got)
+	}
+}

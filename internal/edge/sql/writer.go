@@ -65,6 +65,9 @@ func (w *writer) run(ctx context.Context, fn func(*Tx) error) error {
 	t.ctx = context.WithValue(ctx, txKey{}, t)
 	err := w.apply(b, t, fn)
 	<-b.done
+	if gone := hushed(b.ctx, errors.Join(err, b.err)); errors.Is(gone, errSilent) {
+		return gone
+	}
 	if b.err != nil && (err == nil || w.db.conflicting(b.err)) {
 		return b.err // also over fn's own error, which may rest on what was rolled back
 	}
@@ -78,7 +81,7 @@ func (w *writer) run(ctx context.Context, fn func(*Tx) error) error {
 
 func (w *writer) begin() (*batch, error) {
 	b := &batch{done: make(chan struct{})}
-	b.ctx, b.cancel = context.WithTimeout(context.Background(), batchTime)
+	b.ctx, b.cancel = w.db.within(context.Background(), batchTime)
 	if b.stmt = b.ctx; !w.db.postgres {
 		// SQLite's driver sets up a goroutine to break each statement off, which
 		// costs as much as a small one does. Nothing is far away here: the
@@ -88,6 +91,7 @@ func (w *writer) begin() (*batch, error) {
 	w.prepared.prepare(b.ctx, w.db)
 	tx, err := w.db.write.BeginTx(b.ctx, w.db.writeOptions())
 	if err != nil {
+		err = hushed(b.ctx, err)
 		b.cancel()
 		return nil, err
 	}
