@@ -378,6 +378,13 @@ bench-revocation: build ## from a revocation to the first refusal at three serve
 	CARNET_BINARY=$(abspath $(BIN)) go test -count=1 -tags interop -timeout 10m -v ./test/fleet
 	CARNET_BINARY=$(abspath $(BIN)) go test -count=1 -tags interop -timeout 90m -v ./test/revocationbench -out $(abspath $(BUILD))/bench-revocation.txt $(BENCH_FLAGS)
 
+# FAULTS_FLAGS: -only REGEXP of scenarios, -outage D, -update to write docs/operations/faults.md anew.
+.PHONY: faults
+faults: build ## servers, PostgreSQL and the lines between them break under load; what was acknowledged has to hold (to build/faults.txt too; about 7 minutes; needs root)
+	@.ci/need postgres
+	@.ci/need curl
+	CARNET_BINARY=$(abspath $(BIN)) go test -count=1 -tags interop -timeout 30m -v -run '^TestFaults$$' ./test/faults $(FAULTS_FLAGS)
+
 # BENCH_FLAGS: -rows REGEXP, -rounds N, -window D, and -bare for a store and
 # clients without net/http. CARNET_SIGV4_PROXY names a binary of aws-sigv4-proxy;
 # without one a stand-in of our own takes its place.
@@ -415,6 +422,7 @@ full: ci ## every matrix and long run
 	$(MAKE) engines ENGINE_ROWS='spark-long' ENGINE_FLAGS='-life 15m'
 	$(MAKE) rotation bench bench-rivals bench-directory memory-gateway bench-gateway bench-agent
 	$(MAKE) bench-revocation
+	$(MAKE) faults
 
 .PHONY: ci
 ci: ## what .ci/run does

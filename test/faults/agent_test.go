@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"carnet.dev/carnet/internal/edge/node/localdoc"
+	"carnet.dev/carnet/test/fleet"
 	"carnet.dev/carnet/test/nodes"
 )
 
@@ -90,6 +92,7 @@ func (w *world) attach(t *testing.T) {
 	}
 	login := site.Node(t, nodes.NodeOptions{}).Login(t, 71001)
 	login.Attach(t, "bob")
+	login.MustLocal(t, http.MethodPut, "/v1/role", localdoc.SetRole{Role: fleet.Engineer}, nil)
 	cmd := login.Command(self)
 	cmd.Env = append(append(cmd.Env, login.Faces(t)...), fetchVariable+"=1")
 	cmd.Stderr = os.Stderr
@@ -118,7 +121,7 @@ func (w *world) attach(t *testing.T) {
 	t.Cleanup(func() { _ = cmd.Process.Kill(); <-read; _ = cmd.Wait() })
 	nodes.Until(t, "the process has keys", func() error {
 		if _, ok := w.watch.firstGood(way{byAgent, -1}, time.Time{}); !ok {
-			return errors.New("none yet")
+			return fmt.Errorf("none yet: %v", w.watch.since(time.Time{}))
 		}
 		return nil
 	})

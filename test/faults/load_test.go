@@ -36,6 +36,7 @@ const (
 	whoAmI       = "STS GetCallerIdentity"
 	page         = "API, who is signed in"
 	fetch        = "API, keys of a role"
+	ready        = "/readyz"
 	exchange     = "STS AssumeRoleWithWebIdentity"
 	changeIAM    = "IAM change"
 	provision    = "SCIM create"
@@ -45,7 +46,7 @@ const (
 	signOut      = "sign-out"
 )
 
-var fromMemory = []string{getByRole, putByRole, getByGateway, whoAmI, page, fetch}
+var fromMemory = []string{getByRole, putByRole, getByGateway, whoAmI, page, fetch, ready}
 
 // note tells the watch of a result.
 func (w *world) note(r result, kind string, server int) result {
@@ -77,6 +78,9 @@ func (w *world) load(t *testing.T) (stop func()) {
 		w.note(w.api(ctx, w.alice, i, http.MethodGet, "/api/v1/session", nil, nil), page, i)
 	})
 	every(200*time.Millisecond, func(ctx context.Context, i int) { w.note(w.fetch(ctx, i), fetch, i) })
+	every(500*time.Millisecond, func(ctx context.Context, i int) {
+		w.note(w.ask(ctx, i, http.MethodGet, w.fleet.Web+"/readyz", http.Header{}, nil, nil), ready, i)
+	})
 	every(250*time.Millisecond, func(ctx context.Context, i int) { w.note(w.exchange(ctx, i), exchange, i) })
 	every(500*time.Millisecond, w.changeIAM)
 	every(time.Second, w.provision)
