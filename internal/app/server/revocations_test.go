@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -342,4 +344,54 @@ func (h *holdings) bucket() {
 	c := awss3.New(awss3.Options{Region: "us-east-1", BaseEndpoint: aws.String("http://" + h.aws), UsePathStyle: true, Credentials: credentials.NewStaticCredentialsProvider(k.ID, k.Secret, k.Token)})
 	_, err := c.CreateBucket(h.t.Context(), &awss3.CreateBucketInput{Bucket: aws.String("sales")})
 	h.ok(err)
+}
+
+// TestThePageOfRevocation runs what docs/operations/revocation.md has people type, on
+// things that are there, and holds that its table has every kind.
+func TestThePageOfRevocation(t *testing.T) {
+	t.Parallel()
+	h := newHoldings(t)
+	for i, p := range places {
+		p.get(h)
+		h.ok(p.use(h))
+		if i == 2 {
+			h.bucket()
+		}
+	}
+	text, err := os.ReadFile("../../../docs/operations/revocation.md")
+	h.ok(err)
+	page := strings.NewReplacer("alice@example.com", "ann@example.com", "lgn_…", h.texts["login-session"], "ASIA…", h.keys["role-keys"].ID, "gwk_…", h.texts["gateway-key"],
+		"dlg_…", h.texts["job"], "att_…", h.texts["attachment"])
+	ran := map[string]bool{}
+	body := regexp.MustCompile(`(?m)^curl .*-d '([^']+)' .*/api/v1/revocations$`).FindSubmatch(text)
+	if body == nil {
+		t.Fatal("the page has no call of the API")
+	}
+	h.ok(h.asks(h.root, http.MethodPost, "/api/v1/revocations", page.Replace(string(body[1])), nil))
+	for _, args := range commandsOf(t, "operations/revocation.md") {
+		if args[0] == "setup" { // has a test of its own
+			continue
+		}
+		for i := range args {
+			args[i] = page.Replace(args[i])
+		}
+		out := h.installation.must(t, args...)
+		if ran[args[1]] = true; !strings.Contains(out, "has applied it") || strings.Contains(out, "not applied") {
+			t.Errorf("%v says %q", args, out)
+		}
+	}
+	for _, row := range reach {
+		if !ran[row.kind] || !strings.Contains(string(text), "`"+row.kind+"`") {
+			t.Errorf("the page does not say how to revoke a %s, or what it reaches", row.kind)
+		}
+	}
+	for wrong, says := range map[string]string{
+		"revoke role nothing": "no local account has a role", "revoke role arn:aws:iam::999999999999:role/x": "not configured here", "revoke access-key AKIAEXAMPLE000000000": "update-access-key",
+		"revoke access-key x": "not the id of temporary keys", "revoke gateway-key gwk_x": "there is no gateway key", "revoke oauth-client x": "there is no client",
+		"revoke login-session lgn_x": "people show", "revoke attachment x": "attachment list", "revoke cluster x": "cluster", "revoke everything now": "unknown command",
+	} {
+		if o := h.carnet(t, strings.Fields(wrong)...); o.code == 0 || !strings.Contains(o.err, says) {
+			t.Errorf("%s: %s", wrong, o)
+		}
+	}
 }
