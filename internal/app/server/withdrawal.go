@@ -110,6 +110,20 @@ func (e endsDelegations) EndWith(ctx context.Context, t withdrawal.Target) error
 	return nil
 }
 
+// denying is the feed as services ask it that have ended themselves what rests on it.
+type denying struct {
+	*revocation.Feed
+	withdrawal *withdrawal.Service
+}
+
+// Revoke takes back everything of (kind, id), with what AWS has to be told.
+func (d denying) Revoke(ctx context.Context, kind, id string) (uint64, error) {
+	if err := d.withdrawal.Deny(ctx, withdrawal.Target{Kind: kind, ID: id}); err != nil {
+		return 0, err
+	}
+	return d.Feed.Revoke(ctx, kind, id)
+}
+
 // takesBack is withdrawal as services ask it that revoke in a transaction of
 // their own.
 type takesBack struct{ *state }

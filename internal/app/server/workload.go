@@ -28,7 +28,7 @@ func (s *state) openWorkload(ctx context.Context) (err error) {
 	store := sqlworkload.Store{DB: s.db}
 	s.workload, err = workload.Open(ctx, workload.Config{
 		Policies: store, Delegations: store, Directory: machines{s.directory}, IdPs: s.federation, Accounts: entitledAccounts(s.config),
-		KeySets: keys, Issuer: s.issuer, Entitled: entitled, Clusters: s.clusters, Feed: s.feed, State: s.db, Trail: s.trail, Ledger: s.withdrawal,
+		KeySets: keys, Issuer: s.issuer, Entitled: entitled, Clusters: s.clusters, Feed: denying{s.feed, s.withdrawal}, State: s.db, Trail: s.trail, Ledger: s.withdrawal,
 		Organisation: installation.Organisation, Loopback: s.config.IAM.LoopbackProviders, Now: s.now, Logger: s.log,
 	})
 	return err

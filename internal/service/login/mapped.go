@@ -75,6 +75,11 @@ func (s *Service) sync(ctx context.Context, p *posted, who Subject, e entitlemen
 	if r.None {
 		s.lost.note(s, who)
 	}
+	if s.Withdrawal != nil {
+		if err := s.Withdrawal.DenyIn(ctx, who.ID, r.Removed); err != nil {
+			return false, err
+		}
+	}
 	return true, s.Feed.RevokePerson(ctx, who.ID)
 }
 

@@ -102,11 +102,13 @@ type Config struct {
 	Keys Keys
 	// Opens reports whether STS can read an encrypted assertion for this role:
 	// whether the account's SAML provider holds our key. nil: none does.
-	Opens  func(c entitlement.Candidate) bool
-	Feed   Revocations
-	Audit  Audit
-	Now    func() time.Time
-	Logger *slog.Logger // nil discards
+	Opens func(c entitlement.Candidate) bool
+	Feed  Revocations
+	// Withdrawal is told of roles that were lost; nil: nobody is.
+	Withdrawal Withdrawal
+	Audit      Audit
+	Now        func() time.Time
+	Logger     *slog.Logger // nil discards
 	// Lifetime is a login session's longest life; 0 means 12 h.
 	Lifetime time.Duration
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 
+	"carnet.dev/carnet/internal/core/arn"
 	"carnet.dev/carnet/internal/core/event"
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/service/broker"
@@ -32,6 +33,13 @@ type Revocations interface {
 	RevokePerson(ctx context.Context, id identity.PersonID) error
 	// Confirm looks at once at what was revoked.
 	Confirm(ctx context.Context) error
+}
+
+// Withdrawal knows keys that AWS honours by itself.
+type Withdrawal interface {
+	// DenyIn has AWS deny a person's keys in roles that they lost, where that may be;
+	// in the transaction that ctx carries.
+	DenyIn(ctx context.Context, person identity.PersonID, roles []arn.Role) error
 }
 
 // signInEvents tells of a sign-in and of each exchange. The assertion's id and

@@ -114,6 +114,30 @@ func (k Key) denies() (out []Deny) {
 	return out
 }
 
+// cut gives the denies of a key that is taken back now; with whole, of every key of
+// its role. AWS takes an ID token until it ends, whatever we say, and keys that it
+// buys then are issued then: those of its subject are denied until after that.
+func (n Noted) cut(now time.Time, margin time.Duration, whole bool) []Deny {
+	at := func(t time.Time, d Deny) Deny {
+		d.Cut = t.Add(margin + time.Second).Truncate(time.Second) // rounded up: AWS counts whole seconds
+		d.Ends = d.Cut.Add(MostSession)
+		return d
+	}
+	all := []Deny{at(now, Deny{Form: All})}
+	if !whole {
+		all = nil
+		for _, d := range n.denies() {
+			all = append(all, at(now, d))
+		}
+	}
+	if ends := n.Until.Add(-MostSession); n.Subject != "" && n.AccessKeyID == "" && ends.After(now) {
+		for _, d := range n.denies() {
+			all = append(all, at(ends, d))
+		}
+	}
+	return all
+}
+
 // of says which keys a target chooses, and whether it chooses any: AWS knows nothing
 // of gateway keys, clusters, nodes and attachments, nor of our local roles.
 func (t Target) of() (of Of, ok bool) {
@@ -198,20 +222,44 @@ func (s *Service) DenyPeople(ctx context.Context, people []identity.PersonID) er
 	return nil
 }
 
+// DenyIn queues the denies of a person's keys in roles that they lost, in the
+// transaction that ctx carries. Keys of their other roles, also those that the same
+// sign-in just brought, go on.
+func (s *Service) DenyIn(ctx context.Context, person identity.PersonID, roles []arn.Role) error {
+	for _, r := range roles {
+		if err := s.queueOf(ctx, Of{Person: person, Role: r}, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Deny queues the denies of a target that the caller has revoked, in the transaction
+// that ctx carries.
+func (s *Service) Deny(ctx context.Context, t Target) error { return s.queue(ctx, t) }
+
 // queue queues the denies of a target, in the transaction that ctx carries.
 func (s *Service) queue(ctx context.Context, t Target) error {
 	of, ok := t.of()
-	if !ok || s.Ledger == nil {
+	if !ok {
+		return nil
+	}
+	return s.queueOf(ctx, of, t.Kind == revocation.Role || t.Kind == revocation.Everything)
+}
+
+// queueOf queues denies of the keys that are chosen: by their names, or whole of
+// every older key of their roles.
+func (s *Service) queueOf(ctx context.Context, of Of, whole bool) error {
+	if s.Ledger == nil {
 		return nil
 	}
 	noted, err := s.Ledger.Noted(ctx, of, s.Now())
 	if err != nil {
 		return err
 	}
-	if !of.Role.IsZero() { // also where nobody noted keys: some may have been had past Carnet
+	if whole && !of.Role.IsZero() { // also where nobody noted keys: some may have been had past Carnet
 		noted = append(noted, Noted{Key: Key{Role: of.Role}})
 	}
-	whole := t.Kind == revocation.Role || t.Kind == revocation.Everything
 	now := s.Now().UTC()
 	byRole := map[arn.Role][]Deny{}
 	for _, n := range noted {
@@ -219,23 +267,15 @@ func (s *Service) queue(ctx context.Context, t Target) error {
 		if !a.Writable || a.Partition != n.Role.Partition {
 			continue
 		}
-		cut := now.Add(a.Margin + time.Second).Truncate(time.Second) // rounded up: AWS counts whole seconds
-		by := []Deny{{Form: All}}
-		if !whole {
-			by = n.denies()
-		}
-		for _, d := range by {
-			d.Cut, d.Ends = cut, cut.Add(MostSession)
+		for _, d := range n.cut(now, a.Margin, whole) {
 			if err := d.check(); err != nil {
 				return err
 			}
-			if !slices.Contains(byRole[n.Role], d) {
-				byRole[n.Role] = append(byRole[n.Role], d)
-			}
+			byRole[n.Role] = append(byRole[n.Role], d)
 		}
 	}
 	for role, denies := range byRole {
-		if err := s.Denies.Queue(ctx, role, denies, now); err != nil {
+		if err := s.Denies.Queue(ctx, role, union(now, denies...), now); err != nil {
 			return err
 		}
 	}

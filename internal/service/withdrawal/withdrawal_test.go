@@ -14,6 +14,7 @@ import (
 	"carnet.dev/carnet/internal/core/arn"
 	"carnet.dev/carnet/internal/core/event"
 	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/service/revocation"
 )
 
@@ -203,7 +204,7 @@ func TestWhatEachKindDenies(t *testing.T) {
 	}{
 		"a person's key by SAML": {Key{SessionName: "ann", AccessKeyID: "A"}, Target{"person", "psn_x"}, "name ann"},
 		"a person's ID token":    {Key{Issuer: issuer, Subject: "user:psn_x"}, Target{"person", "psn_x"}, "subject carnet.example.com/oidc user:psn_x"},
-		"a person's renewed key": {Key{Issuer: issuer, Subject: "user:psn_x", SessionName: "ann", AccessKeyID: "A"}, Target{"person", "psn_x"}, "subject carnet.example.com/oidc user:psn_x, name ann"},
+		"a person's renewed key": {Key{Issuer: issuer, Subject: "user:psn_x", SessionName: "ann", AccessKeyID: "A"}, Target{"person", "psn_x"}, "name ann, subject carnet.example.com/oidc user:psn_x"},
 		"a job, not its person":  {Key{Issuer: issuer, Subject: "job:dlg_x", SessionName: "ann", AccessKeyID: "A", Delegation: "dlg_x"}, Target{"delegation", "dlg_x"}, "subject carnet.example.com/oidc job:dlg_x"},
 		"a role, whoever has it": {Key{SessionName: "ann", AccessKeyID: "A"}, Target{"role", role("analyst").String()}, "all "},
 		"a role that nobody had": {Key{SessionName: "ann", AccessKeyID: "A"}, Target{"role", role("other").String()}, "all "},
@@ -229,6 +230,60 @@ func TestWhatEachKindDenies(t *testing.T) {
 		if strings.Join(got, ", ") != x.want {
 			t.Errorf("%s: %q, want %q", name, got, x.want)
 		}
+	}
+}
+
+// TestAttackTokenTradedAfterTheRevocation: AWS takes an ID token that was out until
+// it ends, so keys of its subject are denied until then, whatever was revoked; keys
+// of others, and those by another way, are not.
+func TestAttackTokenTradedAfterTheRevocation(t *testing.T) {
+	t.Parallel()
+	for _, to := range []Target{{revocation.Person, "psn_x"}, {revocation.Everything, revocation.Everything}, {revocation.Role, role("analyst").String()}} {
+		synctest.Test(t, func(t *testing.T) {
+			d := newDesk(t)
+			d.keyOf(t, "ann", role("analyst"), time.Hour)
+			ends := time.Now().Add(5 * time.Minute)
+			k := IDToken(Key{Role: role("analyst"), Person: "psn_x", Issuer: "https://carnet.example.com/oidc", Subject: "user:psn_x"}, ends)
+			if err := d.Issued(t.Context(), "jti", k); err != nil {
+				t.Fatal(err)
+			}
+			d.take(t, to.Kind, to.ID)
+			for _, x := range d.denies[role("analyst")] {
+				late := x.Cut.After(ends.Add(29 * time.Second))
+				if want := x.Form == BySubject; late != want {
+					t.Errorf("%s: %s %q until %s", to.Kind, x.Form, x.Value, x.Cut)
+				}
+			}
+			if n := len(d.denies[role("analyst")]); n != 2 {
+				t.Errorf("%s: %d denies", to.Kind, n)
+			}
+			time.Sleep(6 * time.Minute)
+			d.denies = map[arn.Role][]Deny{}
+			d.take(t, revocation.Person, "psn_x")
+			for _, x := range d.denies[role("analyst")] {
+				if x.Cut.After(time.Now().Add(time.Minute)) {
+					t.Errorf("after the token ended: %v", x)
+				}
+			}
+		})
+	}
+}
+
+// TestLostRoles: who lost a role is denied there alone; the keys that the very same
+// sign-in brought of other roles go on.
+func TestLostRoles(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	d.keyOf(t, "ann", role("analyst"), time.Hour)
+	d.keyOf(t, "ann", role("other"), time.Hour)
+	if err := d.DenyIn(t.Context(), "psn_x", []arn.Role{role("analyst"), role("never-had")}); err != nil {
+		t.Fatal(err)
+	}
+	if got := d.denies[role("analyst")]; len(got) != 1 || got[0].Value != "ann" || len(d.denies) != 1 {
+		t.Errorf("queued: %v", d.denies)
+	}
+	if err := d.DenyPeople(t.Context(), []identity.PersonID{"psn_x", "psn_y"}); err != nil || len(d.denies[role("other")]) != 1 {
+		t.Errorf("people: %v, %v", d.denies, err)
 	}
 }
 
