@@ -57,7 +57,8 @@ func newMachineWorld(t *testing.T, change ...func(string) string) *machineWorld 
         trust_policy: {Version: "2012-10-17", Statement: [
           {Effect: Allow, Principal: {Federated: "arn:aws:iam::111122223333:saml-provider/corp"}, Action: "sts:AssumeRoleWithSAML", Condition: {StringEquals: {"SAML:aud": %q}}},
           {Effect: Allow, Principal: {Federated: "arn:aws:iam::111122223333:oidc-provider/%s"}, Action: ["sts:AssumeRoleWithWebIdentity", "sts:TagSession", "sts:SetSourceIdentity"],
-           Condition: {StringEquals: {"%s:aud": sts.amazonaws.com}, Bool: {"sts:RoleAuthorizedByIdp": "true"}}}]}
+           Condition: {StringEquals: {"%s:aud": sts.amazonaws.com}, Bool: {"sts:RoleAuthorizedByIdp": "true"}}},
+          {Effect: Allow, Principal: {AWS: "arn:aws:iam::111122223333:role/analyst"}, Action: ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"]}]}
         policies: [{name: sales, document: {Version: "2012-10-17", Statement: [{Effect: Allow, Action: "s3:*", Resource: ["arn:aws:s3:::sales", "arn:aws:s3:::sales/*"]}]}}]
 `, ours, in.base+"/saml/consume", ours, ours))
 	in.must(t, "authority", "apply", in.folder+"/authority.yaml")

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"carnet.dev/carnet/internal/core/arn"
+	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/core/secret"
 )
 
@@ -64,7 +65,9 @@ func TestKindsOpenUnchanged(t *testing.T) {
 	t.Parallel()
 	job := web()
 	job.ServicePrincipal, job.Delegation = "spn_c", "dlg_d"
-	for _, c := range []Claims{ofUser(UserSession), ofUser(FederatedUser), web(), job} {
+	attached := job
+	attached.OnNode = identity.OnNode{Attachment: "att_a", Node: "nod_b", Cluster: "cls_c", Owner: "1000(jürg)"}
+	for _, c := range []Claims{ofUser(UserSession), ofUser(FederatedUser), web(), job, attached} {
 		got, err := Open(testRing(), keyID, seal(t, testRing(), c), issued)
 		if err != nil {
 			t.Fatal(err)
@@ -80,6 +83,8 @@ func TestKindsKeepToTheirFields(t *testing.T) {
 	for name, change := range map[string]func() Claims{
 		"user session with a role":        func() Claims { c := ofUser(UserSession); c.Role = full().Role; return c },
 		"user session with a name":        func() Claims { c := ofUser(UserSession); c.FederatedName = "x"; return c },
+		"user session on a node":          func() Claims { c := ofUser(UserSession); c.Attachment = "att_a"; return c },
+		"federated user on a node":        func() Claims { c := ofUser(FederatedUser); c.Node = "nod_b"; return c },
 		"user session of no user":         func() Claims { c := ofUser(UserSession); c.User = arn.User{}; return c },
 		"user session without the id":     func() Claims { c := ofUser(UserSession); c.UserID = ""; return c },
 		"federated user without a name":   func() Claims { c := ofUser(FederatedUser); c.FederatedName = ""; return c },

@@ -269,7 +269,7 @@ func FuzzClaims(f *testing.F) {
 // TestSeedsAreCurrent keeps the fuzz seeds real: they decode today.
 func TestSeedsAreCurrent(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"full", "least"} {
+	for _, name := range []string{"full", "least", "attached"} {
 		b, err := os.ReadFile("testdata/claims/" + name + ".bin")
 		if err != nil {
 			t.Fatal(err)

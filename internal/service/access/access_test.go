@@ -10,6 +10,7 @@ import (
 
 	"carnet.dev/carnet/internal/core/arn"
 	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/core/secret"
 	"carnet.dev/carnet/internal/protocol/s3"
 	"carnet.dev/carnet/internal/protocol/sessiontoken"
@@ -153,9 +154,13 @@ func TestLookup(t *testing.T) {
 func TestWhatWasTakenBackIsRefusedAlsoWhenRemembered(t *testing.T) {
 	for _, what := range []string{
 		"everything everything", "login-session lgn_1", "person psn_1", "role AROA1", "access-key " + keyID, "service-principal spn_1", "delegation dlg_1",
+		"attachment att_1", "node nod_1", "cluster cls_1",
 	} {
 		w := newWorld(t)
-		of := func(c *sessiontoken.Claims) { c.ServicePrincipal, c.Delegation = "spn_1", "dlg_1" }
+		of := func(c *sessiontoken.Claims) {
+			c.ServicePrincipal, c.Delegation = "spn_1", "dlg_1"
+			c.OnNode = identity.OnNode{Attachment: "att_1", Node: "nod_1", Cluster: "cls_1", Owner: "1000(alice)"}
+		}
 		token := w.token(t, of)
 		if _, _, err := w.Lookup(context.Background(), keyID, token); err != nil {
 			t.Fatal(err)

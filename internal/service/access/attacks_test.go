@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/core/secret"
 	"carnet.dev/carnet/internal/protocol/sessiontoken"
 	"carnet.dev/carnet/internal/service/access"
@@ -20,12 +21,16 @@ func TestAttackSlowBodyOutlivesRevocation(t *testing.T) {
 		"person revoked":        func(w *world) { w.feed.revoked["person psn_1"] = 5 },
 		"login session revoked": func(w *world) { w.feed.revoked["login-session lgn_1"] = 5 },
 		"key revoked":           func(w *world) { w.feed.revoked["access-key "+keyID] = 5 },
+		"attachment ended":      func(w *world) { w.feed.revoked["attachment att_1"] = 5 },
+		"node removed":          func(w *world) { w.feed.revoked["node nod_1"] = 5 },
 		"view lost":             func(w *world) { w.feed.away = true },
 		"time over":             func(w *world) { w.now = now.Add(time.Hour) },
 	}
 	for name, end := range ended {
 		w := people(t, nil)
-		c := w.caller(t, access.RoleSession, nil)
+		c := w.caller(t, access.RoleSession, func(c *sessiontoken.Claims) {
+			c.OnNode = identity.OnNode{Attachment: "att_1", Node: "nod_1", Cluster: "cls_1"}
+		})
 		if !w.may(c, "s3:GetObject") || !w.Decide(context.Background(), c, oneCheck(get("sales", "x")), access.Environment{Now: now}).Allow {
 			t.Fatal("not allowed to begin with")
 		}

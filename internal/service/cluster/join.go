@@ -191,7 +191,7 @@ func (s *Service) FindNode(of identity.ClusterID, text string) (Node, error) {
 }
 
 func (n Node) event(action string) event.Event {
-	return event.Event{Action: action, Outcome: event.Done, Target: string(n.ID), Detail: map[string]string{"name": n.Name, "cluster_id": string(n.Cluster)}}
+	return event.Event{Action: action, Outcome: event.Done, Node: n.ID, Target: string(n.ID), Detail: map[string]string{"name": n.Name, "cluster_id": string(n.Cluster)}}
 }
 
 func byName(a, b Node) int { return strings.Compare(directory.Fold(a.Name), directory.Fold(b.Name)) }

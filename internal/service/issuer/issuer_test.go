@@ -327,6 +327,8 @@ func TestReuse(t *testing.T) {
 		"nonce": func(c *issuer.IDToken) { c.Nonce = "n" }, "lifetime": func(c *issuer.IDToken) { c.Lifetime = time.Minute },
 		"algorithm": func(c *issuer.IDToken) { c.Algorithm = oidc.ES256 }, "amr": func(c *issuer.IDToken) { c.AMR = []string{"team"} },
 		"auth time": func(c *issuer.IDToken) { c.AuthTime = w.Now() }, "epoch": func(c *issuer.IDToken) { c.Epoch++ },
+		"attachment": func(c *issuer.IDToken) { c.OnNode.Attachment = "att_1" }, "node": func(c *issuer.IDToken) { c.OnNode.Node = "nod_1" },
+		"cluster": func(c *issuer.IDToken) { c.OnNode.Cluster = "cls_1" }, "process owner": func(c *issuer.IDToken) { c.OnNode.Owner = "1(a)" },
 	} {
 		token := forAWS()
 		change(&token)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/secret"
@@ -26,11 +27,14 @@ func (o *own) Standing(_ context.Context, s sts.OwnSubject) (sts.OwnSubject, err
 	if s.Delegation == "dlg_1" {
 		s.Person, s.ServicePrincipal = "psn_1", "spn_1"
 	}
-	for _, id := range []string{string(s.Person), string(s.ServicePrincipal), string(s.Delegation)} {
-		known := id == "" || id == "psn_1" || id == "spn_1" || id == "dlg_1"
+	for _, id := range []string{string(s.Person), string(s.ServicePrincipal), string(s.Delegation), string(s.Attachment)} {
+		known := id == "" || id == "att_1" || id == "psn_1" || id == "spn_1" || id == "dlg_1"
 		if !known || id != "" && id == o.off {
 			return s, fault.New(fault.Denied, id+" does not act")
 		}
+	}
+	if s.Attachment != "" {
+		s.Ends = now.Add(20 * time.Minute)
 	}
 	return s, o.away
 }
@@ -47,6 +51,7 @@ func newOwn(t testing.TB) *web {
 var (
 	ofPerson    = map[string]any{"sub": "user:psn_1", "sid": "lgn_1", "carnet_epoch": 40}
 	ofPrincipal = map[string]any{"sub": "sp:spn_1", "carnet_epoch": 40}
+	ofAttached  = map[string]any{"sub": "user:psn_1", "sid": "lgn_1", "carnet_epoch": 40, "carnet_attachment": "att_1", "carnet_node": "nod_1", "carnet_cluster": "cls_1", "carnet_process_owner": "1000(alice)"}
 	ofJob       = map[string]any{"sub": "job:dlg_1", "carnet_epoch": 40}
 )
 
@@ -61,6 +66,7 @@ func TestOwnTokensCarryWhoTheyAreOf(t *testing.T) {
 		"person":                 {ofPerson, sts.OwnSubject{Person: "psn_1", LoginSession: "lgn_1"}},
 		"person by another's":    {map[string]any{"sub": "user:psn_1", "carnet_epoch": 40}, sts.OwnSubject{Person: "psn_1"}},
 		"service principal":      {ofPrincipal, sts.OwnSubject{ServicePrincipal: "spn_1"}},
+		"attached":               {ofAttached, sts.OwnSubject{Person: "psn_1", LoginSession: "lgn_1", OnNode: onNode}},
 		"job":                    {ofJob, sts.OwnSubject{Person: "psn_1", ServicePrincipal: "spn_1", Delegation: "dlg_1"}},
 		"seen by another server": {map[string]any{"sub": "sp:spn_1", "carnet_epoch": 4000}, sts.OwnSubject{ServicePrincipal: "spn_1"}},
 	} {
@@ -71,11 +77,14 @@ func TestOwnTokensCarryWhoTheyAreOf(t *testing.T) {
 			continue
 		}
 		c := opened(t, out.Credentials.AccessKeyID, out.Credentials.SessionToken)
-		if got := (sts.OwnSubject{Person: c.Person, LoginSession: c.LoginSession, ServicePrincipal: c.ServicePrincipal, Delegation: c.Delegation}); got != tc.want || c.Epoch != 42 {
+		if got := (sts.OwnSubject{Person: c.Person, LoginSession: c.LoginSession, ServicePrincipal: c.ServicePrincipal, Delegation: c.Delegation, OnNode: c.OnNode}); got != tc.want || c.Epoch != 42 {
 			t.Errorf("%s: %+v at %d, want %+v", name, got, c.Epoch, tc.want)
 		}
+		if attached := c.Attachment != ""; attached != c.Expires.Equal(now.Add(20*time.Minute)) {
+			t.Errorf("%s: ends at %s", name, c.Expires)
+		}
 		e := w.recorded[0]
-		if e.Person != tc.want.Person || e.LoginSession != tc.want.LoginSession ||
+		if e.Person != tc.want.Person || e.Attachment != tc.want.Attachment || e.Node != tc.want.Node || e.ProcessOwner != tc.want.Owner || e.LoginSession != tc.want.LoginSession ||
 			e.Detail["service_principal"] != string(tc.want.ServicePrincipal) || e.Detail["delegation"] != string(tc.want.Delegation) {
 			t.Errorf("%s: %+v", name, e)
 		}
@@ -97,6 +106,9 @@ func TestAttackRevokedOwnToken(t *testing.T) {
 		{ofJob, "delegation dlg_1"},
 		{ofJob, "service-principal spn_1"},
 		{ofJob, "person psn_1"},
+		{ofAttached, "attachment att_1"},
+		{ofAttached, "node nod_1"},
+		{ofAttached, "cluster cls_1"},
 	} {
 		w := newOwn(t)
 		w.revoked[tc.revoked] = 40
@@ -124,25 +136,29 @@ func TestAttackOwnTokenOfNobody(t *testing.T) {
 		return c
 	}
 	for name, claims := range map[string]map[string]any{
-		"no epoch":           with("carnet_epoch", issuertest.Absent),
-		"epoch as text":      with("carnet_epoch", "40"),
-		"epoch below zero":   with("carnet_epoch", -1),
-		"epoch in halves":    with("carnet_epoch", 40.5),
-		"epoch of nothing":   with("carnet_epoch", nil),
-		"another kind":       with("sub", "group:grp_1"),
-		"kind in capitals":   with("sub", "User:psn_1"),
-		"no kind":            with("sub", "psn_1"),
-		"Carnet itself":      with("sub", "carnet:revocation"),
-		"itself as somebody": with("sub", "carnet:psn_1"),
-		"no id":              with("sub", "user:"),
-		"a person as job":    with("sub", "job:psn_1"),
-		"two kinds":          with("sub", "user:sp:spn_1"),
-		"space":              with("sub", "user: psn_1"),
-		"sid is no text":     with("sid", []string{"lgn_1"}),
-		"sid is empty":       with("sid", ""),
-		"sid is nothing":     with("sid", nil),
-		"nobody of the id":   with("sub", "user:psn_2"),
-		"unknown principal":  with("sub", "sp:spn_2"),
+		"no epoch":             with("carnet_epoch", issuertest.Absent),
+		"epoch as text":        with("carnet_epoch", "40"),
+		"epoch below zero":     with("carnet_epoch", -1),
+		"epoch in halves":      with("carnet_epoch", 40.5),
+		"epoch of nothing":     with("carnet_epoch", nil),
+		"another kind":         with("sub", "group:grp_1"),
+		"kind in capitals":     with("sub", "User:psn_1"),
+		"no kind":              with("sub", "psn_1"),
+		"Carnet itself":        with("sub", "carnet:revocation"),
+		"itself as somebody":   with("sub", "carnet:psn_1"),
+		"no id":                with("sub", "user:"),
+		"a person as job":      with("sub", "job:psn_1"),
+		"two kinds":            with("sub", "user:sp:spn_1"),
+		"space":                with("sub", "user: psn_1"),
+		"sid is no text":       with("sid", []string{"lgn_1"}),
+		"sid is empty":         with("sid", ""),
+		"sid is nothing":       with("sid", nil),
+		"nobody of the id":     with("sub", "user:psn_2"),
+		"unknown principal":    with("sub", "sp:spn_2"),
+		"attached as a number": with("carnet_attachment", 1),
+		"attached to nothing":  with("carnet_attachment", ""),
+		"a list of nodes":      with("carnet_node", []string{"nod_1"}),
+		"a cluster of null":    with("carnet_cluster", nil),
 	} {
 		w := newOwn(t)
 		_, err := w.service().AssumeRoleWithWebIdentity(t.Context(), w.request(t, claims))

@@ -102,11 +102,12 @@ func TestJSONFormat(t *testing.T) {
 	failed.Batch = []gateway.Batched{{Key: "b", VersionID: "v2", Status: 403, Code: "AccessDenied"}}
 	failed.Status, failed.Code, failed.Kind, failed.Cause = 500, "InternalError", fault.Internal, errors.New("broken")
 	failed.Caller.Delegation, failed.GatewayKey, failed.Cluster = "dlg_1", "gwk_1", "etl"
+	failed.Node, failed.Attachment, failed.ProcessOwner = "nod_1", "att_1", "1000(alice)"
 	got := strings.Split(written(t, accesslog.JSON, get(), failed), "\n")
 	who := `"source":"192.0.2.7","access_key_id":"ASIAALICE0000000000A","principal":"arn:aws:sts::111122223333:assumed-role/analyst/alice@example.com","account":"111122223333","role":"arn:aws:iam::111122223333:role/analyst","person":"psn_alice","login_session":"lgn_1"`
 	head := `{"time":"2026-03-04T05:06:07.089Z","level":"INFO","msg":"s3","request_id":"ABCDEFGHIJKLMNOP",` + who
 	tail := `"uri":"/sales/q1/a%20b.csv?versionId=v1","protocol":"HTTP/1.1","host":"s3.example.com","tls":"1.3","cipher":"TLS_AES_128_GCM_SHA256","user_agent":"aws-cli/2.15"}`
-	more := `,"delegation":"dlg_1","gateway_key":"gwk_1","cluster":"etl"`
+	more := `,"delegation":"dlg_1","gateway_key":"gwk_1","cluster":"etl","node":"nod_1","attachment":"att_1","process_owner":"1000(alice)"`
 	for i, want := range []string{
 		head + `,"operation":"GetObject","bucket":"sales","key":"q1/a b.csv","version_id":"v1","status":206,"sent":100,"received":0,"size":5000,"total_ms":70,"first_byte_ms":12.345,"bucket_account":"111122223333","upstream":"minio","store_status":206,"store_ms":9,"store_request_id":"STORE1","authentication":"REST-HEADER","method":"GET",` + tail,
 		head + more + `,"operation":"DeleteObjects","bucket":"sales","status":500,"error":"InternalError","error_class":"internal","cause":"broken","sent":100,"received":0,"size":5000,"total_ms":70,"first_byte_ms":12.345,"bucket_account":"111122223333","upstream":"minio","store_request_id":"STORE1","authentication":"REST-HEADER","method":"POST",` + tail,

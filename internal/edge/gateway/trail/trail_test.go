@@ -87,7 +87,7 @@ func (d *desk) request(op s3.Name, key string) *gateway.Record {
 		Request: "ABCDEFGHIJKLMNOP", Began: d.began, Source: netip.MustParseAddr("192.0.2.7"), Operation: op, Bucket: "hr", Key: key,
 		AccessKeyID: "ASIAALICE0000000000A", Authentication: "REST-HEADER", UserAgent: "tool/1", Status: 200, Sent: 5, Received: 7,
 		Place:      access.Place{Bucket: "hr", Account: "444455556666", Upstream: "disk"},
-		GatewayKey: "gwk_1", Cluster: "etl",
+		GatewayKey: "gwk_1", Cluster: "etl", Node: "nod_1", Attachment: "att_1", ProcessOwner: "1000(alice)",
 		Caller: &access.Caller{
 			Account: "111122223333", ARN: "arn:aws:sts::111122223333:assumed-role/analyst/alice", Person: "psn_a", LoginSession: "lgn_a", Delegation: "dlg_a", ServicePrincipal: "spn_a",
 			Role: arn.Role{Partition: "aws", Account: "111122223333", Path: "/", Name: "analyst"},
@@ -116,7 +116,7 @@ func TestDenialIsRecordedAndKept(t *testing.T) {
 	want := event.Event{
 		At: d.began, Action: "s3.GetObject", Outcome: event.Denied, Code: "AccessDenied", Person: "psn_a", LoginSession: "lgn_a", ServicePrincipal: "spn_a", Delegation: "dlg_a",
 		Request: "ABCDEFGHIJKLMNOP", Source: "192.0.2.7", Account: "111122223333", Role: "arn:aws:iam::111122223333:role/analyst", AccessKeyID: "ASIAALICE0000000000A",
-		Principal: "arn:aws:sts::111122223333:assumed-role/analyst/alice", GatewayKey: "gwk_1", Cluster: "etl", Target: "arn:aws:s3:::hr/salaries",
+		Principal: "arn:aws:sts::111122223333:assumed-role/analyst/alice", GatewayKey: "gwk_1", Cluster: "etl", Node: "nod_1", Attachment: "att_1", ProcessOwner: "1000(alice)", Target: "arn:aws:s3:::hr/salaries",
 		Detail: map[string]string{"status": "403", "user_agent": "tool/1", "authentication": "REST-HEADER", "bucket_account": "444455556666", "decided_by": "policy",
 			"reason": "User: alice is not authorized", "statements": "own#Never"},
 	}
