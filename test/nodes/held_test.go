@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"carnet.dev/carnet/internal/edge/node/localdoc"
+	"carnet.dev/carnet/test/running"
 )
 
 // held opens the sockets of the agent's socket unit on the node, as its service manager
@@ -107,7 +108,7 @@ func TestSocketsAreHeldWhileTheAgentRestarts(t *testing.T) {
 		t.Error("somebody else could listen while the agent was gone")
 	}
 	waiting := alice.Command(fetch...)
-	var out, errs locked
+	var out, errs running.Log
 	waiting.Stdout, waiting.Stderr = &out, &errs
 	if err := alice.Start(waiting); err != nil {
 		t.Fatal(err)

@@ -14,7 +14,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -22,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"carnet.dev/carnet/internal/edge/node/localdoc"
+	"carnet.dev/carnet/test/running"
 )
 
 // AgentUID is the account that agents run under, with the two capabilities that
@@ -63,27 +63,9 @@ type Node struct {
 // agent is one running process of carnet agent.
 type agent struct {
 	cmd   *exec.Cmd
-	log   locked
+	log   running.Log
 	ended chan struct{}
 	err   error
-}
-
-// locked is a buffer for two goroutines.
-type locked struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *locked) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(b)
-}
-
-func (l *locked) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // Node makes a node, joins it to its cluster and starts its agent.

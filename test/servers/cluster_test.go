@@ -32,6 +32,7 @@ import (
 	"carnet.dev/carnet/internal/edge/api"
 	"carnet.dev/carnet/internal/edge/api/ssodoc"
 	"carnet.dev/carnet/internal/edge/sql/sqltest"
+	"carnet.dev/carnet/test/running"
 )
 
 // cluster is some equal servers on one PostgreSQL, behind one address.
@@ -48,33 +49,7 @@ type member struct {
 	web, aws string // its own addresses
 	process  *exec.Cmd
 	ended    chan struct{}
-	log      lockedBuffer
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-func binary(t *testing.T) string {
-	t.Helper()
-	path := os.Getenv("CARNET_BINARY")
-	if path == "" {
-		t.Fatal("CARNET_BINARY is not set: start these tests with make")
-	}
-	return path
+	log      running.Log
 }
 
 // newCluster writes the configurations of n servers that share one address, one
@@ -102,7 +77,7 @@ func newCluster(t *testing.T, n int, dsn func(i int) secret.Text) *cluster {
 // before it served.
 func (m *member) start(t *testing.T) string {
 	t.Helper()
-	m.process = exec.Command(binary(t), "server", "--config", m.config)
+	m.process = exec.Command(running.Need(t, "CARNET_BINARY"), "server", "--config", m.config)
 	m.process.Stderr = &m.log
 	m.process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	stdout, err := m.process.StdoutPipe()
@@ -148,7 +123,7 @@ func (m *member) start(t *testing.T) string {
 // carnet runs a command of this server's host.
 func (m *member) carnet(t *testing.T, args ...string) string {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), binary(t), append(args, "--config", m.config)...)
+	cmd := exec.CommandContext(t.Context(), running.Need(t, "CARNET_BINARY"), append(args, "--config", m.config)...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil {

@@ -23,6 +23,7 @@ import (
 	"carnet.dev/carnet/internal/edge/api"
 	"carnet.dev/carnet/internal/edge/sql/sqltest"
 	"carnet.dev/carnet/internal/service/revocation"
+	"carnet.dev/carnet/test/running"
 )
 
 // clock runs ahead of the wall's by what a test says, so that nobody has to
@@ -133,7 +134,7 @@ func (m *member) serveHere(t *testing.T, wall *clock) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv, err := server.New(t.Context(), server.Options{Config: c, Binary: binary(t), Now: wall.now,
+	srv, err := server.New(t.Context(), server.Options{Config: c, Binary: running.Need(t, "CARNET_BINARY"), Now: wall.now,
 		Logger: slog.New(slog.NewJSONHandler(&m.log, nil))})
 	if err != nil {
 		t.Fatal(err)
