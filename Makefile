@@ -360,10 +360,11 @@ conformance-scim: build ## SCIM 2.0: an independent client from PyPI, and the di
 	go test -count=1 ./internal/protocol/scim ./internal/edge/scimapi ./internal/edge/sql/provisioning
 
 .PHONY: state-suites
-state-suites: build ## conformance, crash and several-server suites on SQLite and a real PostgreSQL
+state-suites: build ## conformance, crash and several-server suites on SQLite and a real PostgreSQL; the trail to a real rsyslog
 	@.ci/need postgres
+	@.ci/need rsyslog
 	CARNET_BINARY=$(abspath $(BIN)) go test -count=1 -tags interop -timeout 15m ./internal/edge/sql/... \
-	  ./internal/service/keyring ./internal/service/onceonly ./internal/service/audit ./internal/service/revocation ./internal/edge/scimapi ./test/servers
+	  ./internal/service/keyring ./internal/service/onceonly ./internal/service/audit ./internal/edge/audittarget/... ./internal/service/revocation ./internal/edge/scimapi ./test/servers
 
 .PHONY: bench-directory
 bench-directory: ## 100,000 people, 20,000 groups, 500,000 mappings on both engines; fails over the bounds
