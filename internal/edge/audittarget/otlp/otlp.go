@@ -63,7 +63,8 @@ func (e *Exporter) Put(ctx context.Context, documents []audit.Document) error {
 	}
 	status, answer, err := e.Client.Send(ctx, http.MethodPost, e.Endpoint+"/v1/logs", header, body)
 	if err != nil {
-		return fault.Wrap(err, fault.Unavailable, fault.Of(err).Public).WithMend("look at the collector and at the endpoint of this audit target")
+		away := fault.Of(err)
+		return fault.Wrap(away.Cause, fault.Unavailable, away.Public).WithMend("look at the collector and at the endpoint of this audit target")
 	}
 	return e.judge(status, answer)
 }
