@@ -28,7 +28,7 @@ import (
 // observed is an installation in a process of its own that writes everything down.
 func observed(t *testing.T, change ...func(string) string) *bridged {
 	t.Helper()
-	in := install(t, append(change, replace("buckets:", "access_log: {format: s3, file: access.log}\naudit: {reads: on, writes: on}\nbuckets:"))...)
+	in := install(t, append([]func(string) string{replace("buckets:", "access_log: {format: s3, file: access.log}\naudit: {reads: on, writes: on}\nbuckets:")}, change...)...)
 	p := &bridged{post: &post{installation: in, idp: forge.New(t, time.Now())}}
 	p.must(t, "sso", "add", "--name", "Corp", "--metadata", p.write(t, "idp.xml", string(p.idp.Metadata())), "--accounts", "111122223333",
 		"--roles", "arn:aws:iam::1*:role/*", "--domains", "*")

@@ -117,7 +117,7 @@ func TestRsyslog(t *testing.T) {
 			long.Detail["long"] = strings.Repeat("x", 30_000)
 		}
 		put(t, s, []audit.Document{document(seq, event.Done, nil), long})
-		soon(t, fmt.Sprintf("the records by %s", way.network), func() bool { return has(seq) && has(seq + 1) })
+		soon(t, fmt.Sprintf("the records by %s", way.network), func() bool { return has(seq) && has(seq+1) })
 		for line := range strings.Lines(read()) {
 			parts := strings.SplitN(strings.TrimSuffix(line, "\n"), "|", 8)
 			if len(parts) != 8 || !strings.Contains(line, fmt.Sprintf(`"seq":%d,`, seq+1)) {
