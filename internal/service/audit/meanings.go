@@ -122,11 +122,13 @@ var meanings = [...]Meaning{
 	{"provisioning-credential.*", "a provisioning system got a token, or lost one", "target: the token's id; label, owner, kinds, expires", ""},
 	{"revoke", "everything that rests on something was revoked", "target: the id; kind", ""},
 
+	{"revocation.deny", "the deny of older keys at a role of AWS was written, or could not be", "target: the policy's name; recipientAccountId, roleArn, denies, reason", "PutRolePolicy"},
 	{"key-ring.rotate", "a ring of keys got a new one", "target: the ring", "RotateKeyOnDemand"},
 	{"key-encryption-key.replace", "the key that wraps all others was replaced", "target: the key's id", ""},
 	{"state.restore", "the database was restored from a backup", "command", ""},
 	{"audit.read", "an administrator searched the trail; the same search again is one record and a number", "filter, repeated, since", "LookupEvents"},
 	{"audit.export", "an administrator exported it", "filter", ""},
 	{"audit.prune", "records past their time were deleted", "target: the chain; seq, hash, before, records, chains, whole, signer, signature", ""},
+	{"audit.broken", "a server found that a chain was changed in the database, and left it as it is", "target: the chain; signed, found, why", ""},
 	{"audit.lost", "S3 decisions could not be recorded, since the queue was full", "records", ""},
 }
