@@ -253,7 +253,7 @@ type Account struct {
 	RevocationRole string `yaml:"revocation_role"`
 	// RevocationMargin is how far the clocks of AWS and of these servers may differ:
 	// keys issued up to that long after a revocation are denied too.
-	RevocationMargin time.Duration `yaml:"revocation_margin"`
+	RevocationMargin time.Duration `yaml:"revocation_margin,omitempty"`
 	IAM              Place         `yaml:"iam"` // how AWS IAM is reached, with RevocationRole only
 }
 

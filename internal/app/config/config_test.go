@@ -74,7 +74,7 @@ func allKeys(t reflect.Type) []string {
 		return allKeys(t.Elem())
 	case reflect.Struct:
 		for i := range t.NumField() {
-			if key := t.Field(i).Tag.Get("yaml"); key != "" {
+			if key, _, _ := strings.Cut(t.Field(i).Tag.Get("yaml"), ","); key != "" {
 				out = append(append(out, key), allKeys(t.Field(i).Type)...)
 			}
 		}

@@ -158,7 +158,7 @@ func (r *reader) scalar(n *yaml.Node, out reflect.Value, path string) {
 
 func fieldOf(v reflect.Value, key string) (reflect.Value, bool) {
 	for i := range v.NumField() {
-		if v.Type().Field(i).Tag.Get("yaml") == key {
+		if keyOf(v.Type().Field(i)) == key {
 			return v.Field(i), true
 		}
 	}
@@ -168,7 +168,7 @@ func fieldOf(v reflect.Value, key string) (reflect.Value, bool) {
 func keys(t reflect.Type) []string {
 	var out []string
 	for i := range t.NumField() {
-		out = append(out, t.Field(i).Tag.Get("yaml"))
+		out = append(out, keyOf(t.Field(i)))
 	}
 	return out
 }
@@ -246,4 +246,10 @@ func (p *Problems) Error() string {
 
 func (p *Problems) sort() {
 	slices.SortStableFunc(p.List, func(a, b Problem) int { return a.Line - b.Line })
+}
+
+// keyOf gives the key of a field: what its tag says, up to how it is written.
+func keyOf(f reflect.StructField) string {
+	key, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+	return key
 }
