@@ -87,7 +87,7 @@ func instrument(folder string) (string, error) {
 		if err != nil {
 			return "", fmt.Errorf("%s: %w", c.file, err)
 		}
-		to := filepath.Join(folder, "overlay", fmt.Sprintf("%d_%s", i, filepath.Base(path)))
+		to := filepath.Join(folder, "overlay", fmt.Sprintf("%d_%s.overlay", i, filepath.Base(path)))
 		if err := os.WriteFile(to, []byte(text), 0o600); err != nil {
 			return "", err
 		}
