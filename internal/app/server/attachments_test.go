@@ -23,6 +23,7 @@ import (
 	"carnet.dev/carnet/internal/app/visitor"
 	"carnet.dev/carnet/internal/edge/api"
 	"carnet.dev/carnet/internal/edge/nodeapi/nodedoc"
+	"carnet.dev/carnet/internal/service/audit"
 )
 
 // machine is a node as its agent would be.
@@ -552,6 +553,21 @@ func TestAnEngineHasTheKeysOfItsPeople(t *testing.T) {
 	if _, err := c.CreateBucket(t.Context(), &awss3.CreateBucketInput{Bucket: aws.String("sales")}); err != nil {
 		t.Errorf("with the key of the engine: %v", err)
 	}
+	if _, err := c.ListObjectsV2(t.Context(), &awss3.ListObjectsV2Input{Bucket: aws.String("hr")}); err == nil {
+		t.Error("hr is nobody's to list")
+	}
+	soon(t, "the trail names the node of a gateway key", func() bool {
+		var found audit.Found
+		if err := json.Unmarshal([]byte(w.must(t, "audit", "search", "--cluster", "lab", "--event", "s3.*", "--output", "json")), &found); err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range found.Documents {
+			if d.Attachment != a.ID || d.Node != m.id || d.ProcessOwner != "1001(ann)" || d.UserIdentity.GatewayKey == "" {
+				t.Fatalf("%+v", d)
+			}
+		}
+		return len(found.Documents) > 0
+	})
 	m.works(t, "end", nodedoc.End{Attachment: a.ID, Why: "detached"}, nil)
 	soon(t, "the key ends with the attachment", func() bool {
 		_, err := c.ListObjectsV2(t.Context(), &awss3.ListObjectsV2Input{Bucket: aws.String("sales")})

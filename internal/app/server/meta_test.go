@@ -154,6 +154,19 @@ func TestJDBCByTheMetaRole(t *testing.T) {
 			t.Errorf("%s: %+v", what, p)
 		}
 	}
+	// Keys of a local account for a connection end with the node.
+	other.works(t, "jdbc", nodedoc.JDBC{User: "alice", Password: password, Role: "analyst"}, &local)
+	identify := func() error {
+		sts := awssts.New(awssts.Options{Region: "us-east-1", BaseEndpoint: aws.String("http://" + w.aws), RetryMaxAttempts: 1,
+			Credentials: credentials.NewStaticCredentialsProvider(local.Keys.AccessKeyID, local.Keys.SecretAccessKey, local.Keys.SessionToken)})
+		_, err := sts.GetCallerIdentity(t.Context(), &awssts.GetCallerIdentityInput{})
+		return err
+	}
+	if err := identify(); err != nil {
+		t.Error(err)
+	}
+	w.must(t, "node", "remove", "lab", "n2")
+	soon(t, "the keys of a node that was removed", func() bool { return strings.HasPrefix(awsCode(identify()), "ExpiredToken") })
 	// AWS is asked under this installation's id, and for people whom the role admits.
 	external := w.words(t, "external_id", "cluster", "external-id")
 	w.trust(t, "another-installation", "ali*")
