@@ -366,6 +366,10 @@ state-suites: build ## conformance, crash and several-server suites on SQLite an
 	CARNET_BINARY=$(abspath $(BIN)) go test -count=1 -tags interop -timeout 15m ./internal/edge/sql/... \
 	  ./internal/service/keyring ./internal/service/onceonly ./internal/service/audit ./internal/edge/audittarget/... ./internal/service/revocation ./internal/edge/scimapi ./test/servers
 
+.PHONY: secrets
+secrets: ## run whole worlds, then search all that they wrote for every secret that they handled
+	go run ./tools/secretgrep $(BUILD)/secretgrep $(or $(SECRETS),./internal/app/dev)
+
 .PHONY: bench-directory
 bench-directory: ## 100,000 people, 20,000 groups, 500,000 mappings on both engines; fails over the bounds
 	@.ci/need postgres

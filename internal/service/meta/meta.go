@@ -12,6 +12,7 @@ package meta
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"time"
 
@@ -20,7 +21,6 @@ import (
 	"carnet.dev/carnet/internal/core/event"
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
-	"carnet.dev/carnet/internal/core/secret"
 	"carnet.dev/carnet/internal/service/broker"
 	"carnet.dev/carnet/internal/service/cluster"
 	"carnet.dev/carnet/internal/service/entitlement"
@@ -91,12 +91,10 @@ type Service struct {
 	externalID string
 }
 
-// externalIDBytes is how much of the external id is random.
-const externalIDBytes = 24
-
-// Open makes a Service. It gives the installation its external id at the first time.
+// Open makes a Service. It gives the installation its external id at the first time:
+// random, so that nobody guesses another's, and no secret, as trust policies show it.
 func Open(ctx context.Context, c Config) (*Service, error) {
-	id, err := c.ExternalIDs.ExternalID(ctx, "carnet-"+secret.Random(externalIDBytes).Reveal())
+	id, err := c.ExternalIDs.ExternalID(ctx, "carnet-"+rand.Text())
 	if err != nil {
 		return nil, err
 	}
