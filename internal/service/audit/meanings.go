@@ -128,7 +128,7 @@ var meanings = [...]Meaning{
 	{"state.restore", "the database was restored from a backup", "command", ""},
 	{"audit.read", "an administrator searched the trail; the same search again is one record and a number", "filter, repeated, since", "LookupEvents"},
 	{"audit.export", "an administrator exported it", "filter", ""},
-	{"audit.prune", "records past their time were deleted", "target: the chain; seq, hash, before, records, chains, whole, signer, signature", ""},
+	{"audit.prune", "records past their time were deleted", "target: the chain; seq, hash, before, records, untaken (by an audit target), held (for one), chains, whole, signer, signature", ""},
 	{"audit.broken", "a server found that a chain was changed in the database, and left it as it is", "target: the chain; signed, found, why", ""},
 	{"audit.lost", "S3 decisions could not be recorded, since the queue was full", "records", ""},
 }
