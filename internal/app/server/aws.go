@@ -42,7 +42,7 @@ func (srv *Server) wireAWS(ctx context.Context, o Options) error {
 	if srv.sts, err = srv.newSTS(o, may); err != nil {
 		return err
 	}
-	face := awsapi.STSConfig{Authority: srv.sts, Keys: may, Region: c.Region, Now: o.Now, Logger: srv.log}
+	face := awsapi.STSConfig{Authority: srv.sts, Keys: may, Region: c.Region, Now: o.Now, Logger: srv.log, Refusals: srv.refusals}
 	front := &awsapi.Front{Domains: domains}
 	if c.Serves(config.FaceSTS) {
 		front.STS = awsapi.NewSTS(face)

@@ -18,7 +18,7 @@ func (srv *Server) wireIAM(o Options, may *access.Access, front *awsapi.Front) {
 	if !c.Serves(config.FaceIAM) {
 		return
 	}
-	face := iamapi.New(iamapi.Config{Authority: may, IAM: srv.iam, Region: c.Region, StaticKeys: c.StaticKeys == config.Allow, Now: o.Now, Logger: srv.log})
+	face := iamapi.New(iamapi.Config{Authority: may, IAM: srv.iam, Region: c.Region, StaticKeys: c.StaticKeys == config.Allow, Now: o.Now, Logger: srv.log, Refusals: srv.refusals})
 	if c.IAM.Listen.Address == "" {
 		front.IAM = face
 		return

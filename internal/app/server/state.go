@@ -70,6 +70,7 @@ type state struct {
 	// withdrawal takes back what was issued.
 	withdrawal *withdrawal.Service
 	trail      *audit.Writer
+	refusals   *audit.Refusals // what is refused outside S3
 	iam        *iam.Service
 
 	metrics     *telemetry.Metrics // nil: nobody reads them
@@ -140,6 +141,7 @@ func (s *state) open(ctx context.Context, development bool, id string) error {
 	if err := s.openWithdrawal(id); err != nil {
 		return err
 	}
+	s.refusals = audit.NewRefusals(s.trail)
 	s.once = onceonly.New(sqlonceonly.Store{DB: s.db}, mostOnceIDs, s.now)
 	s.directory = sqldirectory.On(s.db, s.now)
 	client, err := guarded(s.config)
@@ -273,6 +275,7 @@ func (s *state) run(ctx context.Context, tasks *sync.WaitGroup) error {
 	tasks.Go(func() { s.feed.Run(ctx, revoked) })
 	tasks.Go(func() { s.withdrawal.Run(ctx) })
 	tasks.Go(func() { s.trail.Run(ctx) })
+	s.recordRefusals(ctx, tasks)
 	tasks.Go(func() { s.pruneTrail(ctx) })
 	tasks.Go(func() { s.federation.Run(ctx) })
 	tasks.Go(func() { s.issuer.Run(ctx) })

@@ -30,7 +30,7 @@ func (srv *Server) measure(objects *gateway.Gateway) {
 	gauge("carnet_s3_in_flight", "S3 requests that are being served.", func() float64 { return float64(objects.InFlight()) })
 	gauge("carnet_audit_queue_records", "Audit records of S3 requests that wait to be written.", func() float64 { return float64(srv.queue.Depth()) })
 	gauge("carnet_audit_queue_room", "How many may wait.", func() float64 { return float64(srv.queue.Size()) })
-	m.Count("carnet_audit_lost_total", "Audit records of S3 requests that were lost.", func() float64 { return float64(srv.queue.LostEver()) })
+	m.Count("carnet_audit_lost_total", "Audit records of S3 requests and of refusals that were lost.", func() float64 { return float64(srv.queue.LostEver() + srv.refusals.LostEver()) })
 	if l := srv.lines; l != nil {
 		m.Count("carnet_access_log_lost_total", "Lines of the access log that were lost.", func() float64 { return float64(l.Lost()) })
 	}

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"carnet.dev/carnet/internal/core/event"
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/core/secret"
@@ -61,6 +62,13 @@ type STSConfig struct {
 	// many; 0 means two for each processor. Those that wait longer than two seconds are told to come back.
 	Exchanges int
 	Logger    *slog.Logger
+	// Refusals records exchanges that were refused; nil: nobody does.
+	Refusals Refusals
+}
+
+// Refusals takes what was refused into the audit trail, repeated ones as a number.
+type Refusals interface {
+	Refuse(ctx context.Context, e event.Event)
 }
 
 // STS serves the Query protocol of STS at "/".
@@ -127,6 +135,7 @@ func (s *STS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	fields, err := s.serve(w, r, c)
 	if err != nil {
 		status, body = s.refuse(c, err)
+		s.note(r, c, err)
 		return
 	}
 	body = awsquery.Answer(c.action, fields, string(c.id))
@@ -142,6 +151,27 @@ func (s *STS) refuse(c *call, err error) (int, []byte) {
 	}
 	s.config.Logger.Log(context.Background(), level, "sts refused", "request", c.id, "action", clip(c.action), "role", clip(c.role), "code", code, "cause", err)
 	return status, awsquery.Error(status, code, message, string(c.id))
+}
+
+// note has a refused exchange recorded: of a proven caller what they may not, of
+// strangers each that failed.
+func (s *STS) note(r *http.Request, c *call, err error) {
+	f := stsFault(err)
+	federated := c.action == "AssumeRoleWithSAML" || c.action == "AssumeRoleWithWebIdentity"
+	status, code, message := awsquery.ErrorOf(f)
+	if s.config.Refusals == nil || status >= http.StatusInternalServerError || !federated && (c.caller == nil || f.Kind != fault.Denied) {
+		return
+	}
+	e := event.Event{Action: "sts." + c.action, Code: code, Request: c.id, Role: clip(c.role), Source: s.config.Source(r).String(), Detail: map[string]string{"reason": clip(message)}}
+	if agent := r.UserAgent(); agent != "" && !s.config.TrustInternal {
+		e.Detail["user_agent"] = clip(agent)
+	}
+	if by := c.caller; by != nil {
+		e.Person, e.LoginSession, e.ServicePrincipal, e.Delegation = by.Person, by.LoginSession, by.ServicePrincipal, by.Delegation
+		e.Account, e.Principal, e.AccessKeyID = by.Account, by.ARN, by.AccessKeyID
+		e.Node, e.Attachment, e.ProcessOwner = by.Node, by.Attachment, by.Owner
+	}
+	s.config.Refusals.Refuse(r.Context(), e)
 }
 
 // stsFault gives STS's names to the faults of signatures and keys, which carry

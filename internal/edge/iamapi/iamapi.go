@@ -27,6 +27,7 @@ import (
 	"strings"
 	"time"
 
+	"carnet.dev/carnet/internal/core/event"
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/core/secret"
@@ -59,6 +60,13 @@ type Config struct {
 	// Source gives the address that a request comes from; default its socket.
 	Source func(*http.Request) netip.Addr
 	Logger *slog.Logger
+	// Refusals records what a proven caller may not; nil: nobody does.
+	Refusals Refusals
+}
+
+// Refusals takes what was refused into the audit trail, repeated ones as a number.
+type Refusals interface {
+	Refuse(ctx context.Context, e event.Event)
 }
 
 // IAM serves the Query protocol of IAM at "/".
@@ -125,6 +133,7 @@ func (f *IAM) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	fields, err := f.serve(w, r, c)
 	if err != nil {
 		status, body = f.refuse(c, err)
+		f.note(r, c, err)
 		return
 	}
 	body = awsquery.IAM.Answer(c.action, fields, string(c.id))
@@ -139,6 +148,22 @@ func (f *IAM) refuse(c *call, err error) (int, []byte) {
 	}
 	f.config.Logger.Log(c.ctx, level, "iam refused", "request", c.id, "action", clip(c.action), "caller", c.caller.ARN, "code", code, "cause", err)
 	return status, awsquery.IAM.Error(status, code, message, string(c.id))
+}
+
+// note has what a proven caller may not recorded.
+func (f *IAM) note(r *http.Request, c *call, err error) {
+	denied := fault.Of(err)
+	if f.config.Refusals == nil || c.caller.ARN == "" || denied.Kind != fault.Denied || f.table[c.action] == nil {
+		return
+	}
+	by := c.caller
+	e := event.Event{Action: "iam." + c.action, Code: denied.Code, Request: c.id, Source: f.config.Source(r).String(),
+		Person: by.Person, LoginSession: by.LoginSession, ServicePrincipal: by.ServicePrincipal, Delegation: by.Delegation, Account: by.Account, Principal: by.ARN, AccessKeyID: by.AccessKeyID,
+		Node: by.Node, Attachment: by.Attachment, ProcessOwner: by.Owner, Detail: map[string]string{"reason": clip(denied.Public)}}
+	if by.Role.Name != "" {
+		e.Role = by.Role.String()
+	}
+	f.config.Refusals.Refuse(c.ctx, e)
 }
 
 // signatureFault gives IAM's names to the faults of signatures and keys, which

@@ -35,7 +35,7 @@ const (
 )
 
 var meanings = [...]Meaning{
-	{"sign-in", "a person signed in, or a sign-in was refused after its proof held", "target: the id of the assertion or token; administrator, unsolicited; reason where refused", "ConsoleLogin"},
+	{"sign-in", "a person signed in, or a sign-in was refused; repeated refusals are one record and a number, those of strangers together", "target: the id of the assertion or token; administrator, unsolicited; reason, repeated, since", "ConsoleLogin"},
 	{"exchange", "a sign-in was traded for a role's keys, or that failed", "target: the id of the assertion or token; recipientAccountId, roleArn, accessKeyId", "AssumeRoleWithSAML, AssumeRoleWithWebIdentity"},
 	{"renewal", "a role's keys were renewed without the person, or that was refused", "target: the sign-in that it rests on; exchange, renewal, token, issuer, until, deadline, reason", "AssumeRoleWithWebIdentity"},
 	{"id-token", "an ID token was made for somebody, or refused", "target: the subject; audience, token, issuer, and what it rests on", ""},
@@ -95,7 +95,7 @@ var meanings = [...]Meaning{
 	{"prefix-grant.remove", "such a grant was taken out", "target: the grant", ""},
 
 	{"s3.*", "an S3 request was decided: every denial, and what was permitted with audit.reads and audit.writes; repeated denials are one record and a number", "target: the ARN of bucket or object; status, user_agent, decided_by, reason, statements, sent, received, repeated, since", "as after \"s3.\": GetObject, …"},
-	{"sts.*", "the local authority's STS handed out keys, or denied a proven caller; repeated denials are one record and a number", "target: the role session; roleArn, accessKeyId, role_id, expires, reason, repeated, since", "as after \"sts.\": AssumeRole, …"},
+	{"sts.*", "the local authority's STS handed out keys, denied a proven caller, or refused an assertion or ID token; repeated refusals are one record and a number, those of strangers together", "target: the role session; roleArn, accessKeyId, role_id, expires, reason, repeated, since", "as after \"sts.\": AssumeRole, …"},
 	{"iam.*", "the local authority was changed through IAM, or a proven caller was denied it; repeated denials are one record and a number", "target: what was changed; reason, repeated, since", "as after \"iam.\": CreateRole, …"},
 	{"authority.*", "a step of a file of roles, providers and policies was applied", "target: kind and name; changed", ""},
 	{"authority.administrator-role", "the role carnet-admin was made for a local account", "target: the ARN", "CreateRole"},
@@ -120,9 +120,9 @@ var meanings = [...]Meaning{
 	{"role.map", "a role was given to a person, group or service principal", "target: who has it; recipientAccountId, roleArn", "AttachUserPolicy"},
 	{"role.unmap", "one was taken back", "as role.map", "DetachUserPolicy"},
 	{"provisioning-credential.*", "a provisioning system got a token, or lost one", "target: the token's id; label, owner, kinds, expires", ""},
-	{"revoke", "everything that rests on something was revoked", "target: the id; kind", ""},
+	{"revoke", "everything that rests on something was revoked", "target: the id; kind, epoch", ""},
+	{"revocation.deny", "a role at AWS was told whose keys to deny, or that failed", "target: the policy's name; roleArn, denies, form, reason", "PutRolePolicy, DeleteRolePolicy"},
 
-	{"revocation.deny", "the deny of older keys at a role of AWS was written, or could not be", "target: the policy's name; recipientAccountId, roleArn, denies, reason", "PutRolePolicy"},
 	{"key-ring.rotate", "a ring of keys got a new one", "target: the ring", "RotateKeyOnDemand"},
 	{"key-encryption-key.replace", "the key that wraps all others was replaced", "target: the key's id", ""},
 	{"state.restore", "the database was restored from a backup", "command", ""},

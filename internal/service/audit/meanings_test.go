@@ -1,11 +1,13 @@
 package audit_test
 
 import (
+	"flag"
 	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -166,8 +168,8 @@ func TestEveryEventHasAMeaning(t *testing.T) {
 	found, odd := namesInSource(t)
 	used := map[string]bool{}
 	for name, at := range found {
-		if strings.Contains(name, ":") {
-			continue // an action of a policy, in a parameter of the same name
+		if name == "" || strings.Contains(name, ":") {
+			continue // none, or an action of a policy, in a parameter of the same name
 		}
 		m := audit.MeaningOf(name)
 		if m.Name == "" {
@@ -190,5 +192,38 @@ func TestEveryEventHasAMeaning(t *testing.T) {
 		if m.Means == "" {
 			t.Errorf("%s has no meaning", m.Name)
 		}
+	}
+}
+
+var update = flag.Bool("update", false, "write the generated part of docs/operations/audit.md")
+
+// TestMeaningsAreDocumented: the table of docs/operations/audit.md is this list.
+func TestMeaningsAreDocumented(t *testing.T) {
+	t.Parallel()
+	const path, begin, end = "../../../docs/operations/audit.md", "-update` -->\n", "<!-- end of events -->"
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, ok := strings.Cut(string(b), begin)
+	_, after, also := strings.Cut(rest, end)
+	if !ok || !also {
+		t.Fatal("the marks of the table are gone")
+	}
+	var table strings.Builder
+	table.WriteString("\n| Event | What happened | It has | CloudTrail |\n|---|---|---|---|\n")
+	for _, m := range audit.Meanings() {
+		table.WriteString("| `" + m.Name + "` | " + m.Means + " | " + m.Has + " | " + m.AWS + " |\n")
+	}
+	table.WriteString("\n")
+	want := before + begin + table.String() + end + after
+	if want == string(b) {
+		return
+	}
+	if !*update {
+		t.Fatal("docs/operations/audit.md has another table: go test ./internal/service/audit -run Meaning -update")
+	}
+	if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -24,12 +24,13 @@ import (
 // response; source is the peer's address for the audit record.
 // Errors name the check that failed; then nothing is stored. A role that can't
 // be had is no error.
-func (s *Service) Consume(ctx context.Context, samlResponse, relay string, source netip.Addr) (Consumed, error) {
+func (s *Service) Consume(ctx context.Context, samlResponse, relay string, source netip.Addr) (_ Consumed, err error) {
+	p := &posted{now: s.Now(), text: samlResponse, source: source}
+	defer func() { s.refused(ctx, p, err) }()
 	epoch, err := s.Feed.Epoch()
 	if err != nil {
 		return Consumed{}, err
 	}
-	p := &posted{now: s.Now(), text: samlResponse, source: source}
 	if err := s.verify(ctx, p); err != nil {
 		return Consumed{}, err
 	}
@@ -50,6 +51,7 @@ func (s *Service) Consume(ctx context.Context, samlResponse, relay string, sourc
 // proved them once, trade, park. r and trade hold what the identity provider
 // said; the rest is filled in here.
 func (s *Service) settle(ctx context.Context, p *posted, who Subject, r Record, trade broker.Request, relayPath string) (Consumed, error) {
+	p.person = r.Person
 	ended, err := s.admit(ctx, p, &who, trade.Entitlements)
 	if err != nil {
 		return Consumed{}, err
@@ -92,6 +94,8 @@ type posted struct {
 	// began is the request that it answers; zero where it answers none.
 	began request
 	sp    *federation.Speaker
+	// person is who was proven; zero until then.
+	person Person
 	// proof names what was verified, for its one use and the trail; zero for a
 	// test sign-in that failed.
 	proof proof

@@ -117,12 +117,13 @@ func (s *Service) openState(state string, now time.Time) (r request, d seed, err
 // ConsumeCode takes the answer that an OpenID provider had a browser bring to our
 // redirect URI: only the browser that began may bring it. The code is traded, the
 // ID token held to what was asked for, and the rest is as for Consume.
-func (s *Service) ConsumeCode(ctx context.Context, a openid.Answer, preLogin secret.Text, source netip.Addr) (Consumed, error) {
+func (s *Service) ConsumeCode(ctx context.Context, a openid.Answer, preLogin secret.Text, source netip.Addr) (_ Consumed, err error) {
+	p := &posted{now: s.Now(), source: source}
+	defer func() { s.refused(ctx, p, err) }()
 	epoch, err := s.Feed.Epoch()
 	if err != nil {
 		return Consumed{}, err
 	}
-	p := &posted{now: s.Now(), source: source}
 	var made seed
 	if p.began, made, err = s.openState(a.State, p.now); err != nil {
 		return Consumed{}, err

@@ -107,8 +107,10 @@ type Config struct {
 	// Withdrawal is told of roles that were lost; nil: nobody is.
 	Withdrawal Withdrawal
 	Audit      Audit
-	Now        func() time.Time
-	Logger     *slog.Logger // nil discards
+	// Refusals records refused sign-ins; nil: nobody does.
+	Refusals Refusals
+	Now      func() time.Time
+	Logger   *slog.Logger // nil discards
 	// Lifetime is a login session's longest life; 0 means 12 h.
 	Lifetime time.Duration
 }

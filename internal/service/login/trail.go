@@ -6,6 +6,7 @@ import (
 
 	"carnet.dev/carnet/internal/core/arn"
 	"carnet.dev/carnet/internal/core/event"
+	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/service/broker"
 )
@@ -71,6 +72,33 @@ func signInEvents(r Record, p *posted, outcomes []broker.Outcome) []Event {
 		events = append(events, e)
 	}
 	return events
+}
+
+// Refusals takes what was refused into the audit trail, repeated ones as a number.
+type Refusals interface {
+	Refuse(ctx context.Context, e event.Event)
+}
+
+// refused has a sign-in recorded that came to nothing. The person is named where they
+// were proven, the identity provider where it was found out.
+func (s *Service) refused(ctx context.Context, p *posted, err error) {
+	if err == nil || s.Refusals == nil {
+		return
+	}
+	f := fault.Of(err)
+	e := Event{Action: "sign-in", Outcome: event.Denied, Code: f.Code, Source: p.source.String(), Target: clip(p.proof.name), Detail: map[string]string{"reason": clip(f.Public)}}
+	switch f.Kind {
+	case fault.Unavailable, fault.Limited, fault.Internal, fault.Misconfigured:
+		e.Outcome = event.Failed
+	}
+	if e.Code == "" {
+		e.Code = f.Kind.String()
+	}
+	if p.sp != nil {
+		e.IdP = p.sp.IdP.ID
+	}
+	e.Person, e.UserName = p.person.ID, p.person.UserName
+	s.Refusals.Refuse(ctx, e)
 }
 
 func act(action string, r Record) Event {

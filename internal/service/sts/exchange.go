@@ -260,6 +260,7 @@ func (s *Service) issue(ctx context.Context, caller *Caller, c *sessiontoken.Cla
 		e.At, e.Outcome, e.AccessKeyID = now, event.Done, id
 		e.Person, e.LoginSession, e.Request = c.Person, c.LoginSession, caller.Request
 		e.Node, e.Attachment, e.ProcessOwner, e.Cluster = c.Node, c.Attachment, c.Owner, s.clusterName(c.Cluster)
+		e.ServicePrincipal, e.Delegation = c.ServicePrincipal, c.Delegation
 		note(e.Detail, "service_principal", string(c.ServicePrincipal))
 		note(e.Detail, "delegation", string(c.Delegation))
 		if caller.Source.IsValid() {
