@@ -22,6 +22,7 @@ type Store struct {
 	URL string
 	id  string
 	key secret.Text
+	s3  *awss3.Client // one, so that connections are used again
 }
 
 func startStore(t testing.TB, binary string) *Store {
@@ -42,23 +43,20 @@ func startStore(t testing.TB, binary string) *Store {
 	t.Cleanup(func() { _ = l.Close() })
 	go accept(l, func() (net.Conn, error) { return own.Dial(context.Background(), "", "") })
 	s := &Store{URL: "http://" + l.Addr().String(), id: own.AccessKeyID(), key: own.SecretKey()}
-	if _, err := s.client().CreateBucket(t.Context(), &awss3.CreateBucketInput{Bucket: aws.String(Bucket)}); err != nil {
+	s.s3 = awss3.New(awss3.Options{Region: "us-east-1", BaseEndpoint: &s.URL, UsePathStyle: true,
+		Credentials: credentials.NewStaticCredentialsProvider(s.id, s.key.Reveal(), "")})
+	if _, err := s.s3.CreateBucket(t.Context(), &awss3.CreateBucketInput{Bucket: aws.String(Bucket)}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.client().PutObject(t.Context(), &awss3.PutObjectInput{Bucket: aws.String(Bucket), Key: aws.String(Object), Body: strings.NewReader(Content)}); err != nil {
+	if _, err := s.s3.PutObject(t.Context(), &awss3.PutObjectInput{Bucket: aws.String(Bucket), Key: aws.String(Object), Body: strings.NewReader(Content)}); err != nil {
 		t.Fatal(err)
 	}
 	return s
 }
 
-func (s *Store) client() *awss3.Client {
-	return awss3.New(awss3.Options{Region: "us-east-1", BaseEndpoint: &s.URL, UsePathStyle: true,
-		Credentials: credentials.NewStaticCredentialsProvider(s.id, s.key.Reveal(), "")})
-}
-
 // Get reads an object of Bucket at the store itself, past all gateways.
 func (s *Store) Get(ctx context.Context, key string) (string, error) {
-	out, err := s.client().GetObject(ctx, &awss3.GetObjectInput{Bucket: aws.String(Bucket), Key: &key})
+	out, err := s.s3.GetObject(ctx, &awss3.GetObjectInput{Bucket: aws.String(Bucket), Key: &key})
 	if err != nil {
 		return "", err
 	}
