@@ -48,7 +48,7 @@ func (b *Broker) Keep(ctx context.Context, r Request, outcomes []Outcome) error 
 		return err
 	}
 	for _, o := range outcomes {
-		if err := b.note(ctx, r.LoginSession, r.Person, o, issuer.Minted{}); err != nil {
+		if err := b.note(ctx, r.LoginSession, r.Person, o, issuer.Minted{}, 0); err != nil {
 			return err
 		}
 	}
@@ -59,8 +59,8 @@ func (b *Broker) Keep(ctx context.Context, r Request, outcomes []Outcome) error 
 }
 
 // note tells the ledger of keys that an outcome has, and of the token that bought
-// them; without one they came by SAML.
-func (b *Broker) note(ctx context.Context, id identity.LoginSessionID, person identity.PersonID, o Outcome, by issuer.Minted) error {
+// them, with the epoch from before it was asked for; without one they came by SAML.
+func (b *Broker) note(ctx context.Context, id identity.LoginSessionID, person identity.PersonID, o Outcome, by issuer.Minted, epoch uint64) error {
 	keys := o.Session.Credentials
 	if b.Ledger == nil || keys.AccessKeyID == "" || b.Accounts[o.Role.Account].Local {
 		return nil
@@ -68,7 +68,7 @@ func (b *Broker) note(ctx context.Context, id identity.LoginSessionID, person id
 	k := withdrawal.Key{Role: o.Role, Person: person, LoginSession: id, SessionName: o.Session.SessionName,
 		AccessKeyID: keys.AccessKeyID, Issued: o.Obtained, Until: keys.Expiration}
 	if by.ID != "" {
-		k.Issuer, k.Subject = by.Issuer, subject(person)
+		k.Issuer, k.Subject, k.Epoch = by.Issuer, subject(person), epoch
 	}
 	return b.Ledger.Issued(ctx, "", k)
 }

@@ -35,14 +35,14 @@ func TestKeysOfAWSAreNoted(t *testing.T) {
 			t.Fatalf("%v; noted %+v", err, l.keys)
 		}
 		if k := l.keys[0]; k.AccessKeyID != got.Session.Credentials.AccessKeyID || k.SessionName != got.Session.SessionName || k.LoginSession != "lgn_1" ||
-			k.Person != o.Basis.Person || k.Subject != "user:"+string(o.Basis.Person) || !k.Until.Equal(got.Session.Credentials.Expiration) || k.Role != o.Role {
+			k.Person != o.Basis.Person || k.Subject != "user:"+string(o.Basis.Person) || !k.Until.Equal(got.Session.Credentials.Expiration) || k.Role != o.Role || k.Epoch == 0 {
 			t.Errorf("noted %+v", k)
 		}
 		m, err := w.IDToken(t.Context(), "lgn_1", o.Role, identity.OnNode{})
 		if err != nil || len(l.keys) != 2 {
 			t.Fatalf("%v; noted %+v", err, l.keys)
 		}
-		if k := l.keys[1]; l.ids[1] != m.ID || k.AccessKeyID+k.SessionName != "" || k.Subject != "user:"+string(o.Basis.Person) || !k.Until.Equal(m.Expires.Add(12*time.Hour)) {
+		if k := l.keys[1]; l.ids[1] != m.ID || k.AccessKeyID+k.SessionName != "" || k.Subject != "user:"+string(o.Basis.Person) || !k.Until.Equal(m.Expires.Add(12*time.Hour)) || k.Epoch == 0 {
 			t.Errorf("noted %v %+v", l.ids, k)
 		}
 		l.broken = errors.New("full")

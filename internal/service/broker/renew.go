@@ -215,7 +215,7 @@ func (b *Broker) renew(ctx context.Context, id identity.LoginSessionID, o Outcom
 		if err := b.Renewals.Renew(ctx, id, fresh, was); err != nil {
 			return err
 		}
-		if err := b.note(ctx, id, o.Basis.Person, o, minted); err != nil {
+		if err := b.note(ctx, id, o.Basis.Person, o, minted, p.token.Epoch); err != nil {
 			return err
 		}
 		return b.Trail.Record(ctx, e)
@@ -286,7 +286,7 @@ func (b *Broker) IDToken(ctx context.Context, id identity.LoginSessionID, role a
 	e.Detail["token"], e.Detail["issuer"] = minted.ID, minted.Issuer
 	err = b.State.Atomic(ctx, func(ctx context.Context) error {
 		if b.Ledger != nil && !b.Accounts[role.Account].Local {
-			k := withdrawal.Key{Role: role, Person: o.Basis.Person, LoginSession: id, Issuer: minted.Issuer, Subject: p.token.Subject, Issued: minted.Issued}
+			k := withdrawal.Key{Role: role, Person: o.Basis.Person, LoginSession: id, Issuer: minted.Issuer, Subject: p.token.Subject, Issued: minted.Issued, Epoch: p.token.Epoch}
 			if err := b.Ledger.Issued(ctx, minted.ID, withdrawal.IDToken(k, minted.Expires)); err != nil {
 				return err
 			}

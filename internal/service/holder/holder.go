@@ -105,6 +105,9 @@ type Meta interface {
 
 // Ledger notes keys of accounts at AWS: what can't be noted is not given.
 type Ledger interface {
+	// Epoch is that of the revocation feed, for the key: taken before it is asked
+	// whether somebody may have it.
+	Epoch() (uint64, error)
 	Issued(ctx context.Context, id string, k withdrawal.Key) error
 }
 
@@ -218,6 +221,13 @@ const (
 // trade has keys for a machine or a job at the STS of the role's account.
 func (s Holders) trade(ctx context.Context, o Owner, role arn.Role, why string) (credential.Temporary, error) {
 	who := workload.Principal{ServicePrincipal: o.ServicePrincipal, Delegation: o.Delegation, Cluster: o.Cluster}
+	var epoch uint64
+	if s.Ledger != nil {
+		var err error
+		if epoch, err = s.Ledger.Epoch(); err != nil {
+			return credential.Temporary{}, err
+		}
+	}
 	life := keysLife
 	if o.Delegation != "" {
 		d, p, err := s.Machines.Behind(ctx, o.Delegation)
@@ -225,7 +235,7 @@ func (s Holders) trade(ctx context.Context, o Owner, role arn.Role, why string) 
 			return credential.Temporary{}, err
 		}
 		if a := s.Accounts[role.Account]; (!a.WebIdentity || a.AssumeRoleFirst) && d.Cluster == o.Cluster && d.Role == role && s.byMeta(d.Cluster, role) {
-			return s.Meta.Keys(ctx, meta.Ask{Cluster: d.Cluster, Role: role, Person: d.Person, IdP: d.IdP, Name: p.UserName, Ends: d.Expires, Delegation: d.ID, Why: why})
+			return s.Meta.Keys(ctx, meta.Ask{Cluster: d.Cluster, Role: role, Person: d.Person, IdP: d.IdP, Name: p.UserName, Ends: d.Expires, Delegation: d.ID, Epoch: epoch, Why: why})
 		}
 		life = max(leastLife, min(life, d.Expires.Sub(s.Now()).Truncate(time.Second)))
 	}
@@ -244,7 +254,10 @@ func (s Holders) trade(ctx context.Context, o Owner, role arn.Role, why string) 
 	}
 	if s.Ledger != nil && !s.Accounts[role.Account].Local {
 		err = s.Ledger.Issued(ctx, "", withdrawal.Key{Role: role, Person: o.Person, Delegation: o.Delegation, ServicePrincipal: o.ServicePrincipal,
-			SessionName: name, Issuer: token.Issuer, Subject: who.Subject(), AccessKeyID: keys.AccessKeyID, Until: keys.Expiration})
+			SessionName: name, Issuer: token.Issuer, Subject: who.Subject(), AccessKeyID: keys.AccessKeyID, Until: keys.Expiration, Epoch: epoch})
 	}
-	return keys, err
+	if err != nil {
+		return credential.Temporary{}, err
+	}
+	return keys, nil
 }

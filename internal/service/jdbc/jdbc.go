@@ -377,10 +377,17 @@ func (s *Service) keys(ctx context.Context, c cluster.Cluster, n cluster.Node, l
 	case s.Accounts[r.Account].AssumeRole:
 		// It gives keys that the sign-in did not buy: what an account asks of sign-ins
 		// before our own tokens count, counts for these too.
+		epoch, err := s.Feed.Epoch() // from before the login session is asked about
+		if err != nil {
+			return attachment.Keys{}, err
+		}
+		if _, err := s.Sessions.ResumeID(ctx, l.ID); err != nil {
+			return attachment.Keys{}, plain(err)
+		}
 		if err := s.Entitled.StillEntitled(ctx, l.Person.ID, l.Person.IdP, r); err != nil {
 			return attachment.Keys{}, err
 		}
-		t, err := s.Meta.Keys(ctx, meta.Ask{Cluster: c.ID, Role: r, Person: l.Person.ID, IdP: l.Person.IdP, Name: l.Person.UserName, Ends: l.Expires, LoginSession: l.ID, Why: whyConnection})
+		t, err := s.Meta.Keys(ctx, meta.Ask{Cluster: c.ID, Role: r, Person: l.Person.ID, IdP: l.Person.IdP, Name: l.Person.UserName, Ends: l.Expires, LoginSession: l.ID, Epoch: epoch, Why: whyConnection})
 		return attachment.Keys{Temporary: t, Role: r}, err
 	}
 	t, err := s.Holders.Keys(ctx, o, r, whyConnection)

@@ -117,7 +117,10 @@ type Ask struct {
 	// for the record.
 	LoginSession identity.LoginSessionID
 	Delegation   identity.DelegationID
-	Why          string
+	// Epoch is that of the revocation feed from before the caller asked whether the
+	// person may have it.
+	Epoch uint64
+	Why   string
 }
 
 // Keys live for an hour at most, which is what AWS grants where one role takes another
@@ -177,7 +180,7 @@ func (s *Service) Keys(ctx context.Context, a Ask) (credential.Temporary, error)
 	err = s.State.Atomic(ctx, func(ctx context.Context) error {
 		if s.Ledger != nil {
 			if err := s.Ledger.Issued(ctx, "", withdrawal.Key{Role: a.Role, Person: a.Person, LoginSession: a.LoginSession, Delegation: a.Delegation,
-				SessionName: name, AccessKeyID: keys.AccessKeyID, Until: keys.Expiration}); err != nil {
+				SessionName: name, AccessKeyID: keys.AccessKeyID, Until: keys.Expiration, Epoch: a.Epoch}); err != nil {
 				return err
 			}
 		}

@@ -146,6 +146,14 @@ func (f *Feed) Latest(kinds ...string) []Entry {
 	return out
 }
 
+// Since gives what was revoked at an epoch or after it, as the store has it: also what
+// this server has yet to apply. In the transaction that ctx carries, what it gives
+// holds until that commits.
+func (f *Feed) Since(ctx context.Context, epoch uint64) ([]Entry, error) {
+	entries, _, err := f.Store.After(ctx, max(epoch, 1)-1)
+	return entries, err
+}
+
 // Current is a fault while this server can't confirm its view.
 func (f *Feed) Current() error {
 	f.mu.RLock()

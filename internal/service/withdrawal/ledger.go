@@ -73,6 +73,9 @@ func IDToken(k Key, ends time.Time) Key {
 // Issued notes a key, or an ID token for AWS, in the transaction that ctx carries or
 // one of its own: what can't be noted is not given. id is that of the ID token; for
 // keys their own is taken. Keys of accounts that are not at AWS are not noted.
+//
+// A revocation denies at AWS what is noted by then. So what was asked for before it
+// and comes to be noted after it is not given: fault Revoked.
 func (s *Service) Issued(ctx context.Context, id string, k Key) error {
 	a, ok := s.Accounts[k.Role.Account]
 	if !ok || a.Partition != k.Role.Partition || s.Ledger == nil {
@@ -97,7 +100,37 @@ func (s *Service) Issued(ctx context.Context, id string, k Key) error {
 			return fault.Wrap(err, fault.Internal, "keys of AWS can't be noted, so they are not given")
 		}
 	}
-	return s.Ledger.Note(ctx, n)
+	return s.State.Atomic(ctx, func(ctx context.Context) error {
+		if err := s.stands(ctx, n); err != nil {
+			return err
+		}
+		return s.Ledger.Note(ctx, n)
+	})
+}
+
+// Epoch is that of the revocation feed, for a Key.
+func (s *Service) Epoch() (uint64, error) { return s.Feed.Epoch() }
+
+// stands refuses a key of which something was taken back since it was asked for.
+func (s *Service) stands(ctx context.Context, n Noted) error {
+	if n.Epoch == 0 {
+		return nil
+	}
+	since, err := s.Feed.Since(ctx, n.Epoch)
+	if err != nil {
+		return err
+	}
+	of := map[string]string{
+		revocation.Everything: revocation.Everything, revocation.Person: string(n.Person), revocation.LoginSession: string(n.LoginSession),
+		revocation.Delegation: string(n.Delegation), revocation.ServicePrincipal: string(n.ServicePrincipal), revocation.Role: n.Role.String(),
+	}
+	for _, e := range since {
+		if id := of[e.Kind]; id != "" && id == e.ID {
+			return fault.Coded(fault.Revoked, "revocation.meanwhile", "what these keys would rest on was taken back while they were fetched: the "+e.Kind+" "+clip(e.ID)).
+				WithMend("try again, or sign in again")
+		}
+	}
+	return nil
 }
 
 // denies is what a key goes by at AWS: its subject, its session name, or both, as

@@ -43,6 +43,10 @@ type Key struct {
 	Issuer, Subject string
 	AccessKeyID     string // empty for an ID token
 	Issued          time.Time
+	// Epoch is that of the revocation feed from before it was asked whether the key
+	// may be given: what was taken back since is not. Zero: it is given to nobody who
+	// is not asked about again, as keys of a sign-in are.
+	Epoch uint64
 	// Until is when AWS stops to honour it, at the latest.
 	Until time.Time
 	// Deny says whether AWS was told; Trouble why not yet.
@@ -75,6 +79,11 @@ type Feed interface {
 	// Revoke works in the transaction that ctx carries.
 	Revoke(ctx context.Context, kind, id string) (epoch uint64, err error)
 	Who(ctx context.Context) ([]revocation.View, error)
+	// Epoch is what something that is issued now carries.
+	Epoch() (uint64, error)
+	// Since gives what was revoked at an epoch or after it, in the transaction that
+	// ctx carries: also what this server has yet to apply.
+	Since(ctx context.Context, epoch uint64) ([]revocation.Entry, error)
 }
 
 // Delegations end with what they rest on: they live longer than the feed remembers.

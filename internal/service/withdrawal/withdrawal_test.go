@@ -29,6 +29,7 @@ type desk struct {
 	*Service
 	mu       sync.Mutex // the worker writes roles side by side
 	noted    []Noted
+	revoked  []revocation.Entry
 	denies   map[arn.Role][]Deny
 	seq      map[arn.Role]int64
 	due      map[arn.Role]time.Time
@@ -53,6 +54,16 @@ func (d *desk) Revoke(context.Context, string, string) (uint64, error) { return 
 
 func (d *desk) Who(context.Context) ([]revocation.View, error) {
 	return []revocation.View{{Server: "srv", Epoch: 6}}, nil
+}
+func (d *desk) Epoch() (uint64, error) { return 8, nil }
+
+func (d *desk) Since(_ context.Context, epoch uint64) (out []revocation.Entry, _ error) {
+	for _, e := range d.revoked {
+		if e.Epoch >= epoch {
+			out = append(out, e)
+		}
+	}
+	return out, nil
 }
 func (d *desk) EndWith(context.Context, Target) error { return nil }
 

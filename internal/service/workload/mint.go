@@ -69,7 +69,7 @@ func (s *Service) Token(ctx context.Context, who Principal, a Ask) (issuer.Minte
 	err = s.State.Atomic(ctx, func(ctx context.Context) error {
 		if s.Ledger != nil && !t.Role.IsZero() && !a.Traded && !s.Accounts[t.Role.Account].Local {
 			k := withdrawal.Key{Role: t.Role, Person: e.Person, Delegation: who.Delegation, ServicePrincipal: who.ServicePrincipal,
-				Issuer: m.Issuer, Subject: t.Subject, Issued: m.Issued}
+				Issuer: m.Issuer, Subject: t.Subject, Issued: m.Issued, Epoch: epoch}
 			if err := s.Ledger.Issued(ctx, m.ID, withdrawal.IDToken(k, m.Expires)); err != nil {
 				return err
 			}

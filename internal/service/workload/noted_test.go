@@ -34,7 +34,7 @@ func TestTokensForAWSAreNoted(t *testing.T) {
 	m, err := w.ask(machine, workload.Ask{Audience: issuer.AudienceAWS, Role: pipeline})
 	w.must(err)
 	if k := l.keys[0]; l.ids[0] != m.ID || k.Subject != "sp:"+string(w.sp.ID) || k.ServicePrincipal != w.sp.ID || k.Role.String() != pipeline || k.Issuer != m.Issuer ||
-		!k.Until.Equal(m.Expires.Add(12*time.Hour)) || k.AccessKeyID+k.SessionName != "" {
+		!k.Until.Equal(m.Expires.Add(12*time.Hour)) || k.AccessKeyID+k.SessionName != "" || k.Epoch == 0 {
 		t.Errorf("noted %v %+v", l.ids, k)
 	}
 	d := w.delegation()
