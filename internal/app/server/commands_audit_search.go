@@ -174,7 +174,7 @@ func auditLines(found audit.Found) string {
 	}
 	switch {
 	case found.Next != "":
-		fmt.Fprintf(&b, "There is more: --after %s", found.Next)
+		fmt.Fprintf(&b, "There is more: --after %s", word(found.Next))
 	case len(found.Documents) == 0:
 		b.WriteString("Nothing was found.")
 	}

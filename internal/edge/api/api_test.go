@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -56,6 +57,9 @@ type world struct {
 	gateway   *gatewaykeys.Service
 	clusters  *cluster.Service
 	attached  attachments
+	// resumed counts how often somebody was proven; endsAfter many are, 0 all.
+	resumed   atomic.Int64
+	endsAfter int64
 }
 
 func (w *world) person(admin bool) login.LoginSession {
@@ -74,6 +78,9 @@ func (w *world) person(admin bool) login.LoginSession {
 }
 
 func (w *world) Resume(_ context.Context, c secret.Text) (login.LoginSession, error) {
+	if n := w.resumed.Add(1); w.endsAfter > 0 && n > w.endsAfter {
+		return login.LoginSession{}, fault.Coded(fault.Revoked, "login.revoked", "Your sign-in was revoked")
+	}
 	switch c.Reveal() {
 	case "bob":
 		return w.person(false), nil
@@ -148,7 +155,7 @@ func serve(t *testing.T) (*world, string, []httpd.Route) {
 		Attachments:    &w.attached, ClusterAttachments: &w.attached,
 		Denials:     w.denials,
 		Revocations: takings{},
-		Trail:       w.reader,
+		Trail:       single{w.reader},
 		GatewayKeys: w.gateway, GatewayClusters: w.clusters, PrefixGrants: w.gateway, Delivery: w.gateway,
 		Clusters: w.clusters, ClusterRules: w.clusters, ClusterNodes: w.clusters, Names: folk{}, GroupsAround: around, Now: func() time.Time { return start.Add(time.Hour) },
 		Issuers: func() []api.Issuer {

@@ -48,7 +48,7 @@ const slowest = time.Minute
 
 // exportTrail writes events as JSON lines while they are read: nothing of the whole
 // is kept. A failure in the middle cuts the connection, so that half an export can't
-// be taken for one.
+// be taken for one; so does the end of the sign-in that it rests on.
 func (a api) exportTrail(w http.ResponseWriter, r *http.Request) error {
 	q, err := audit.ParseQuery(r.URL.Query(), a.now())
 	if err != nil {
@@ -63,6 +63,9 @@ func (a api) exportTrail(w http.ResponseWriter, r *http.Request) error {
 	e := json.NewEncoder(&lines)
 	e.SetEscapeHTML(false)
 	return a.Trail.Export(r.Context(), q, func(all []audit.Document) error {
+		if err := httpd.Again(r); err != nil {
+			return err
+		}
 		if !begun {
 			w.Header().Set("Content-Type", "application/jsonl")
 			w.Header().Set("Content-Disposition", `attachment; filename="carnet-audit.jsonl"`)

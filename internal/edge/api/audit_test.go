@@ -1,7 +1,10 @@
 package api_test
 
 import (
+	"context"
 	"encoding/json"
+	"io"
+	"net/http"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -95,4 +98,48 @@ func TestAuditByAPI(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestAttackExportAfterRevocation: an export under way is cut off once the sign-in that
+// it rests on is revoked.
+func TestAttackExportAfterRevocation(t *testing.T) {
+	t.Parallel()
+	w, base, _ := serve(t)
+	for range 4 {
+		if err := w.trail.Record(t.Context(), event.Event{At: start, Action: "sign-in"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.endsAfter = 3 // at the door, and for two parts
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+"/api/v1/audit/export?event=sign-in", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer cli-admin")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	got, err := io.ReadAll(res.Body)
+	if n := strings.Count(string(got), "\n"); err == nil || n != 2 {
+		t.Errorf("%d of 4 events came, %v", n, err)
+	}
+}
+
+// single exports an event at a time.
+type single struct{ *audit.Reader }
+
+func (s single) Export(ctx context.Context, q audit.Query, each func([]audit.Document) error) error {
+	return s.Reader.Export(ctx, q, func(all []audit.Document) error {
+		if len(all) == 0 {
+			return each(all)
+		}
+		for i := range all {
+			if err := each(all[i : i+1]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }

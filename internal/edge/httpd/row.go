@@ -85,7 +85,7 @@ func (row *row) serve(w http.ResponseWriter, r *http.Request) (*http.Request, er
 	if caller.nobody() && err == nil { // a stranger: there is nobody to carry
 		return r, row.handle(w, r)
 	}
-	ctx := context.WithValue(r.Context(), callerKey{}, caller)
+	ctx := context.WithValue(context.WithValue(r.Context(), callerKey{}, caller), rowKey{}, row)
 	if s := caller.Session; s.ID != "" {
 		ctx = identity.WithActor(ctx, identity.Actor{Person: s.Person.ID, UserName: s.Person.UserName, LoginSession: s.ID})
 	}
@@ -133,6 +133,19 @@ type callerKey struct{}
 func CallerOf(r *http.Request) Caller {
 	c, _ := r.Context().Value(callerKey{}).(Caller)
 	return c
+}
+
+type rowKey struct{}
+
+// Again applies the access rule of a request's row once more: an answer that takes long
+// ends with what it rests on. The fault is that of the rule.
+func Again(r *http.Request) error {
+	row, ok := r.Context().Value(rowKey{}).(*row)
+	if !ok {
+		return fault.New(fault.Internal, "nobody was admitted to this request")
+	}
+	_, err := row.admit(r)
+	return err
 }
 
 // admit applies the access rule. Beside a refusal it gives the caller who was

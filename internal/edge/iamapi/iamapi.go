@@ -206,6 +206,9 @@ func (f *IAM) serve(w http.ResponseWriter, r *http.Request, c *call) ([]awsquery
 	if !ok {
 		return nil, notOffered(action)
 	}
+	if err := mayUseIAM(c.caller); err != nil {
+		return nil, err
+	}
 	return answer(c)
 }
 
@@ -241,9 +244,6 @@ func (f *IAM) authenticate(w http.ResponseWriter, r *http.Request, c *call) ([]b
 	}
 	sum := sha256.Sum256(body)
 	if err := presented.Verify(request, key, scope, hex.EncodeToString(sum[:]), now); err != nil {
-		return nil, err
-	}
-	if err := mayUseIAM(caller); err != nil {
 		return nil, err
 	}
 	c.caller = caller

@@ -67,6 +67,7 @@ func readLine(n int, line []byte) Copied {
 func (v *verifier) holdCopies(ctx context.Context, t Trail) error {
 	for _, c := range v.x.Copies {
 		last, pages := map[string]int64{}, pages{trail: t, of: map[string][]Record{}}
+		read := false
 		for line, err := range c.Lines {
 			if err != nil {
 				return err
@@ -75,6 +76,7 @@ func (v *verifier) holdCopies(ctx context.Context, t Trail) error {
 				v.report.Unreadable++
 				continue
 			}
+			read = true
 			writer, seq := line.Chain.Writer, line.Chain.Seq
 			if before := last[writer]; before > 0 && seq > before+1 {
 				v.problem("%s lacks records %d to %d of chain %s before line %d", c.Name, before+1, seq-1, writer, line.Number)
@@ -85,6 +87,9 @@ func (v *verifier) holdCopies(ctx context.Context, t Trail) error {
 				return err
 			}
 			v.compare(c.Name, line, r, ok)
+		}
+		if !read {
+			v.problem("%s holds no record, so nothing was compared", c.Name)
 		}
 	}
 	return nil

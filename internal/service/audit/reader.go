@@ -70,10 +70,15 @@ func (r *Reader) say(ctx context.Context, q Query) error {
 	e := r.event(ctx, ActionRead, q)
 	what := q
 	what.From, what.To, what.After, what.Most = time.Time{}, time.Time{}, "", 0
-	if !r.repeats.First(Kind{Actor: string(e.LoginSession) + " " + string(e.Person), Source: e.Source, Action: e.Action, Object: what.Values().Encode()}, e) {
+	k := Kind{Actor: string(e.LoginSession) + " " + string(e.Person), Source: e.Source, Action: e.Action, Object: what.Values().Encode()}
+	if r.repeats.Again(k, e) {
 		return nil
 	}
-	return r.Recorder.Record(ctx, e)
+	if err := r.Recorder.Record(ctx, e); err != nil {
+		return err
+	}
+	r.repeats.Begin(k, e)
+	return nil
 }
 
 func (r *Reader) event(ctx context.Context, action string, q Query) event.Event {
@@ -146,8 +151,7 @@ func (r *Reader) Run(ctx context.Context) {
 func (r *Reader) record(ctx context.Context, all []event.Event) {
 	for _, e := range all {
 		if err := r.Recorder.Record(ctx, e); err != nil {
-			r.Logger.Warn("how often the audit trail was read can't be recorded", "error", err)
-			return
+			r.Logger.Warn("how often the audit trail was read can't be recorded", "error", err, "login_session", e.LoginSession, "detail", e.Detail)
 		}
 	}
 }

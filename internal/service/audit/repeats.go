@@ -68,9 +68,35 @@ func (r *Repeats) First(k Kind, e event.Event) bool {
 		known.again(e)
 		return false
 	}
+	r.begin(k, e)
+	return true
+}
+
+// Again counts an event whose very kind was recorded in this window, and reports
+// whether it was.
+func (r *Repeats) Again(k Kind, e event.Event) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	known := r.kinds[k]
+	if known != nil {
+		known.again(e)
+	}
+	return known != nil
+}
+
+// Begin notes that an event was recorded as the first of its kind, so that Again counts
+// those that follow. Where there are too many kinds it notes nothing.
+func (r *Repeats) Begin(k Kind, e event.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.kinds[k] == nil && len(r.kinds) < mostKinds && r.actors[k.Actor] < mostKindsEach {
+		r.begin(k, e)
+	}
+}
+
+func (r *Repeats) begin(k Kind, e event.Event) {
 	r.kinds[k] = &repeated{ends: e.At.Add(r.window)}
 	r.actors[k.Actor]++
-	return true
 }
 
 func (x *repeated) again(e event.Event) {

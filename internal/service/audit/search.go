@@ -50,6 +50,8 @@ const (
 	readStep = 1000
 	// mostText bounds each field of a query.
 	mostText = 2048
+	// mostTexts bounds all of them, as they stand in the record of the search.
+	mostTexts = 16 << 10
 )
 
 // Found is one page.
@@ -211,10 +213,15 @@ func (q Query) network() (netip.Prefix, error) {
 
 // texts holds what a query's fields may be.
 func (q Query) texts() error {
+	all := 0
 	for _, text := range [...]string{q.Event, q.Who, q.Outcome, q.Account, q.Role, q.Cluster, q.Node, q.Target, q.RequestID} {
 		if len(text) > mostText || !utf8.ValidString(text) || strings.IndexByte(text, 0) >= 0 {
 			return fault.New(fault.Invalid, fmt.Sprintf("%q can't be looked for: it is over %d bytes, or no text", clip(text), mostText)).WithCode("audit.text")
 		}
+		all += len(quote(nil, text))
+	}
+	if all > mostTexts {
+		return fault.New(fault.Invalid, fmt.Sprintf("what is looked for has over %d bytes in all", mostTexts)).WithCode("audit.text").WithMend("look for less at a time")
 	}
 	if i := strings.IndexByte(q.Event, '*'); i >= 0 && i != len(q.Event)-1 {
 		return fault.New(fault.Invalid, fmt.Sprintf("%q: a * stands at the end alone", clip(q.Event))).WithCode("audit.event").WithMend("such as s3.*")

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -321,7 +323,7 @@ func (s *Shipper) see(behind []Untaken) {
 
 // ail tells of trouble: at once, and while it lasts now and then.
 func (s *Shipper) ail(ctx context.Context, err error) {
-	said := fault.Of(err).Public
+	said := readable(fault.Of(err).Public)
 	s.note(func(st *ShipState) { st.Trouble = said })
 	now := s.Now()
 	if !s.until.IsZero() {
@@ -335,6 +337,21 @@ func (s *Shipper) ail(ctx context.Context, err error) {
 	s.warned = now
 	st := s.State()
 	s.Logger.Warn("an audit target takes no records: they wait in the database", "error", err, "records", st.Records, "oldest", st.Oldest)
+}
+
+// mostTrouble bounds what is kept of a target's trouble, in bytes.
+const mostTrouble = 512
+
+// readable gives a text that a target's other end may have had its part in: on one line,
+// with nothing in it that drives a terminal or turns the writing around.
+func readable(text string) string {
+	text = strings.ToValidUTF8(text[:min(len(text), mostTrouble)], "")
+	return strings.Map(func(c rune) rune {
+		if strconv.IsPrint(c) {
+			return c
+		}
+		return '\uFFFD'
+	}, text)
 }
 
 func (s *Shipper) note(fn func(*ShipState)) {

@@ -48,15 +48,18 @@ func (s *Sender) message(d audit.Document, most int) []byte {
 }
 
 // shortened is a document that lacks something, and says so.
-type shortened struct {
-	audit.Document
-	Shortened bool `json:"shortened"`
+type shortened struct{ audit.Document }
+
+// MarshalJSON adds that to what the document writes of itself.
+func (s shortened) MarshalJSON() ([]byte, error) {
+	text, err := s.Document.MarshalJSON()
+	return append(bytes.TrimSuffix(text, []byte{'}'}), `,"shortened":true}`...), err
 }
 
 // brief leaves out what belongs to this kind of event.
 func brief(d audit.Document) shortened {
 	d.Detail = nil
-	return shortened{d, true}
+	return shortened{d}
 }
 
 // shortest leaves all that names the record, and its place in the chain.
@@ -65,7 +68,7 @@ func shortest(d audit.Document) shortened {
 		EventVersion: d.EventVersion, EventID: clip(d.EventID, 64), EventTime: d.EventTime, EventName: clip(d.EventName, 32), Outcome: event.Outcome(clip(string(d.Outcome), 16)),
 		UserIdentity: audit.UserIdentity{Type: clip(d.UserIdentity.Type, 32), Person: clip(d.UserIdentity.Person, 40)}, RequestID: clip(d.RequestID, 40),
 		Chain: audit.Link{Writer: clip(d.Chain.Writer, 40), Seq: d.Chain.Seq, Hash: clip(d.Chain.Hash, 64)},
-	}, true}
+	}}
 }
 
 // clip cuts text to most characters that take one byte each in the message.

@@ -192,10 +192,14 @@ func TestReceiverThatHangs(t *testing.T) {
 	}
 	defer l.Close()
 	go func() {
+		var open []net.Conn // kept open, never read
 		for {
-			if _, err := l.Accept(); err != nil { // kept open, never read
+			c, err := l.Accept()
+			if err != nil {
+				runtime.KeepAlive(open)
 				return
 			}
+			open = append(open, c)
 		}
 	}()
 	for _, network := range []syslog.Network{syslog.TCP, syslog.TLS} {
