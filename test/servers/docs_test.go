@@ -25,7 +25,7 @@ func TestTheDocumentsCommands(t *testing.T) {
 		{"clusters", 4, enter + strings.Replace(serve, "signin alice@example.com\n", "signin alice@example.com\nsignin bob@example.com\n", 1), ""},
 		{"jobs", 2, enter, ""},
 		{"provisioning", 4, enter + serve, ""},
-		{"audit", 4, enter + serve, "exec carnet audit verify --config carnet.yaml\n"},
+		{"audit", 4, enter + serve + "exec carnet audit export --from 720h --file audit.jsonl --config carnet.yaml\n", "exec carnet audit verify --config carnet.yaml\n"},
 		{"single-sign-on", 7, "", serve}, // what was set and taken back leaves a sign-in that works
 	} {
 		t.Run(page.name, func(t *testing.T) {
@@ -64,7 +64,7 @@ func step(line string) string {
 	if strings.Contains(line, " --oidc https://") {
 		return throughOpenID(line)
 	}
-	line = strings.NewReplacer("/etc/carnet/key-encryption-key", "keys/kek", "/etc/carnet/", "keys/", "/backup/", "backup/").Replace(line)
+	line = strings.NewReplacer("/etc/carnet/key-encryption-key", "keys/kek", "/etc/carnet/", "keys/", "/backup/", "backup/", "/var/log/carnet/", "").Replace(line)
 	program, _, _ := strings.Cut(line, " ")
 	if strings.HasPrefix(line, "carnet setup ") { // asks no database
 		return "exec " + line + "\n"
