@@ -426,6 +426,7 @@ full: ci ## every matrix and long run
 	$(MAKE) engines ENGINE_ROWS='^(duckdb|polars|deltalake|pandas|mlflow|spark-(local|cluster|stream|connect)|trino)$$$$'
 	$(MAKE) engines ENGINE_ROWS='spark-long' ENGINE_FLAGS='-life 15m'
 	$(MAKE) rotation bench bench-rivals bench-directory memory-gateway bench-gateway bench-agent
+	$(MAKE) secrets
 	$(MAKE) bench-revocation
 	$(MAKE) faults
 

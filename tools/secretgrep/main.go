@@ -50,19 +50,31 @@ func run(folder string, packages []string) error {
 	if err != nil {
 		return err
 	}
-	var total tally
+	var all []tally
 	for _, p := range packages {
 		found, err := one(overlay, p, constants)
 		if err != nil {
 			return fmt.Errorf("%s: %w", p, err)
 		}
 		fmt.Printf("%s: %d secrets, %d constants of tests, %d files, %d bytes, %d kept where they may be, %d leaks\n", p, found.secrets, found.constants, found.files, found.bytes, found.allowed, len(found.leaks))
+		for _, l := range found.leaks {
+			fmt.Println("leak:", l)
+		}
+		all = append(all, found)
+	}
+	return judge(all)
+}
+
+// judge says whether the packages prove anything, and what.
+func judge(all []tally) error {
+	var total tally
+	for i, found := range all {
+		if found.secrets == 0 {
+			return fmt.Errorf("the tests of package %d noted no secret: nothing was looked for there", i+1)
+		}
 		total.secrets += found.secrets
 		total.bytes += found.bytes
 		total.leaks = append(total.leaks, found.leaks...)
-	}
-	for _, l := range total.leaks {
-		fmt.Println("leak:", l)
 	}
 	switch {
 	case total.secrets < leastSecrets:

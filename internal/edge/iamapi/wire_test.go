@@ -1,12 +1,14 @@
 package iamapi_test
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
 
+	"carnet.dev/carnet/internal/core/event"
 	"carnet.dev/carnet/internal/edge/iamapi"
 	"carnet.dev/carnet/internal/protocol/sessiontoken"
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -162,10 +164,16 @@ func TestSignatures(t *testing.T) {
 	}
 }
 
-// TestTemporaryKeysOfUsersDoNotReachIAM: as on AWS.
+// refused gives what the trail is told of refusals to a trail in memory.
+type refused struct{ *trail }
+
+func (r refused) Refuse(ctx context.Context, e event.Event) { _ = r.Record(ctx, e) }
+
+// TestTemporaryKeysOfUsersDoNotReachIAM: as on AWS; and the trail knows who tried.
 func TestTemporaryKeysOfUsersDoNotReachIAM(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, nil)
+	noted := refused{&trail{}}
+	w := newWorld(t, func(c *iamapi.Config) { c.Refusals = noted })
 	admin := w.keys(t, w.role(t, account, "operator", anything), nil)
 	w.post(t, admin, "CreateUser", "UserName", "ann")
 	w.post(t, admin, "PutUserPolicy", "UserName", "ann", "PolicyName", "all", "PolicyDocument", anything)
@@ -182,6 +190,9 @@ func TestTemporaryKeysOfUsersDoNotReachIAM(t *testing.T) {
 		keys := w.userKeys(t, kind, "ann", me.field("UserId"))
 		if r := w.post(t, keys, "ListRoles"); r.status != 403 || r.code != "AccessDenied" || !strings.Contains(r.message, "use the keys of a role") {
 			t.Errorf("kind %d: %d %s %s", kind, r.status, r.code, r.message)
+		}
+		if e := noted.last(); e.Action != "iam.ListRoles" || e.Code != "AccessDenied" || !strings.Contains(e.Principal, "ann") && !strings.Contains(e.Principal, "job") {
+			t.Errorf("kind %d: the trail is told %+v", kind, e)
 		}
 	}
 	w.post(t, admin, "UpdateAccessKey", "UserName", "ann", "AccessKeyId", made.field("AccessKeyId"), "Status", "Inactive")
