@@ -317,7 +317,7 @@ func TestWhatEndsTokens(t *testing.T) {
 	w := newWorld(t)
 	for what, end := range map[string]func(p person, c rp) error{
 		"sign-out":        func(p person, _ rp) error { return w.login.SignOut(t.Context(), p.session) },
-		"revoked person":  func(p person, _ rp) error { return w.feed.RevokePerson(t.Context(), p.id) },
+		"revoked person":  func(p person, _ rp) error { return w.feed.RevokePeople(t.Context(), []identity.PersonID{p.id}) },
 		"client disabled": func(_ person, c rp) error { _, err := w.SetEnabled(t.Context(), c.ID, false); return err },
 		"client removed":  func(_ person, c rp) error { return w.Remove(t.Context(), c.ID) },
 	} {

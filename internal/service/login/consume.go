@@ -56,13 +56,13 @@ func (s *Service) settle(ctx context.Context, p *posted, who Subject, r Record, 
 	if err != nil {
 		return Consumed{}, err
 	}
-	if ended { // what begins now is younger than what has just ended
+	if ended != 0 {
+		// What begins now is younger than what has just ended, and by no more: what is
+		// taken back from here on takes this sign-in back too.
 		if err := s.Feed.Confirm(ctx); err != nil {
 			return Consumed{}, err
 		}
-		if r.Epoch, err = s.Feed.Epoch(); err != nil {
-			return Consumed{}, err
-		}
+		r.Epoch = ended + 1
 	}
 	mapped, err := s.Mapped.MappedRoles(ctx, who.ID, who.IdP)
 	if err != nil {
@@ -219,9 +219,9 @@ func (s *Service) asked(id string, p *posted) (sp *federation.Speaker, err error
 }
 
 // admit uses the assertion up, finds the person and lets the sign-in say what roles
-// are mapped to them, in one transaction: a replay gets nothing of it. ended tells
-// that what the person had before has ended.
-func (s *Service) admit(ctx context.Context, p *posted, who *Subject, e entitlement.Entitlements) (ended bool, err error) {
+// are mapped to them, in one transaction: a replay gets nothing of it. ended is
+// the epoch at which what the person had before has ended; 0: it has not.
+func (s *Service) admit(ctx context.Context, p *posted, who *Subject, e entitlement.Entitlements) (ended uint64, err error) {
 	err = s.State.Atomic(ctx, func(ctx context.Context) error {
 		if err := s.useUp(ctx, p); err != nil {
 			return err

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/core/secret"
 	"carnet.dev/carnet/internal/edge/devidp"
 	"carnet.dev/carnet/internal/edge/devidp/forge"
@@ -524,7 +525,7 @@ func TestRevokedPersonIsOut(t *testing.T) {
 	if _, err := w.Resume(t.Context(), in.Cookie); err != nil {
 		t.Fatal(err)
 	}
-	must(t, w.feed.RevokePerson(t.Context(), in.Session.Person.ID))
+	must(t, w.feed.RevokePeople(t.Context(), []identity.PersonID{in.Session.Person.ID}))
 	must(t, w.feed.Confirm(t.Context()))
 	_, err := w.Resume(t.Context(), in.Cookie)
 	wantCode(t, err, "login.required")

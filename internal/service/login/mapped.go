@@ -1,6 +1,7 @@
 package login
 
 import (
+	"carnet.dev/carnet/internal/service/revocation"
 	"context"
 	"strconv"
 	"strings"
@@ -47,9 +48,9 @@ type Replaced struct {
 const CodeSuperseded = "login.superseded"
 
 // sync lets a sign-in say what roles are mapped to its person. Where it takes one
-// away, what rests on earlier sign-ins of the person ends with it. It tells whether it
-// did. One that was issued before another that has spoken is refused.
-func (s *Service) sync(ctx context.Context, p *posted, who Subject, e entitlement.Entitlements) (ended bool, err error) {
+// away, what rests on earlier sign-ins of the person ends with it. It gives the epoch of
+// that; 0: it ended nothing. One that was issued before another that has spoken is refused.
+func (s *Service) sync(ctx context.Context, p *posted, who Subject, e entitlement.Entitlements) (ended uint64, err error) {
 	said := Said{Person: who.ID, IdP: who.IdP, NameID: who.NameID, Protocol: e.Basis.Protocol, Issued: e.Basis.Issued}
 	for _, c := range e.Candidates {
 		said.Roles = append(said.Roles, c.Role)
@@ -57,10 +58,10 @@ func (s *Service) sync(ctx context.Context, p *posted, who Subject, e entitlemen
 	r, err := s.Mapped.Replace(ctx, said)
 	if err == nil && r.On && r.Stale {
 		// It may bring roles that the later one took away.
-		return false, fault.Coded(fault.Denied, CodeSuperseded, "this sign-in is older than another one of yours, which has said already which roles you hold").WithMend("sign in again")
+		return 0, fault.Coded(fault.Denied, CodeSuperseded, "this sign-in is older than another one of yours, which has said already which roles you hold").WithMend("sign in again")
 	}
 	if err != nil || !r.On || len(r.Added)+len(r.Removed) == 0 {
-		return false, err
+		return 0, err
 	}
 	record := Event{Action: "roles.sync", Outcome: event.Done, Person: who.ID, UserName: who.UserName, IdP: who.IdP, Target: string(who.ID), Source: p.source.String(),
 		Detail: map[string]string{"sign_in": clip(p.proof.name), "added": some(r.Added), "removed": some(r.Removed)}}
@@ -70,17 +71,17 @@ func (s *Service) sync(ctx context.Context, p *posted, who Subject, e entitlemen
 		}
 	}
 	if err := s.Audit.Record(ctx, record); err != nil || len(r.Removed) == 0 {
-		return false, err
+		return 0, err
 	}
 	if r.None {
 		s.lost.note(s, who)
 	}
 	if s.Withdrawal != nil {
 		if err := s.Withdrawal.DenyIn(ctx, who.ID, r.Removed); err != nil {
-			return false, err
+			return 0, err
 		}
 	}
-	return true, s.Feed.RevokePerson(ctx, who.ID)
+	return s.Feed.Revoke(ctx, revocation.Person, string(who.ID))
 }
 
 // some names roles, the first fifty of them.

@@ -9,6 +9,7 @@ import (
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/edge/devidp"
 	"carnet.dev/carnet/internal/service/login"
+	"carnet.dev/carnet/internal/service/revocation"
 )
 
 // synced is role sync, switched on: it knows when the latest word was issued.
@@ -42,4 +43,45 @@ func TestAttackKeptResponseAfterALaterSignIn(t *testing.T) {
 	_, err = w.consume(early, response)
 	wantCode(t, err, login.CodeSuperseded)
 	w.signIn() // a fresh one is welcome
+}
+
+// lossy says that every sign-in loses the person a role.
+type lossy struct{ synced }
+
+func (l *lossy) Replace(context.Context, login.Said) (login.Replaced, error) {
+	return login.Replaced{On: true, Removed: []arn.Role{{Partition: "aws", Account: "111122223333", Path: "/", Name: "gone"}}}, nil
+}
+
+// interrupted has something happen between what a sign-in ended and what begins.
+type interrupted struct {
+	*revocation.Feed
+	meanwhile func()
+}
+
+func (i interrupted) Confirm(ctx context.Context) error {
+	i.meanwhile()
+	return i.Feed.Confirm(ctx)
+}
+
+// TestAttackTakenBackInTheMiddleOfASignIn: who is taken back, or switched off, after a
+// sign-in was admitted and before it has ended is not in by it.
+func TestAttackTakenBackInTheMiddleOfASignIn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	person := w.signIn().Session.Person.ID
+	c := w.config
+	c.Mapped = &lossy{}
+	c.Feed = interrupted{w.feed, func() {
+		_, err := w.feed.Revoke(t.Context(), revocation.Person, string(person))
+		must(t, err)
+	}}
+	var err error
+	w.Service, err = login.New(t.Context(), c)
+	must(t, err)
+	v := w.begin("/")
+	parked, err := w.consume(v, w.respond(v))
+	if err == nil {
+		_, err = w.Complete(t.Context(), parked.Handle, v.started.PreLogin)
+	}
+	wantCode(t, err, "login.required")
 }

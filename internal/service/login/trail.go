@@ -30,8 +30,9 @@ type Revocations interface {
 	// RevokeLoginSession refuses all that rests on it, wherever Carnet decides;
 	// in the transaction that ctx carries.
 	RevokeLoginSession(ctx context.Context, id identity.LoginSessionID) error
-	// RevokePerson refuses all that a person has, likewise.
-	RevokePerson(ctx context.Context, id identity.PersonID) error
+	// Revoke refuses everything of (kind, id), likewise; epoch is that of this
+	// revocation.
+	Revoke(ctx context.Context, kind, id string) (epoch uint64, err error)
 	// Confirm looks at once at what was revoked.
 	Confirm(ctx context.Context) error
 }

@@ -214,12 +214,6 @@ func (f *Feed) RevokeLoginSession(ctx context.Context, id identity.LoginSessionI
 	return err
 }
 
-// RevokePerson takes back all that a person has.
-func (f *Feed) RevokePerson(ctx context.Context, id identity.PersonID) error {
-	_, err := f.Revoke(ctx, Person, string(id))
-	return err
-}
-
 // Who gives every live server's view: one that has not told its own within the
 // bound decides nothing any more.
 func (f *Feed) Who(ctx context.Context) ([]View, error) {

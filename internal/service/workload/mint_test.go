@@ -215,7 +215,7 @@ func TestAttackDelegations(t *testing.T) {
 			w.must(err)
 		}, nil},
 		"its person was revoked": {func(w *world, _ *workload.Delegation, _ *workload.Principal) {
-			w.must(w.feed.RevokePerson(w.t.Context(), w.alice.ID))
+			w.must(w.feed.RevokePeople(w.t.Context(), []identity.PersonID{w.alice.ID}))
 		}, nil},
 		"everything was revoked": {func(w *world, _ *workload.Delegation, _ *workload.Principal) {
 			_, err := w.feed.Revoke(w.t.Context(), revocation.Everything, revocation.Everything)
@@ -293,7 +293,7 @@ func TestRevokedPersonsDelegationsStayRevoked(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	d := w.delegation()
-	w.must(w.feed.RevokePerson(t.Context(), w.alice.ID))
+	w.must(w.feed.RevokePeople(t.Context(), []identity.PersonID{w.alice.ID}))
 	w.pass(2 * time.Second)
 	w.must(w.Tend(t.Context()))
 	for range 10 {

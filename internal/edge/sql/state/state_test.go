@@ -16,6 +16,7 @@ import (
 	"carnet.dev/carnet/internal/core/arn"
 	"carnet.dev/carnet/internal/core/event"
 	"carnet.dev/carnet/internal/core/fault"
+	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/edge/sql"
 	sqlaudit "carnet.dev/carnet/internal/edge/sql/audit"
 	sqldirectory "carnet.dev/carnet/internal/edge/sql/directory"
@@ -91,7 +92,7 @@ func live(t testing.TB, db *sql.DB, k keyring.KEKs) {
 	must(t, w.Checkpoint(t.Context()))
 	feed, err := revocation.Open(t.Context(), revocation.Config{Store: sqlrevocation.Store{DB: db}, Server: "s", Now: time.Now})
 	must(t, err)
-	must(t, feed.RevokePerson(t.Context(), "psn_gone"))
+	must(t, feed.RevokePeople(t.Context(), []identity.PersonID{"psn_gone"}))
 	if won, err := once(db).Consume(t.Context(), "assertion", "used", time.Now().Add(time.Hour)); err != nil || !won {
 		t.Fatal(won, err)
 	}
