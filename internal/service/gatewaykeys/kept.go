@@ -66,6 +66,9 @@ func (k *kept[T]) get(ctx context.Context, s *Service, ask func(context.Context)
 		k.mu.Lock()
 		last, err = k.last, k.err
 		k.mu.Unlock()
+		if last.epoch != 0 && back(last) { // it was under way before the revocation
+			return k.get(ctx, s, ask, back)
+		}
 		if last.good(s.Now(), err) {
 			return last.value, nil
 		}

@@ -2,6 +2,7 @@ package gatewaykeys_test
 
 import (
 	"testing"
+	"time"
 
 	"carnet.dev/carnet/internal/service/cluster"
 	"carnet.dev/carnet/internal/service/gatewaykeys"
@@ -59,4 +60,27 @@ func TestAttackAClusterTakenBack(t *testing.T) {
 	wantFault(t, "found anew", err, "ExpiredToken")
 	w.must(w.Holds(other))
 	w.holder(w.make(of()))
+}
+
+// TestAttackKeysUnderWayWhileTheirRoleIsTakenBack: who waits for keys gets none that
+// were asked for before the role was taken back.
+func TestAttackKeysUnderWayWhileTheirRoleIsTakenBack(t *testing.T) {
+	w := newWorld(t)
+	h := w.holder(w.make(w.ann("7/reader")))
+	w.set(func() { w.slow = 300 * time.Millisecond })
+	done := make(chan error)
+	go func() {
+		_, err := w.Keys(t.Context(), h, role("7/reader"))
+		done <- err
+	}()
+	for w.count("credentials") == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	_, err := w.feed.Revoke(t.Context(), revocation.Role, role("7/reader").String())
+	w.must(err)
+	w.must(w.feed.Confirm(t.Context()))
+	w.must(<-done)
+	if n := w.count("credentials"); n != 2 {
+		t.Errorf("asked %d times: the keys are from before", n)
+	}
 }
