@@ -131,3 +131,24 @@ func TestAttackDelegationsToClusters(t *testing.T) {
 		t.Errorf("the cluster was revoked: %v", err)
 	}
 }
+
+// TestAttackDelegationsMadeAndRevoked: AWS has room for so many names in a role; what
+// has none denies the keys of everybody. Nobody fills it by making delegations and
+// revoking them.
+func TestAttackDelegationsMadeAndRevoked(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.last.roles[w.alice.ID] = []string{analyst}
+	l, made := w.session(held(analyst)), 0
+	for ; made <= 2*workload.MostDelegations; made++ {
+		d, err := w.Delegate(t.Context(), l, workload.NewDelegation{Role: analyst, ServicePrincipal: string(w.sp.ID), Label: "again"})
+		if code(err) == "delegation.lately" {
+			break
+		}
+		w.must(err)
+		w.must(w.EndOwn(t.Context(), l, d.ID))
+	}
+	if made != 2*workload.MostDelegations {
+		t.Errorf("%d were made in a row", made)
+	}
+}

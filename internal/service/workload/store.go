@@ -34,7 +34,8 @@ type Of struct {
 
 // Delegations keeps delegations. Transactions as for Policies.
 type Delegations interface {
-	// AddDelegation stores d. Conflict when its person has most that stand.
+	// AddDelegation stores d. Conflict when its person has most that stand, Limited
+	// when they made twice as many within half a day.
 	AddDelegation(ctx context.Context, d Delegation, most int) error
 	// Delegation gives one; NotFound.
 	Delegation(ctx context.Context, id identity.DelegationID) (Delegation, error)

@@ -122,6 +122,9 @@ func (s Store) WatchPolicies(ctx context.Context, changed func()) error {
 
 const delegationColumns = `id, person, idp, role, service_principal, label, created, expires, revoked, epoch, evidence, cluster`
 
+// lately is as long as a deny stands at AWS.
+const lately = 12 * time.Hour
+
 // AddDelegation stores a new delegation.
 func (s Store) AddDelegation(ctx context.Context, d workload.Delegation, most int) error {
 	evidence, err := json.Marshal(d.Evidence)
@@ -137,6 +140,15 @@ func (s Store) AddDelegation(ctx context.Context, d workload.Delegation, most in
 		if have >= most {
 			return fault.Coded(fault.Conflict, "delegation.most", fmt.Sprintf("you have %d delegations already, the most that one person can have", have)).
 				WithMend("remove one that you don't need: carnet delegation list")
+		}
+		// Each that is revoked may be one more name among those that AWS has to deny.
+		if err := t.QueryRow(`SELECT COUNT(*) FROM delegation WHERE person = $1 AND created > $2`,
+			d.Person, d.Created.Add(-lately).UnixMilli()).Scan(&have); err != nil {
+			return err
+		}
+		if have >= 2*most {
+			return fault.Coded(fault.Limited, "delegation.lately", fmt.Sprintf("you have made %d delegations within %v, the most that one person may", have, lately)).
+				WithMend("let one live longer, instead of making others")
 		}
 		_, err := t.Exec(`INSERT INTO delegation (`+delegationColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9, $10, $11)`,
 			d.ID, d.Person, d.IdP, d.Role.String(), d.ServicePrincipal, d.Label, d.Created.UnixMilli(), d.Expires.UnixMilli(),
