@@ -13,6 +13,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -51,16 +52,21 @@ func run(folder string, packages []string) error {
 		return err
 	}
 	var all []tally
+	var trouble []error
 	for _, p := range packages {
 		found, err := one(overlay, p, constants)
 		if err != nil {
-			return fmt.Errorf("%s: %w", p, err)
+			trouble = append(trouble, fmt.Errorf("%s: %w", p, err))
+			continue
 		}
 		fmt.Printf("%s: %d secrets, %d constants of tests, %d files, %d bytes, %d kept where they may be, %d leaks\n", p, found.secrets, found.constants, found.files, found.bytes, found.allowed, len(found.leaks))
 		for _, l := range found.leaks {
 			fmt.Println("leak:", l)
 		}
 		all = append(all, found)
+	}
+	if len(trouble) > 0 {
+		return errors.Join(trouble...)
 	}
 	return judge(all)
 }
@@ -76,6 +82,7 @@ func judge(all []tally) error {
 		total.bytes += found.bytes
 		total.leaks = append(total.leaks, found.leaks...)
 	}
+	fmt.Printf("%d packages: %d secrets, %d bytes, %d leaks\n", len(all), total.secrets, total.bytes, len(total.leaks))
 	switch {
 	case total.secrets < leastSecrets:
 		return fmt.Errorf("only %d secrets were noted: the overlay notes nothing", total.secrets)
@@ -114,8 +121,15 @@ func one(overlay, pkg, constants string) (tally, error) {
 	}
 	if err != nil {
 		text, _ := os.ReadFile(output.Name())
+		var said []string // what failed; else the last lines, of a build or of a panic
 		lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-		return tally{}, fmt.Errorf("the tests fail: %w\n%s", err, strings.Join(lines[max(0, len(lines)-30):], "\n"))
+		for _, line := range lines {
+			if strings.Contains(line, "--- FAIL") || strings.Contains(line, "_test.go:") {
+				said = append(said, line)
+			}
+		}
+		said = append(said, lines[max(0, len(lines)-8):]...)
+		return tally{}, fmt.Errorf("the tests fail: %w\n%s", err, strings.Join(said, "\n"))
 	}
 	return search(ledger, written, pkg, constants)
 }

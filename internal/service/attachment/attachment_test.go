@@ -317,7 +317,7 @@ func TestByGateway(t *testing.T) {
 	w.set(func() { w.gateway = "" })
 	id, err := w.IDToken(t.Context(), w.node, a.ID, "hr")
 	w.must(err)
-	if got := id.Token.Reveal(); got != fmt.Sprint("ann ", identity.OnNode{Attachment: a.ID, Node: w.node.ID, Cluster: w.lab.ID, Owner: "1001(ann)"}, " ", role("hr")) || w.last("attachment.id-token").Detail["token"] != "jti" {
+	if got := id.Token.Reveal(); got != fmt.Sprint("ann ", identity.OnNode{Attachment: a.ID, Node: w.node.ID, Cluster: w.lab.ID, Owner: "1001(ann)"}, " ", role("hr"), " (token)") || w.last("attachment.id-token").Detail["token"] != "jti" {
 		t.Errorf("%s", got)
 	}
 }

@@ -198,7 +198,7 @@ func (w *world) Token(context.Context, workload.Principal, workload.Ask) (issuer
 type tokens struct{ *world }
 
 func (w tokens) IDToken(_ context.Context, id identity.LoginSessionID, r arn.Role, on identity.OnNode) (issuer.Minted, error) {
-	return issuer.Minted{ID: "jti", Token: secret.New(fmt.Sprint(w.session[id].Person.UserName, " ", on, " ", r)), Expires: time.Now().Add(5 * time.Minute)}, nil
+	return issuer.Minted{ID: "jti", Token: secret.New(fmt.Sprint(w.session[id].Person.UserName, " ", on, " ", r, " (token)")), Expires: time.Now().Add(5 * time.Minute)}, nil
 }
 
 // Bind notes in the session token where keys are good.

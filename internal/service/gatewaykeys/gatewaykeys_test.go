@@ -330,7 +330,7 @@ func TestKeysOfAMachine(t *testing.T) {
 		for range 50 {
 			all.Go(func() {
 				k, err := w.Keys(t.Context(), h, role("1/hr"))
-				if err != nil || k.SessionToken.Reveal() != "job:dlg_ann "+role("1/hr").String() {
+				if err != nil || k.SessionToken.Reveal() != "job:dlg_ann "+role("1/hr").String()+" (token)" {
 					t.Errorf("%v, %v", k, err)
 				}
 			})

@@ -132,7 +132,7 @@ func (w *world) ResumeID(_ context.Context, id identity.LoginSessionID) (login.L
 
 func (w *world) Credentials(_ context.Context, _ login.LoginSession, r string) (credential.RoleSession, error) {
 	err := w.ask("credentials")
-	return credential.RoleSession{Credentials: credential.Temporary{AccessKeyID: "ASIA" + r[len(r)-2:], SecretAccessKey: secret.New("s"), SessionToken: secret.New(r),
+	return credential.RoleSession{Credentials: credential.Temporary{AccessKeyID: "ASIA" + r[len(r)-2:], SecretAccessKey: secret.New("s"), SessionToken: secret.New(r + " (token)"),
 		Expiration: time.Now().Add(w.life)}}, err
 }
 
@@ -173,7 +173,7 @@ func (w *world) Held(_ context.Context, id identity.ServicePrincipalID) (directo
 
 func (w *world) Token(_ context.Context, who workload.Principal, a workload.Ask) (issuer.Minted, error) {
 	err := w.ask("token")
-	return issuer.Minted{Token: secret.New(who.Subject() + " " + a.Role)}, err
+	return issuer.Minted{Token: secret.New(who.Subject() + " " + a.Role + " (token)")}, err
 }
 
 func (w *world) AssumeRoleWithWebIdentity(_ context.Context, c broker.WebCall) (broker.Assumed, error) {
