@@ -44,6 +44,7 @@ func TestBenchRevocation(t *testing.T) {
 		part := fmt.Sprintf("%s: %d rounds in %s\n%s", k.name, k.rounds(*rounds), time.Since(began).Round(time.Second), figures(by))
 		t.Logf("\n%s", part)
 		text.WriteString(part)
+		keep(t, text.String())
 		if len(by) == 0 {
 			t.Errorf("%s: nothing was measured", k.name)
 		}
@@ -53,15 +54,21 @@ func TestBenchRevocation(t *testing.T) {
 			}
 		}
 	}
-	if *out != "" {
-		if err := os.WriteFile(*out, []byte(text.String()), 0o644); err != nil {
-			t.Error(err)
-		}
-	}
 	if all && (*update || *rounds == usual) {
 		if err := write(table(results), *update); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// keep writes the figures so far to the file that was asked for.
+func keep(t *testing.T, text string) {
+	t.Helper()
+	if *out == "" {
+		return
+	}
+	if err := os.WriteFile(*out, []byte(text), 0o644); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -74,6 +81,10 @@ func (w *world) run(t *testing.T, k kind, n int) map[string][]outcome {
 		r := &round{world: w, t: t, kind: k.name, number: i, at: i % len(w.Servers()), seats: map[*seat]bool{}}
 		k.setUp(r)
 		all, err := r.measure()
+		for _, by := range w.clients {
+			by.CloseIdleConnections()
+		}
+		w.clients = nil
 		if err != nil {
 			t.Errorf("%s, round %d: %v", k.name, i, err)
 			continue

@@ -73,11 +73,12 @@ func poll(in io.Reader, out io.Writer) error {
 		ctx, cancel := context.WithCancel(context.Background())
 		var asking sync.WaitGroup
 		for _, socket := range []bool{false, true} {
-			w := &watch{ask: j.asks(socket, string(token))}
+			ask, end := j.asks(socket, string(token))
 			asking.Go(func() {
+				defer end() // an agent takes so many connections of one account
 				for range most {
 					began := time.Now()
-					said := w.ask(ctx)
+					said := ask(ctx)
 					if ctx.Err() != nil {
 						return
 					}
@@ -92,8 +93,9 @@ func poll(in io.Reader, out io.Writer) error {
 	}
 }
 
-// asks makes what asks one of the agent's two faces for keys.
-func (j job) asks(socket bool, token string) func(context.Context) string {
+// asks makes what asks one of the agent's two faces for keys, by one connection, and
+// what ends that.
+func (j job) asks(socket bool, token string) (ask func(context.Context) string, end func()) {
 	t := &http.Transport{}
 	address := j.Container + "/" + j.Role
 	if socket {
@@ -112,7 +114,7 @@ func (j job) asks(socket bool, token string) func(context.Context) string {
 			req.Header.Set("Authorization", token)
 		}
 		return askHTTP(client, req)
-	}
+	}, client.CloseIdleConnections
 }
 
 // askHTTP tells a yes from a refusal by the status.

@@ -50,7 +50,8 @@ type world struct {
 	person  *fleet.Browser // nil: the subject has to sign in
 	scim    string         // bearer
 	machine machine
-	from    byte // the last source address
+	from    byte           // the last source address
+	clients []*http.Client // of this round
 }
 
 // machine is a service principal.
@@ -194,7 +195,6 @@ func (w *world) trade(ctx context.Context, at int, by *http.Client, token string
 func (w *world) mustTrade(t *testing.T, token string) fleet.Keys {
 	t.Helper()
 	by := w.client(0)
-	defer by.CloseIdleConnections()
 	k, err := w.trade(t.Context(), 0, by, token)
 	if err != nil {
 		t.Fatal(err)
@@ -206,7 +206,9 @@ func (w *world) mustTrade(t *testing.T, token string) fleet.Keys {
 // second is limited.
 func (w *world) client(at int) *http.Client {
 	w.from++
-	return w.Server(at).Client(net.IPv4(127, 0, byte(1+at), w.from))
+	by := w.Server(at).Client(net.IPv4(127, 0, byte(1+at), w.from))
+	w.clients = append(w.clients, by)
+	return by
 }
 
 // provision speaks SCIM at one server.
