@@ -97,8 +97,15 @@ func (e *Exporter) partial(answer []byte) error {
 			Message  string `json:"errorMessage"`
 		} `json:"partialSuccess"`
 	}
-	if len(answer) == 0 || json.Unmarshal(answer, &r) != nil || r.Partial.Rejected <= 0 {
-		return nil // a success without a message that can be read is one
+	if len(answer) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(answer, &r); err != nil {
+		// Something else, such as the page of a proxy, has thrown the records away.
+		return fault.Wrap(err, fault.Misconfigured, "what answers 200 OK to POST "+e.Endpoint+"/v1/logs is no collector").WithMend("does it receive OTLP over HTTP there, with a pipeline for logs?")
+	}
+	if r.Partial.Rejected <= 0 {
+		return nil
 	}
 	return fault.New(fault.Invalid, fmt.Sprintf("the collector refuses %d records%s", r.Partial.Rejected, e.masked(r.Partial.Message)))
 }
@@ -108,6 +115,9 @@ type number int64
 
 // UnmarshalJSON reads both.
 func (n *number) UnmarshalJSON(b []byte) error {
+	if string(b) == "null" {
+		return nil
+	}
 	i, err := strconv.ParseInt(strings.Trim(string(b), `"`), 10, 64)
 	*n = number(i)
 	return err
