@@ -42,8 +42,10 @@ func TestAttackReadingUnrecorded(t *testing.T) {
 		_, err := reader.Search(ctx, audit.Query{Who: who})
 		return err
 	}
-	if search("alice") == nil || search("alice") == nil {
-		t.Fatal("the trail was read though that could not be recorded")
+	for range 2 { // the second time is no repetition of what was never recorded
+		if search("alice") == nil {
+			t.Fatal("the trail was read though that could not be recorded")
+		}
 	}
 	out.away = false
 	for i := range 100 {

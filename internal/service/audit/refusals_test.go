@@ -95,6 +95,7 @@ func TestReadingIsOneRecord(t *testing.T) {
 		done := make(chan struct{})
 		go func() { reader.Run(running); close(done) }()
 		time.Sleep(time.Hour)
+		synctest.Wait() // what is written then is written
 		if len(kept) != 4 || kept[3].Detail["repeated"] != "2" || kept[3].Person != "psn_a" {
 			t.Errorf("%+v", kept[3:])
 		}
