@@ -34,9 +34,9 @@ type Request struct {
 // Requests keeps what nodes began. Every method is one transaction, or part of the
 // one that ctx carries; NotFound faults say that there is nothing.
 type Requests interface {
-	// Put stores r, in the place of the oldest where its uid has perUID that wait.
-	// Limited "attachment.busy" where its node has perNode; Conflict where its
-	// user code is another's.
+	// Put stores r, in the place of the oldest where its uid has perUID that wait; of
+	// those that were decided so many are kept. Limited "attachment.busy" where perNode
+	// wait on its node; Conflict where its user code is another's.
 	Put(ctx context.Context, r Request, perUID, perNode int) error
 	// Asked gives the one that a node asks with.
 	Asked(ctx context.Context, digest [32]byte) (Request, error)

@@ -214,6 +214,19 @@ func TestRequests(t *testing.T) {
 		if got, _ := s.Asked(ctx, request(2, 0, 0).Digest); got.State != attachment.Attached || got.Attachment != "att_1" {
 			t.Errorf("decided: %+v", got)
 		}
+		// Those that were decided take nobody's place, and are kept for a while: two of a uid.
+		for n, asked := range map[byte]int64{3: 300, 4: 301, 5: 301} {
+			decide(n, asked, true)
+		}
+		for n := byte(10); n < 16; n++ {
+			put(request(n, 1005, 300+int64(n)), "")
+			decide(n, 400, true)
+		}
+		for n, there := range map[byte]bool{10: false, 12: false, 13: true, 14: true, 15: true, 2: true} {
+			if _, err := s.Asked(ctx, request(n, 0, 0).Digest); (err == nil) != there {
+				t.Errorf("request %d, which was decided: %v", n, err)
+			}
+		}
 		if err := s.Sweep(ctx, at(702)); err != nil {
 			t.Fatal(err)
 		}

@@ -13,17 +13,25 @@ import (
 
 const requestColumns = `request, user_code, node, uid, scope, scope_id, account, asked, expires, state, attachment`
 
-// Put stores a request. Of one uid the oldest that wait make place.
+// Put stores a request. Of one uid the oldest that wait make place, and the oldest
+// that were decided. Only those that wait count for the node: many people attach
+// within the time of one code.
 func (s Store) Put(ctx context.Context, r attachment.Request, perUID, perNode int) error {
 	p := r.Place
 	err := s.DB.Write(ctx, func(t *sql.Tx) error {
-		if _, err := t.Exec(`DELETE FROM attachment_request WHERE node = $1 AND uid = $2 AND state = $3 AND request NOT IN (
-			SELECT request FROM attachment_request WHERE node = $1 AND uid = $2 AND state = $3 AND expires > $4 ORDER BY asked DESC, request LIMIT $5)`,
-			p.Node, int64(p.UID), string(attachment.Pending), r.Asked.UnixMilli(), perUID-1); err != nil {
-			return err
+		for _, old := range []struct {
+			is   string
+			left int
+		}{{"=", perUID - 1}, {"<>", perUID}} {
+			if _, err := t.Exec(`DELETE FROM attachment_request WHERE node = $1 AND uid = $2 AND state `+old.is+` $3 AND request NOT IN (
+				SELECT request FROM attachment_request WHERE node = $1 AND uid = $2 AND state `+old.is+` $3 AND expires > $4 ORDER BY asked DESC, request LIMIT $5)`,
+				p.Node, int64(p.UID), string(attachment.Pending), r.Asked.UnixMilli(), old.left); err != nil {
+				return err
+			}
 		}
 		var have int
-		if err := t.QueryRow(`SELECT COUNT(*) FROM attachment_request WHERE node = $1 AND expires > $2`, p.Node, r.Asked.UnixMilli()).Scan(&have); err != nil {
+		if err := t.QueryRow(`SELECT COUNT(*) FROM attachment_request WHERE node = $1 AND state = $2 AND expires > $3`,
+			p.Node, string(attachment.Pending), r.Asked.UnixMilli()).Scan(&have); err != nil {
 			return err
 		}
 		if have >= perNode {
