@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/edge/api"
 	"carnet.dev/carnet/internal/service/revocation"
 	"carnet.dev/carnet/internal/service/withdrawal"
@@ -20,8 +21,9 @@ func (h *host) revoke() *cobra.Command {
 		Use: "revoke", Short: "Take back what was issued", Args: cobra.NoArgs,
 		Long: "Takes back all login sessions and keys that were issued up to now. It holds once it is committed, wherever Carnet\n" +
 			"decides, within 2 seconds. Keys that AWS handed out live to their end, which is said, unless Carnet may write a Deny\n" +
-			"into their roles. Whoever may still sign in can do so again: to keep a person out, use carnet people deactivate. Long-lived access keys of IAM users (static_keys: allow) are not\n" +
-			"issued by a sign-in and stay: aws iam update-access-key --status Inactive ends one.",
+			"into their roles. Whoever may still sign in can do so again: to keep a person out, use carnet people deactivate.\n" +
+			"Long-lived access keys of IAM users (static_keys: allow) are not issued by a sign-in and stay: aws iam\n" +
+			"update-access-key --status Inactive ends one.",
 	}
 	var patience time.Duration
 	parent.PersistentFlags().DurationVar(&patience, "wait", 5*time.Second, "how long to wait until every server has applied it")
@@ -170,5 +172,8 @@ func (s *state) revokeNow(ctx context.Context, kind, id string, patience time.Du
 		}
 		return all, err
 	})
+	if err != nil {
+		err = fault.Wrap(err, fault.KindOf(err), fmt.Sprintf("it is revoked (epoch %d), but which servers know of it can't be asked", r.Epoch))
+	}
 	return r, err
 }

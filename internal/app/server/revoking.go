@@ -243,11 +243,17 @@ func (r revoking) Revoke(ctx context.Context, kind, text string) (withdrawal.Tar
 	if err != nil {
 		return t.Target, result, err
 	}
-	err = poll(ctx, forAll, func() (all bool, err error) {
-		result.Servers, all, err = r.withdrawal.Applied(ctx, result.Epoch)
+	// It is done: what can't be asked from here on is left as it was seen last.
+	if err := poll(ctx, forAll, func() (bool, error) {
+		servers, all, err := r.withdrawal.Applied(ctx, result.Epoch)
+		if err == nil {
+			result.Servers = servers
+		}
 		return all, err
-	})
-	return t.Target, result, err
+	}); err != nil {
+		r.log.Warn("which servers have applied a revocation can't be read", "kind", t.Kind, "id", t.ID, "error", err)
+	}
+	return t.Target, result, nil
 }
 
 // mostPast bounds how many revocations are looked back on at a time.

@@ -181,8 +181,11 @@ func (s *Service) RevokeWith(ctx context.Context, t Target, also func(context.Co
 	if err != nil {
 		return Result{}, err
 	}
-	r.Servers, err = s.Feed.Who(ctx)
-	return r, err
+	// It is done: that nobody can say now who knows of it makes no failure of it.
+	if r.Servers, err = s.Feed.Who(ctx); err != nil {
+		s.Logger.Warn("which servers know of a revocation can't be read", "kind", t.Kind, "id", t.ID, "error", err)
+	}
+	return r, nil
 }
 
 // Withdraw takes back everything of t in the transaction that ctx carries, whose

@@ -40,6 +40,7 @@ type desk struct {
 	events   []event.Event
 	calls    []string
 	failing  bool // the transaction does not commit
+	deaf     bool // nobody can say which servers know
 }
 
 func newDesk(t *testing.T) *desk {
@@ -53,6 +54,9 @@ func newDesk(t *testing.T) *desk {
 func (d *desk) Revoke(context.Context, string, string) (uint64, error) { return 7, nil }
 
 func (d *desk) Who(context.Context) ([]revocation.View, error) {
+	if d.deaf {
+		return nil, errors.New("the database has gone away")
+	}
 	return []revocation.View{{Server: "srv", Epoch: 6}}, nil
 }
 func (d *desk) Epoch() (uint64, error) { return 8, nil }
@@ -479,5 +483,21 @@ func TestAppliedAsksEveryServer(t *testing.T) {
 		if _, all, err := d.Applied(t.Context(), epoch); err != nil || all != want {
 			t.Errorf("epoch %d: %v, %v", epoch, all, err)
 		}
+	}
+}
+
+// TestDoneIsNoFailure: a revocation that has committed is done, also where nobody can say
+// any more who knows of it; one that has not is none.
+func TestDoneIsNoFailure(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	d.deaf = true
+	r, err := d.Service.Revoke(t.Context(), Target{revocation.Person, "psn_a"})
+	if err != nil || r.Epoch != 7 || len(r.Servers) != 0 {
+		t.Errorf("Revoke = %+v, %v", r, err)
+	}
+	d.failing = true
+	if r, err := d.Service.Revoke(t.Context(), Target{revocation.Person, "psn_a"}); err == nil || r.Epoch != 0 {
+		t.Errorf("not committed: %+v, %v", r, err)
 	}
 }
