@@ -70,9 +70,8 @@ cross: ## build for Linux, macOS and Windows
 race: ## the plain tests under the race detector (needs a C compiler)
 # Not the two pure floors, where the house test allows no goroutine, nor what reads
 # source and data alone; whole servers, the command lines and migrations are for make full,
-# and so are the tests of a day of polling, of 500 changed trails, and of keys that turn
-# over within fractions of a second.
-	CGO_ENABLED=1 go test -race -timeout 15m -skip '^(TestTrinoRules|TestAttackEveryColumn|TestRotationUnderLoad)$$' $$(go list ./... | grep -vE '/internal$$|/internal/(core|protocol)/|/internal/app/(cli|dev|server)$$|/internal/edge/sql/state$$|/test/(servers|conformance)$$')
+# and so are the tests of a day of polling and of 500 changed trails.
+	CGO_ENABLED=1 go test -race -timeout 15m -skip '^(TestTrinoRules|TestAttackEveryColumn)$$' $$(go list ./... | grep -vE '/internal$$|/internal/(core|protocol)/|/internal/app/(cli|dev|server)$$|/internal/edge/sql/state$$|/test/(servers|conformance)$$')
 
 .PHONY: fuzz-smoke
 fuzz-smoke: ## the readers of unproven bytes for FUZZTIME (30s) each, all other targets for FUZZOTHERS (8s)

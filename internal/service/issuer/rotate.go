@@ -28,8 +28,9 @@ const (
 // aad binds a private key to what it may sign.
 func aad(r Row) []byte { return []byte(string(r.Level) + " " + r.Algorithm + " " + r.ID) }
 
-// create makes a key.
-func (s *Service) create(l Level, algorithm string, serial int, now time.Time) (Row, error) {
+// create makes a key. Its times are those when it is there, since making one may take
+// long: nobody can keep it before.
+func (s *Service) create(l Level, algorithm string, serial int) (Row, error) {
 	var private crypto.Signer
 	var err error
 	if algorithm == oidc.RS256 {
@@ -40,6 +41,7 @@ func (s *Service) create(l Level, algorithm string, serial int, now time.Time) (
 	if err != nil {
 		return Row{}, err
 	}
+	now := s.now()
 	r := Row{Level: l, Algorithm: algorithm, Serial: serial, Created: now, PublishedFrom: now}
 	if r.ID, err = oidc.Thumbprint(private.Public()); err != nil {
 		return Row{}, err
@@ -77,12 +79,12 @@ func (s *Service) first(ctx context.Context, l Level, algorithm string) error {
 	if len(all) > 0 {
 		return nil
 	}
-	r, err := s.create(l, algorithm, last+1, now)
+	r, err := s.create(l, algorithm, last+1)
 	if err != nil {
 		return err
 	}
 	if !s.Elsewhere {
-		r.UsedFrom = now
+		r.UsedFrom = r.PublishedFrom
 	}
 	// Where another server was faster, its key counts.
 	if _, err := s.change(ctx, "issuer-key.add", Change{Level: l, Algorithm: algorithm, Last: last, Add: &r}, r); err != nil {
@@ -91,7 +93,7 @@ func (s *Service) first(ctx context.Context, l Level, algorithm string) error {
 	if err := s.load(ctx); err != nil {
 		return err
 	}
-	if all, _ := s.of(l, algorithm, now); len(all) == 0 {
+	if all, _ := s.of(l, algorithm, s.now()); len(all) == 0 {
 		return errors.New("issuer: no " + algorithm + " key for the " + string(l) + " issuer")
 	}
 	return nil
@@ -131,10 +133,11 @@ func (s *Service) Rotate(ctx context.Context, l Level, algorithm string, how Rot
 		next.UsedFrom = now
 		c.Schedules = append([]Schedule{next.schedule()}, s.retire(all[:n-1], now, how.Drop)...)
 	} else {
-		r, err := s.create(l, algorithm, last+1, now)
+		r, err := s.create(l, algorithm, last+1)
 		if err != nil {
 			return Key{}, err
 		}
+		now = r.PublishedFrom
 		switch {
 		case s.Elsewhere: // decided when it stands there
 			if how.Drop {
