@@ -110,11 +110,11 @@ func (b *tab) look(name string) {
 }
 
 // overflow names elements that stick out of the window; blocks that scroll by
-// themselves are fine.
+// themselves are fine. What a closed <details> holds has no place of its own.
 const overflow = `(() => {
   const out = new Set();
   for (const e of document.querySelectorAll("body *")) {
-    if (e.closest("pre") && e.tagName !== "PRE" || e.classList.contains("skip")) continue;
+    if (e.closest("pre") && e.tagName !== "PRE" || e.classList.contains("skip") || !e.checkVisibility()) continue;
     const r = e.getBoundingClientRect();
     if (r.width > 0 && (r.right > innerWidth + 1 || r.left < -1)) out.add(e.tagName + "." + e.className);
   }

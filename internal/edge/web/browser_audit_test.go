@@ -28,6 +28,7 @@ func TestAuditInChromium(t *testing.T) {
 	fits(t, ctx, "audit")
 	run(t, ctx, chromedp.Click("#events li:first-child summary"), chromedp.Click("#events li:nth-child(12) summary"), chromedp.Click("#picture summary"), chromedp.Click("#filter summary"))
 	says(t, ctx, "Why was this denied?")
+	see(t, ctx, chromedp.Evaluate[string](`document.querySelectorAll("details").forEach(d => d.setAttribute("open", "")); ""`))
 	fits(t, ctx, "audit-open")
 	run(t, ctx, chromedp.Navigate(w.base+"/admin/audit"), chromedp.WaitVisible("#who"), chromedp.SendKeys("#who", "bob@example.com"), chromedp.SendKeys("#event", "exch*\r"), chromedp.WaitVisible("#picture"))
 	if at := see(t, ctx, chromedp.Location()); !strings.Contains(at, "who=bob%40example.com") || !strings.Contains(at, "event=exch") {
