@@ -78,6 +78,7 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 		return nil, err
 	}
 	d.writer.db = d
+	d.writer.turn = sync.NewCond(&d.writer.mu)
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	if err := d.write.PingContext(ctx); err != nil {

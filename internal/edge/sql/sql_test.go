@@ -77,6 +77,95 @@ func TestWritesAreSerializable(t *testing.T) {
 	})
 }
 
+// TestAWriteSeesWhatWasAnsweredElsewhere: a write that begins after another server has
+// answered one sees it, also where it waited behind a transaction that is older.
+func TestAWriteSeesWhatWasAnsweredElsewhere(t *testing.T) {
+	sqltest.Each(t, func(t *testing.T, c sql.Config) {
+		here := sqltest.OpenWith(t, c)
+		counter(t, here)
+		there := here
+		if here.Engine() == "postgresql" { // two servers; SQLite serves one
+			there = sqltest.OpenWith(t, c)
+		}
+		read := func(after func()) (v int64) {
+			err := here.Write(t.Context(), func(tx *sql.Tx) error {
+				if err := tx.QueryRow(`SELECT v FROM n WHERE id = 1`).Scan(&v); err != nil {
+					return err
+				}
+				after()
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+			return v
+		}
+		looked, further := make(chan struct{}), make(chan struct{})
+		var wg sync.WaitGroup
+		wg.Go(func() { read(func() { close(looked); <-further }) })
+		<-looked
+		if there != here {
+			if err := increment(t.Context(), there); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := value(t, there)
+		for range 8 {
+			wg.Go(func() {
+				if got := read(func() {}); got != want {
+					t.Errorf("a write sees %d, and %d was answered before it began", got, want)
+				}
+			})
+		}
+		time.Sleep(50 * time.Millisecond) // most wait behind the first by now
+		close(further)
+		wg.Wait()
+	})
+}
+
+// TestServersDoNotMeet: servers that write each their own rows of a small table have
+// nothing to do with each other, and nothing is run again.
+func TestServersDoNotMeet(t *testing.T) {
+	sqltest.Each(t, func(t *testing.T, c sql.Config) {
+		servers := []*sql.DB{sqltest.OpenWith(t, c), sqltest.OpenWith(t, c), sqltest.OpenWith(t, c)}
+		write(t, servers[0], `CREATE TABLE own (server BIGINT PRIMARY KEY, v BIGINT NOT NULL)`)
+		for n := range servers {
+			write(t, servers[0], `INSERT INTO own (server, v) VALUES ($1, 0)`, n)
+		}
+		write(t, servers[0], `ANALYZE own`) // the engine knows by now how small it is
+		const each = 20
+		var runs atomic.Int64
+		var wg sync.WaitGroup
+		for n, db := range servers {
+			for range 2 {
+				wg.Go(func() {
+					for range each {
+						err := db.Write(t.Context(), func(tx *sql.Tx) error {
+							runs.Add(1)
+							var v int64
+							if err := tx.QueryRow(`SELECT v FROM own WHERE server = $1`, n).Scan(&v); err != nil {
+								return err
+							}
+							time.Sleep(2 * time.Millisecond) // as long as some statements more
+							_, err := tx.Exec(`UPDATE own SET v = $2 WHERE server = $1`, n, v+1)
+							return err
+						})
+						if err != nil {
+							t.Error(err)
+						}
+					}
+				})
+			}
+		}
+		wg.Wait()
+		writes := int64(len(servers) * 2 * each)
+		t.Logf("%d writes in %d runs", writes, runs.Load())
+		if again := runs.Load() - writes; again > writes/10 {
+			t.Errorf("%d of %d writes were run again", again, writes)
+		}
+	})
+}
+
 // TestOneFailureTakesNobodyAlong has good and failing writers share commits.
 func TestOneFailureTakesNobodyAlong(t *testing.T) {
 	sqltest.Each(t, func(t *testing.T, c sql.Config) {

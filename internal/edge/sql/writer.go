@@ -12,10 +12,16 @@ import (
 // writer is the one write stream of this process. Writers that wait for each
 // other anyway share a transaction and its commit: each runs in a savepoint of
 // its own, and all are acknowledged together.
+//
+// Who came after a transaction began takes no part in it: what another server has
+// committed and answered meanwhile can't be seen in it, and the newcomer may be asked
+// about just that. They share the next one.
 type writer struct {
 	db      *DB
-	mu      sync.Mutex // held while a function runs
-	waiting atomic.Int64
+	arrived atomic.Int64 // all writers so far, each with its number
+	mu      sync.Mutex   // held while a function runs
+	turn    *sync.Cond   // of mu: a transaction has ended
+	entered int64        // those that had their turn, or gave up
 	open    *batch
 
 	prepared prepared
@@ -36,6 +42,8 @@ type batch struct {
 	ctx    context.Context
 	stmt   context.Context // of its statements
 	cancel context.CancelFunc
+	last   int64 // the last writer that may take part
+	left   int64 // of those, how many are still to come
 	n      int
 	broken bool // it must be rolled back whole
 	topics []string
@@ -45,11 +53,16 @@ type batch struct {
 
 // run takes part in the open batch, or opens one.
 func (w *writer) run(ctx context.Context, fn func(*Tx) error) error {
-	w.waiting.Add(1)
+	number := w.arrived.Add(1)
 	w.mu.Lock()
-	w.waiting.Add(-1)
+	for w.open != nil && number > w.open.last {
+		w.turn.Wait()
+	}
+	w.entered++
 	b := w.open
-	if b == nil {
+	if b != nil {
+		b.left--
+	} else {
 		// Whoever waited behind a silent database doesn't wait for it once more.
 		err := errors.Join(ctx.Err(), w.db.hears())
 		if err == nil {
@@ -80,7 +93,8 @@ func (w *writer) run(ctx context.Context, fn func(*Tx) error) error {
 }
 
 func (w *writer) begin() (*batch, error) {
-	b := &batch{done: make(chan struct{})}
+	b := &batch{done: make(chan struct{}), last: w.arrived.Load()} // before anything is read in it
+	b.left = b.last - w.entered
 	b.ctx, b.cancel = w.db.within(context.Background(), batchTime)
 	if b.stmt = b.ctx; !w.db.postgres {
 		// SQLite's driver sets up a goroutine to break each statement off, which
@@ -105,9 +119,10 @@ func (w *writer) apply(b *batch, t *Tx, fn func(*Tx) error) (err error) {
 	defer func() {
 		t.done = true
 		w.settle(b, t, err)
-		if b.broken || b.n >= maxBatch || w.waiting.Load() == 0 {
+		if b.broken || b.n >= maxBatch || b.left <= 0 {
 			w.open = nil
 			b.finish(w.db)
+			w.turn.Broadcast()
 		}
 		w.mu.Unlock()
 	}()

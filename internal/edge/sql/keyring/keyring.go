@@ -87,14 +87,26 @@ func (s Store) Rewrap(ctx context.Context, keys []keyring.WrappedKey) error {
 }
 
 // Confirm stores what a server has loaded, and forgets servers that are long
-// gone.
+// gone. They are looked for apart: a transaction that read other servers' rows would
+// meet theirs.
 func (s Store) Confirm(ctx context.Context, v keyring.ServerView) error {
-	return s.DB.Write(ctx, func(t *sql.Tx) error {
-		if _, err := t.Exec(`DELETE FROM keyring_server WHERE seen < $1`, v.Seen.Add(-24*time.Hour).UnixMilli()); err != nil {
-			return err
-		}
+	err := s.DB.Write(ctx, func(t *sql.Tx) error {
 		_, err := t.Exec(`INSERT INTO keyring_server (server, generation, seen) VALUES ($1, $2, $3)
 			ON CONFLICT (server) DO UPDATE SET generation = $2, seen = $3`, v.Server, v.Generation, v.Seen.UnixMilli())
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	gone, over := v.Seen.Add(-24*time.Hour).UnixMilli(), false
+	err = s.DB.Read(ctx, func(t *sql.Tx) error {
+		return t.QueryRow(`SELECT EXISTS (SELECT 1 FROM keyring_server WHERE seen < $1)`, gone).Scan(&over)
+	})
+	if err != nil || !over {
+		return err
+	}
+	return s.DB.Write(ctx, func(t *sql.Tx) error {
+		_, err := t.Exec(`DELETE FROM keyring_server WHERE seen < $1`, gone)
 		return err
 	})
 }

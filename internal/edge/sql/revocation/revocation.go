@@ -72,17 +72,31 @@ func (s Store) After(ctx context.Context, epoch uint64) (entries []revocation.En
 	return entries, head, err
 }
 
-// Applied stores a server's view.
+// Applied stores a server's view, in a transaction that reads no other server's: all
+// of them do so after each revocation. What is over is looked for apart, and deleted
+// where there is some.
 func (s Store) Applied(ctx context.Context, v revocation.View, stale, old time.Time) error {
+	err := s.DB.Write(ctx, func(t *sql.Tx) error {
+		_, err := t.Exec(`INSERT INTO revocation_server (server, epoch, seen) VALUES ($1, $2, $3)
+			ON CONFLICT (server) DO UPDATE SET epoch = $2, seen = $3`, v.Server, int64(v.Epoch), v.Seen.UnixMilli())
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	var over bool
+	err = s.DB.Read(ctx, func(t *sql.Tx) error {
+		return t.QueryRow(`SELECT EXISTS (SELECT 1 FROM revocation_server WHERE seen < $1) OR EXISTS (SELECT 1 FROM revocation WHERE at < $2)`,
+			stale.UnixMilli(), old.UnixMilli()).Scan(&over)
+	})
+	if err != nil || !over {
+		return err
+	}
 	return s.DB.Write(ctx, func(t *sql.Tx) error {
 		if _, err := t.Exec(`DELETE FROM revocation_server WHERE seen < $1`, stale.UnixMilli()); err != nil {
 			return err
 		}
-		if _, err := t.Exec(`DELETE FROM revocation WHERE at < $1`, old.UnixMilli()); err != nil {
-			return err
-		}
-		_, err := t.Exec(`INSERT INTO revocation_server (server, epoch, seen) VALUES ($1, $2, $3)
-			ON CONFLICT (server) DO UPDATE SET epoch = $2, seen = $3`, v.Server, int64(v.Epoch), v.Seen.UnixMilli())
+		_, err := t.Exec(`DELETE FROM revocation WHERE at < $1`, old.UnixMilli())
 		return err
 	})
 }
