@@ -1,6 +1,7 @@
 package gatewaykeys
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -309,6 +310,30 @@ func (s *Service) List(ctx context.Context) ([]Listed, error) {
 		out[i] = Listed{Key: k.Key, State: s.state(k.Key), RolledTo: next[k.ID]}
 	}
 	return out, nil
+}
+
+// OfPerson gives the keys that work as a person and stand, newest first, from memory.
+func (s *Service) OfPerson(id identity.PersonID) (out []Listed) {
+	if id == "" {
+		return nil
+	}
+	next := map[identity.GatewayKeyID]identity.GatewayKeyID{}
+	for _, e := range s.known.Load().byAccessKey {
+		if e.Owner.Person != id {
+			continue
+		}
+		next[e.Follows] = e.ID
+		if st := s.state(e.Key); st == Active {
+			out = append(out, Listed{Key: e.Key, State: st})
+		}
+	}
+	for i := range out {
+		out[i].RolledTo = next[out[i].ID]
+	}
+	slices.SortFunc(out, func(a, b Listed) int {
+		return cmp.Or(b.Made.Compare(a.Made), strings.Compare(string(a.ID), string(b.ID)))
+	})
+	return out
 }
 
 // find gives a key by its id, or its access key id.

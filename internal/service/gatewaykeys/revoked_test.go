@@ -1,9 +1,11 @@
 package gatewaykeys_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
+	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/service/cluster"
 	"carnet.dev/carnet/internal/service/gatewaykeys"
 	"carnet.dev/carnet/internal/service/revocation"
@@ -82,5 +84,37 @@ func TestAttackKeysUnderWayWhileTheirRoleIsTakenBack(t *testing.T) {
 	w.must(<-done)
 	if n := w.count("credentials"); n != 2 {
 		t.Errorf("asked %d times: the keys are from before", n)
+	}
+}
+
+// TestKeysOfAPerson: those that work as the person and stand, whatever they rest on, and
+// nobody else's.
+func TestKeysOfAPerson(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	first := w.make(w.ann())
+	person := first.Owner.Person
+	if person == "" {
+		t.Fatalf("%+v", first)
+	}
+	rolled, err := w.Roll(t.Context(), first.ID, time.Hour)
+	w.must(err)
+	if got := w.OfPerson(person); len(got) != 2 || !slices.ContainsFunc(got, func(l gatewaykeys.Listed) bool { return l.ID == first.ID && l.RolledTo == rolled.ID }) {
+		t.Errorf("%+v", got)
+	}
+	w.must(w.Revoke(t.Context(), first.ID))
+	if got := w.OfPerson(person); len(got) != 1 || got[0].ID != rolled.ID || got[0].State != gatewaykeys.Active {
+		t.Errorf("%+v", got)
+	}
+	for _, other := range []identity.PersonID{"", "psn_nobody"} {
+		if got := w.OfPerson(other); len(got) != 0 {
+			t.Errorf("%q has %+v", other, got)
+		}
+	}
+	_, err = w.feed.Revoke(t.Context(), revocation.GatewayKey, string(rolled.ID))
+	w.must(err)
+	w.must(w.feed.Confirm(t.Context()))
+	if got := w.OfPerson(person); len(got) != 0 {
+		t.Errorf("a key that was revoked by the feed stands: %+v", got)
 	}
 }
