@@ -16,8 +16,9 @@ func (srv *Server) pages(base *url.URL, o Options) web.Config {
 		Providers: srv.federation, ProviderCare: srv.federation, Metadata: srv.federation, Installation: srv.federation, Keys: srv.spkeys,
 		Devices: srv.oauth, Consents: srv.oauth, OwnIssuers: srv.issuer, Clients: srv.oauth, Machines: srv.directory.ServicePrincipals,
 		Policies: srv.workload, Delegations: srv.workload, Denials: srv.denials, Trail: srv.reader, OIDC: ofOIDC(c),
-		Attaching: srv.attachments, Clusters: srv.clusters, ClusterCare: srv.clusters, ClusterLogins: srv.attachments, Subjects: srv.state,
+		Attaching: srv.attachments, Clusters: srv.clusters, ClusterCare: srv.clusters, ClusterLogins: srv.attachments, Managing: srv.clusters, Subjects: srv.state,
 		People: srv.peoplePages(), OwnSignIns: ownSignIns{srv.peoplePages()},
+		GatewayKeys: srv.gatewayKeys, OwnGatewayKeys: ownSignIns{srv.peoplePages()},
 		BaseURL: base, SAMLURL: c.SAMLURL(), Issuers: srv.issuerURLs(), Trusts: srv.trusts, SAMLMetadata: srv.samlMetadata, Accounts: webAccounts(c), Ready: srv.ready, Beside: srv.besideReady, Now: o.Now,
 	}
 }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"carnet.dev/carnet/internal/core/arn"
@@ -10,6 +11,7 @@ import (
 	"carnet.dev/carnet/internal/core/identity"
 	"carnet.dev/carnet/internal/edge/web"
 	"carnet.dev/carnet/internal/service/directory"
+	"carnet.dev/carnet/internal/service/gatewaykeys"
 	"carnet.dev/carnet/internal/service/login"
 	"carnet.dev/carnet/internal/service/revocation"
 	"carnet.dev/carnet/internal/service/withdrawal"
@@ -161,7 +163,7 @@ func (p peoplePages) Applied(ctx context.Context, epoch uint64) ([]revocation.Vi
 	return p.withdrawal.Applied(ctx, epoch)
 }
 
-// ownSignIns are a person's own login sessions.
+// ownSignIns are a person's own login sessions, and the keys that work as them.
 type ownSignIns struct{ peoplePages }
 
 // Own gives the open ones, newest first.
@@ -197,6 +199,21 @@ func (o ownSignIns) EndOwn(ctx context.Context, l login.LoginSession, id string)
 		}
 	}
 	return fault.Coded(fault.NotFound, "sign-in.unknown", "You have no such sign-in any more").WithMend("load the list anew")
+}
+
+// OwnGatewayKeys gives the keys that work as the person and stand.
+func (o ownSignIns) OwnGatewayKeys(_ context.Context, l login.LoginSession) ([]gatewaykeys.Listed, error) {
+	return o.srv.gatewayKeys.OfPerson(l.Person.ID), nil
+}
+
+// RevokeOwnGatewayKey revokes one of the person's own; of another's it says what it
+// says of none.
+func (o ownSignIns) RevokeOwnGatewayKey(ctx context.Context, l login.LoginSession, id identity.GatewayKeyID) error {
+	if !slices.ContainsFunc(o.srv.gatewayKeys.OfPerson(l.Person.ID), func(k gatewaykeys.Listed) bool { return k.ID == id }) {
+		return fault.Coded(fault.NotFound, "gateway-key.unknown", "You have no such gateway key any more").WithMend("load the page anew")
+	}
+	_, _, err := o.Revoke(ctx, revocation.GatewayKey, string(id))
+	return err
 }
 
 func (srv *Server) peoplePages() peoplePages { return peoplePages{revoking{srv.state}, srv} }

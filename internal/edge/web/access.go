@@ -29,6 +29,8 @@ type accessPage struct {
 	Delegated delegated
 	// Attached are the logins to nodes that work as the person.
 	Attached attached
+	// GatewayKeys work as the person.
+	GatewayKeys ownGatewayKeys
 }
 
 // clock is a moment, and how far away it is.
@@ -92,6 +94,7 @@ func (web *Web) showAccess(w http.ResponseWriter, r *http.Request, status int, f
 		page.Only = ""
 	}
 	page.Attached = web.attached(r.Context(), s, attachmentWords[r.URL.Query().Get("done")])
+	page.GatewayKeys = web.ownGatewayKeys(r.Context(), s, r.URL.Query().Get("done"))
 	page.Delegated = web.delegated(r.Context(), s, form)
 	return web.show(w, r, status, "access", frame{Title: "My access", Here: "access", Page: page})
 }

@@ -28,6 +28,7 @@ type clusterPage struct {
 	Away           []string // what can't be shown, and why
 	Joining        *joining
 	Server         string
+	Act            string // address that the buttons post to
 	Done           string
 }
 
@@ -62,12 +63,7 @@ type joining struct {
 // Text is the token itself, for the one page that shows it.
 func (j joining) Text() string { return j.token.Reveal() }
 
-// silentAfter is from when on a machine that was not heard of is called away.
-const silentAfter = 3 * time.Minute
-
-func (web *Web) awayFor(n cluster.Listed) bool {
-	return web.Now().Sub(n.Health.Seen) > silentAfter
-}
+func (web *Web) awayFor(n cluster.Listed) bool { return n.State(web.Now()) == cluster.Silent }
 
 func (web *Web) nodeRow(n cluster.Listed) nodeRow {
 	now, rep := web.Now(), n.Health.Report
@@ -102,9 +98,16 @@ func (web *Web) cluster(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (web *Web) showCluster(w http.ResponseWriter, r *http.Request, status int, c cluster.Cluster, page clusterPage) error {
+	web.fillCluster(r, c, &page)
+	page.Act = "/admin/clusters/" + url.PathEscape(page.ID) + "/act"
+	page.Form.choices(web)
+	return web.show(w, r, status, "cluster", frame{Title: page.Name, Here: "clusters", Page: page})
+}
+
+// fillCluster puts what managers and administrators see alike on the page.
+func (web *Web) fillCluster(r *http.Request, c cluster.Cluster, page *clusterPage) {
 	page.ID, page.Name, page.Kind, page.Many = string(c.ID), c.Name, kindText(c.Kind), c.Kind == cluster.HighConcurrency
 	page.Warnings, page.Server = c.Warnings(), web.BaseURL.Scheme+"://"+web.BaseURL.Host
-	page.Form.choices(web)
 	nodes, err := web.ClusterCare.ListNodes(r.Context(), c.ID)
 	if err != nil {
 		page.Away = append(page.Away, "Its machines: "+fault.Of(err).Public)
@@ -117,7 +120,6 @@ func (web *Web) showCluster(w http.ResponseWriter, r *http.Request, status int, 
 		page.Away = append(page.Away, "Who works there: "+fault.Of(err).Public)
 	}
 	page.Logins, page.Ended = web.attachmentRows(logins)
-	return web.show(w, r, status, "cluster", frame{Title: page.Name, Here: "clusters", Page: page})
 }
 
 // longests are the choices of how long an attachment lives, in hours; 0 is what
@@ -286,30 +288,15 @@ func (web *Web) actOnCluster(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	here, s := "/admin/clusters/"+url.PathEscape(string(c.ID)), httpd.CallerOf(r).Session
-	switch act := r.PostForm.Get("act"); {
-	case act == "join":
-		token, err := web.ClusterCare.NewJoinToken(r.Context(), c.ID, s.Person.ID, cluster.DefaultJoinLife)
-		if err != nil {
-			return err
-		}
-		until := web.Now().Add(cluster.DefaultJoinLife)
-		return web.showCluster(w, r, http.StatusOK, c, clusterPage{Form: web.clusterForm(r.Context(), c),
-			Joining: &joining{token, clock{until, span(cluster.DefaultJoinLife)}}})
-	case act == "end":
-		if err := web.ClusterLogins.EndOne(r.Context(), s, string(c.ID), identity.AttachmentID(r.PostForm.Get("attachment"))); err != nil {
-			return err
-		}
-		return seeOther(w, here+"?done=login-ended#logins")
-	case act == "remove-node":
-		return web.removeNode(w, r, c, here)
-	case act == "remove" && r.PostForm.Get("sure") == "yes":
+	if r.PostForm.Get("act") == "remove" && r.PostForm.Get("sure") == "yes" {
 		if err := web.Clusters.Remove(r.Context(), c.ID); err != nil {
 			return err
 		}
 		return seeOther(w, "/admin/clusters?done=cluster-removed")
 	}
-	return badForm()
+	return web.tend(w, r, c, "/admin/clusters/"+url.PathEscape(string(c.ID)), func(j *joining) error {
+		return web.showCluster(w, r, http.StatusOK, c, clusterPage{Form: web.clusterForm(r.Context(), c), Joining: j})
+	})
 }
 
 // removeNode takes a machine of this cluster out, and of no other.

@@ -59,18 +59,19 @@ type clustersPage struct {
 
 // clusterCard is one cluster in the list.
 type clusterCard struct {
-	ID, Name, Kind, Whom string
-	Nodes, Away, Logins  int
-	Trouble              string // why the numbers can't be shown
+	Link, Name, Kind, Whom string // Link is the address of its page
+	Nodes, Away, Logins    int
+	Trouble                string // why the numbers can't be shown
 }
 
 // clusterWords say what was just done; see doneWords.
 var clusterWords = map[string]string{
-	"cluster-added":   "The cluster is there. Say who may work on it, then let its machines join.",
-	"cluster-saved":   "The settings are saved, and hold from now on. Who may not work here any more has nothing here within two seconds.",
-	"cluster-removed": "The cluster is removed. Whoever worked there has nothing there any more.",
-	"node-removed":    "The machine is removed. Whoever worked there has nothing there any more.",
-	"login-ended":     "The login is ended. Keys that were handed out already work until they expire.",
+	"cluster-added":    "The cluster is there. Say who may work on it, then let its machines join.",
+	"cluster-saved":    "The settings are saved, and hold from now on. Who may not work here any more has nothing here within two seconds.",
+	"cluster-removed":  "The cluster is removed. Whoever worked there has nothing there any more.",
+	"cluster-assigned": "It is assigned. Who had it before has nothing there within two seconds.",
+	"node-removed":     "The machine is removed. Whoever worked there has nothing there any more.",
+	"login-ended":      "The login is ended. Keys that were handed out already work until they expire.",
 }
 
 // kindText names a kind of clusters.
@@ -95,25 +96,30 @@ func (web *Web) clusters(w http.ResponseWriter, r *http.Request) error {
 func (web *Web) showClusters(w http.ResponseWriter, r *http.Request, status int, page clustersPage) error {
 	s := httpd.CallerOf(r).Session
 	for _, c := range web.Clusters.List() {
-		card := clusterCard{ID: string(c.ID), Name: c.Name, Kind: kindText(c.Kind), Whom: web.whom(r.Context(), c)}
-		nodes, err := web.ClusterCare.ListNodes(r.Context(), c.ID)
-		logins, err2 := web.ClusterLogins.List(r.Context(), s, string(c.ID))
-		for _, e := range []error{err, err2} {
-			if e != nil {
-				card.Trouble = fault.Of(e).Public
-			}
-		}
-		for _, n := range nodes {
-			card.Nodes++
-			if web.awayFor(n) {
-				card.Away++
-			}
-		}
-		live, _ := web.attachmentRows(logins)
-		card.Logins = len(live)
-		page.Clusters = append(page.Clusters, card)
+		page.Clusters = append(page.Clusters, web.clusterCard(r.Context(), s, c, "/admin/clusters/"+url.PathEscape(string(c.ID))))
 	}
 	return web.show(w, r, status, "clusters", frame{Title: "Clusters", Here: "clusters", Page: page})
+}
+
+// clusterCard shows a cluster in short.
+func (web *Web) clusterCard(ctx context.Context, s login.LoginSession, c cluster.Cluster, link string) clusterCard {
+	card := clusterCard{Link: link, Name: c.Name, Kind: kindText(c.Kind), Whom: web.whom(ctx, c)}
+	nodes, err := web.ClusterCare.ListNodes(ctx, c.ID)
+	logins, err2 := web.ClusterLogins.List(ctx, s, string(c.ID))
+	for _, e := range []error{err, err2} {
+		if e != nil {
+			card.Trouble = fault.Of(e).Public
+		}
+	}
+	for _, n := range nodes {
+		card.Nodes++
+		if web.awayFor(n) {
+			card.Away++
+		}
+	}
+	live, _ := web.attachmentRows(logins)
+	card.Logins = len(live)
+	return card
 }
 
 // whom says in a few words who may work on a cluster.

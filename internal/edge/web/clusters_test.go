@@ -30,6 +30,7 @@ var (
 	_ web.ClusterLogins = (*attachment.Service)(nil)
 	_ web.Clusters      = (*cluster.Service)(nil)
 	_ web.ClusterCare   = (*cluster.Service)(nil)
+	_ web.Managing      = (*cluster.Service)(nil)
 )
 
 // shared are real clusters on a database, with people by hand and logins that wait
@@ -135,8 +136,13 @@ func (s *shared) EndOwn(ctx context.Context, l login.LoginSession, id identity.A
 // logins are the attachments of a cluster.
 type logins struct{ *shared }
 
-func (s logins) List(context.Context, login.LoginSession, string) ([]attachment.Listed, error) {
-	return s.logins, s.away
+func (s logins) List(_ context.Context, _ login.LoginSession, of string) (found []attachment.Listed, err error) {
+	for _, x := range s.logins {
+		if string(x.Cluster) == of {
+			found = append(found, x)
+		}
+	}
+	return found, s.away
 }
 
 func (s *shared) EndOne(_ context.Context, _ login.LoginSession, _ string, id identity.AttachmentID) error {

@@ -125,13 +125,6 @@ type signInRow struct {
 	Here         bool // it is the one that looks
 }
 
-// gatewayKeyRow is one gateway key that stands.
-type gatewayKeyRow struct {
-	ID, AccessKeyID, For string
-	Roles                []string
-	Until                clock
-}
-
 // awsKeyRow is one key that AWS handed out.
 type awsKeyRow struct {
 	AccessKeyID, Role, Account string
@@ -189,16 +182,7 @@ func (web *Web) personPage(p Portrait, here identity.LoginSessionID) personPage 
 	page := personPage{Portrait: p, Known: clock{p.Since, ago(now.Sub(p.Since))}, SignIns: web.signInRows(p.SignIns, here), Keys: web.awsKeyRows(p.Keys)}
 	page.Live, _ = web.attachmentRows(p.Attachments)
 	page.Delegations, _ = web.delegationRows(p.Delegations)
-	for _, k := range p.GatewayKeys {
-		if k.State != gatewaykeys.Active {
-			continue
-		}
-		row := gatewayKeyRow{ID: string(k.ID), AccessKeyID: k.AccessKeyID, For: k.Cluster, Until: clock{k.Expires, left(k.Expires.Sub(now))}}
-		for _, role := range k.Roles {
-			row.Roles = append(row.Roles, role.Name)
-		}
-		page.GatewayKeys = append(page.GatewayKeys, row)
-	}
+	page.GatewayKeys = web.gatewayKeyRows(slices.DeleteFunc(slices.Clone(p.GatewayKeys), func(k gatewaykeys.Listed) bool { return k.State != gatewaykeys.Active }))
 	return page
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -26,6 +27,7 @@ type folk struct {
 	mu    sync.Mutex
 	all   []web.Portrait
 	taken []string
+	keys  []gatewaykeys.Listed
 	away  error
 }
 
@@ -236,4 +238,26 @@ func TestSignInsOfNobody(t *testing.T) {
 	b := newBrowser(t)
 	b.signIn(w, "/")
 	contains(t, b.get(w.base+"/sign-ins"), "You came with a set-up link")
+}
+
+func (f *folk) List(context.Context) ([]gatewaykeys.Listed, error) { return f.keys, f.away }
+
+func (f *folk) OwnGatewayKeys(_ context.Context, l login.LoginSession) (own []gatewaykeys.Listed, err error) {
+	for _, k := range f.keys {
+		if k.Owner.Person == l.Person.ID && k.State == gatewaykeys.Active {
+			own = append(own, k)
+		}
+	}
+	return own, f.away
+}
+
+func (f *folk) RevokeOwnGatewayKey(ctx context.Context, l login.LoginSession, id identity.GatewayKeyID) error {
+	own, err := f.OwnGatewayKeys(ctx, l)
+	if err == nil && !slices.ContainsFunc(own, func(k gatewaykeys.Listed) bool { return k.ID == id }) {
+		err = fault.Coded(fault.NotFound, "gateway-key.unknown", "You have no such gateway key any more")
+	}
+	if err == nil {
+		f.note("own " + string(id))
+	}
+	return err
 }

@@ -104,7 +104,10 @@ type frame struct {
 	// Who is signed in; empty: nobody.
 	Who           string
 	Administrator bool
-	// Here marks one entry of the navigation: "access", "sign-ins", "sso", "oidc", "people", "clusters", "audit", "denials" or none.
+	// Manages: a person who manages a cluster, and is no administrator.
+	Manages bool
+	// Here marks one entry of the navigation: "access", "sign-ins", "managed", "sso", "oidc",
+	// "people", "clusters", "gateway-keys", "denials", "audit" or none.
 	Here string
 	// Left: the caller has just signed out, so nobody is signed in.
 	Left bool
@@ -118,6 +121,7 @@ type frame struct {
 func (web *Web) show(w http.ResponseWriter, r *http.Request, status int, name string, f frame) error {
 	if s := httpd.CallerOf(r).Session; s.ID != "" && !f.Left {
 		f.Who, f.Administrator = displayName(s), s.Administrator
+		f.Manages = !s.Administrator && len(web.managed(s)) > 0
 	}
 	var b bytes.Buffer
 	if err := web.pages.byName[name].ExecuteTemplate(&b, "frame.html", f); err != nil {

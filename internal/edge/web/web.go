@@ -1,5 +1,5 @@
 // Package web serves the pages: sign-in and sign-out, My access, set-up, single
-// sign-on, clusters, people and their sign-ins, and the approval of a command line, a device or a login to a node.
+// sign-on, clusters, for managers too, gateway keys, people and their sign-ins, and the approval of a command line, a device or a login to a node.
 //
 // Pages are plain HTML from templates that escape by context; forms work
 // without script. One small script adds copy buttons, another presses the one
@@ -192,33 +192,36 @@ type Account struct {
 
 // Config is what the pages are made of.
 type Config struct {
-	Login         Login
-	Arrivals      Arrivals
-	Logouts       Logouts
-	LoginSessions LoginSessions
-	Providers     Providers
-	ProviderCare  ProviderCare
-	Metadata      ProviderMetadata
-	Installation  Installation
-	Keys          Keys
-	Devices       Devices
-	Consents      Consents
-	OwnIssuers    Issuers
-	Clients       Clients
-	Machines      Machines
-	Policies      Policies
-	Delegations   Delegations
-	Denials       Denials
-	Trail         Trail
-	Attaching     Attaching
-	Clusters      Clusters
-	ClusterCare   ClusterCare
-	ClusterLogins ClusterLogins
-	Subjects      Subjects
-	People        People
-	OwnSignIns    SignIns
-	OIDC          OIDC
-	BaseURL       *url.URL
+	Login          Login
+	Arrivals       Arrivals
+	Logouts        Logouts
+	LoginSessions  LoginSessions
+	Providers      Providers
+	ProviderCare   ProviderCare
+	Metadata       ProviderMetadata
+	Installation   Installation
+	Keys           Keys
+	Devices        Devices
+	Consents       Consents
+	OwnIssuers     Issuers
+	Clients        Clients
+	Machines       Machines
+	Policies       Policies
+	Delegations    Delegations
+	Denials        Denials
+	Trail          Trail
+	Attaching      Attaching
+	Clusters       Clusters
+	ClusterCare    ClusterCare
+	ClusterLogins  ClusterLogins
+	Managing       Managing
+	Subjects       Subjects
+	People         People
+	OwnSignIns     SignIns
+	GatewayKeys    GatewayKeys
+	OwnGatewayKeys OwnGatewayKeys
+	OIDC           OIDC
+	BaseURL        *url.URL
 	// SAMLURL is ACS URL, entity ID, audience and recipient at once.
 	SAMLURL string
 	// Issuers are our OIDC issuers.
@@ -316,9 +319,15 @@ func (web *Web) Routes() []httpd.Route {
 		with(get("/admin/clusters/{id}", httpd.Administrator, web.cluster), mayBeStranger),
 		post("/admin/clusters/{id}", httpd.Administrator, web.saveCluster),
 		post("/admin/clusters/{id}/act", httpd.Administrator, web.actOnCluster),
+		with(get("/clusters", httpd.Person, web.managedClusters), mayBeStranger),
+		with(get("/clusters/{id}", httpd.Person, web.managedCluster), mayBeStranger),
+		post("/clusters/{id}", httpd.Person, web.actOnManaged),
 		with(get("/admin/people", httpd.Administrator, web.people), mayBeStranger),
 		with(get("/admin/people/{id}", httpd.Administrator, web.person), mayBeStranger),
 		post("/admin/people/{id}", httpd.Administrator, web.actOnPerson),
+		with(get("/admin/gateway-keys", httpd.Administrator, web.gatewayKeys), mayBeStranger),
+		post("/admin/gateway-keys", httpd.Administrator, web.revokeGatewayKey),
+		post("/gateway-keys/revoke", httpd.Person, web.revokeOwnGatewayKey),
 		with(get("/admin/denials", httpd.Administrator, web.denials), mayBeStranger),
 		with(get("/admin/audit", httpd.Administrator, web.audit), mayBeStranger),
 		with(get("/sign-ins", httpd.Person, web.signIns), mayBeStranger),

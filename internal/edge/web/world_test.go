@@ -555,8 +555,8 @@ func newWorld(t *testing.T, change func(*world)) *world {
 	pages, err := web.New(web.Config{
 		Login: w, Arrivals: w, Logouts: w, LoginSessions: w, Providers: w, ProviderCare: w, Metadata: w, Installation: w, Keys: ours{w}, Devices: w.programs, Consents: w.programs,
 		OwnIssuers: w.machinery, Clients: w.machinery, Machines: w.machinery, Policies: policies{w.machinery}, Delegations: delegations{w.machinery}, Denials: w.denials, Trail: w.reader, OIDC: w.oidc,
-		Attaching: w.shared, Clusters: w.shared, ClusterCare: w.shared, ClusterLogins: logins{w.shared}, Subjects: w.shared,
-		People: &w.folk, OwnSignIns: &w.folk,
+		Attaching: w.shared, Clusters: w.shared, ClusterCare: w.shared, ClusterLogins: logins{w.shared}, Managing: w.shared, Subjects: w.shared,
+		People: &w.folk, OwnSignIns: &w.folk, GatewayKeys: &w.folk, OwnGatewayKeys: &w.folk,
 
 		BaseURL: base, SAMLURL: w.base + "/saml/consume", Issuers: federation.IssuerURLs{Workspace: w.base + "/oidc", Account: w.base + "/oidc/accounts/6b1f7b0e"},
 		Trusts: func(issuer string) []string { return []string{"Role nightly, which trusts " + issuer} }, Now: time.Now,
