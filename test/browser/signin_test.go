@@ -100,7 +100,7 @@ func TestBrowserShowsEachTheirOwn(t *testing.T) {
 // why it stays shut.
 func (b *tab) noAdministrator() {
 	b.t.Helper()
-	if strings.Contains(b.text("nav"), "Single sign-on") {
+	if strings.Contains(b.text("header"), "Single sign-on") {
 		b.t.Error("the administrator's page is offered")
 	}
 	b.open(b.Web + "/admin/sso")

@@ -280,6 +280,8 @@ func identityProvider(t *testing.T, samlURL string) (idp *devidp.IdP, stop func(
 			{Name: "ann@example.com", Roles: []string{analyst + "," + provider}},
 			{Name: "root@example.com", Groups: []string{"carnet-admins"}},
 			{Name: "eve@elsewhere.example", Roles: []string{analyst + "," + provider}},
+			{Name: "bob@example.com"},
+			{Name: "eve@example.com"},
 		},
 	})
 	if err != nil {

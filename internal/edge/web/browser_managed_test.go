@@ -6,10 +6,51 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 
 	"carnet.dev/carnet/internal/core/fault"
 )
+
+// TestNavigationInChromium: without script an administrator's pages stand in a row of
+// their own, on a wide window each row in one line; on a narrow one every entry is as
+// large as a finger needs. The page that one is at is marked, and the keyboard reaches all.
+func TestNavigationInChromium(t *testing.T) {
+	w := newWorld(t, func(w *world) { w.person = "carol"; w.folk.populate() })
+	ctx := chromium(t)
+	run(t, ctx, chromedp.Navigate(w.base+"/admin/people"), chromedp.WaitVisible("#go"), chromedp.Click("#go"), chromedp.WaitVisible("#found"))
+	if _, err := chromedp.Call(ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []struct{ path, wait, here string }{
+		{"/", "h1", "My access"}, {"/sign-ins", "h1", "Sign-ins"}, {"/admin/sso", "#providers", "Single sign-on"}, {"/admin/oidc", "#issuers", "OIDC federation"}, {"/admin/people", "#found", "People"},
+		{"/admin/people/psn_00", "#about", "People"}, {"/admin/clusters", ".empty", "Clusters"}, {"/admin/gateway-keys", ".empty", "Gateway keys"}, {"/admin/denials", "#request", "Denials"}, {"/admin/audit", "#filter", "Audit"},
+	} {
+		run(t, ctx, chromedp.EmulateViewport(1280, 900), chromedp.Navigate(w.base+p.path), chromedp.WaitVisible(p.wait))
+		if here := see(t, ctx, chromedp.Evaluate[string](`[...document.querySelectorAll("nav [aria-current=page]")].map(a => a.textContent).join(", ")`)); here != p.here {
+			t.Errorf("%s: marked is %q", p.path, here)
+		}
+		if rows := see(t, ctx, chromedp.Evaluate[string](`[...document.querySelectorAll("nav")].map(n => new Set([...n.querySelectorAll("a")].map(a => Math.round(a.getBoundingClientRect().top))).size).join(" ")`)); rows != "1 1" {
+			t.Errorf("%s: lines of the rows: %s", p.path, rows)
+		}
+		run(t, ctx, chromedp.EmulateViewport(390, 844))
+		if low := see(t, ctx, chromedp.Evaluate[string](`[...document.querySelectorAll("nav a")].filter(a => a.getBoundingClientRect().height < 24 || a.getBoundingClientRect().right > innerWidth).map(a => a.textContent).join(", ")`)); low != "" {
+			t.Errorf("%s: too small, or outside: %s", p.path, low)
+		}
+	}
+	run(t, ctx, chromedp.EmulateViewport(1280, 900), chromedp.Navigate(w.base+"/"), chromedp.WaitVisible(".admin"))
+	reached := map[string]bool{}
+	for range 16 {
+		run(t, ctx, chromedp.KeyEvent(kb.Tab))
+		reached[see(t, ctx, chromedp.Evaluate[string](`document.activeElement.getAttribute("href") ?? ""`))] = true
+	}
+	for _, path := range []string{"/", "/sign-ins", "/admin/sso", "/admin/oidc", "/admin/people", "/admin/clusters", "/admin/gateway-keys", "/admin/denials", "/admin/audit"} {
+		if !reached[path] {
+			t.Errorf("the keyboard does not reach %s", path)
+		}
+	}
+}
 
 // TestGatewayKeysInChromium: every state of the pages fits the screen, and what is
 // pressed, and confirmed, is done.
