@@ -31,9 +31,10 @@ var (
 // targets are all ways to the store.
 type targets struct {
 	direct, relay, nginx, proxy, proxyUnsigned process
-	carnet, carnetTLS                          *gateway
+	carnet, carnetTLS, netHTTP                 *gateway // netHTTP: without the fast path
 	nginxTLS                                   process
 	role, static, roleTLS                      aws.Credentials
+	issuer                                     *issuertest.Issuer
 }
 
 func startAll(t *testing.T) *targets {
@@ -46,12 +47,15 @@ func startAll(t *testing.T) *targets {
 	issuer := issuertest.New(t)
 	crt, key := certificate(t)
 	all := &targets{
+		issuer: issuer,
 		direct: process{"direct", store.address, store.pid}, relay: startRole(t, "relay", store.address),
 		nginx: startNginx(t, store.address, "", ""), nginxTLS: startNginx(t, store.address, crt, key),
 		proxy: startProxy(t, store.address, false), proxyUnsigned: startProxy(t, store.address, true),
-		carnet: startGateway(t, store.address, "", "", issuer, ""), carnetTLS: startGateway(t, store.address, crt, key, issuer, ""),
+		carnet: startGateway(t, store.address, "", "", issuer), carnetTLS: startGateway(t, store.address, crt, key, issuer),
 	}
 	all.proxy.name, all.proxyUnsigned.name, all.nginxTLS.name, all.carnetTLS.name = "sigv4-proxy", "sigv4-proxy-unsigned", "nginx-tls", "carnet-tls"
+	all.netHTTP = startGatewayWith(t, store.address, "", "", issuer, "off")
+	all.netHTTP.name = "carnet-net-http"
 	all.role, all.roleTLS = all.carnet.roleKeys(t, issuer), all.carnetTLS.roleKeys(t, issuer)
 	all.static = all.carnet.staticKeys(t, all.role)
 	return all
@@ -122,17 +126,18 @@ func (a *targets) rows(t *testing.T) []row {
 	five := []process{a.direct, a.relay, a.nginx, a.proxy, a.carnet.process}
 	static := a.carnet.process
 	static.name = "carnet-static"
+	netHTTP := &target{process: a.netHTTP.process, request: get(t, a.netHTTP.address, a.netHTTP.roleKeys(t, a.issuer), kib4)}
 	few := []process{a.direct, a.relay, a.proxy, a.carnet.process}
 	all := []row{
 		{"GET 4 KiB c=1", 1, reads(kib4, five...), []claim{
 			{false, "added p50: carnet / relay", added("relay"), -1.3},
 			{false, "added p50: carnet / sigv4-proxy", added("sigv4-proxy"), -0.6},
 		}},
-		{"GET 4 KiB c=64", 64, append(reads(kib4, five...), &target{process: static, request: get(t, a.carnet.address, a.static, kib4)}), []claim{
+		{"GET 4 KiB c=64", 64, append(reads(kib4, five...), netHTTP, &target{process: static, request: get(t, a.carnet.address, a.static, kib4)}), []claim{
 			times(true, "carnet", "sigv4-proxy", 1.7), times(true, "carnet", "relay", 0.45),
 			times(false, "carnet", "sigv4-proxy", 2.5), times(false, "carnet", "relay", 0.65), perRequest("carnet", 100*time.Microsecond),
 			{false, "carnet / sigv4-proxy, processor", func(r map[string]sample) float64 { return float64(r["carnet"].perOp) / float64(r["sigv4-proxy"].perOp) }, -0.35},
-			times(false, "carnet-static", "relay", 0.65),
+			times(false, "carnet-static", "relay", 0.65), times(false, "carnet", "carnet-net-http", 1.08),
 		}},
 		{"GET 4 KiB c=256", 256, reads(kib4, five...), []claim{times(true, "carnet", "sigv4-proxy", 1.7), times(true, "carnet", "relay", 0.45)}},
 		{"GET 1 MiB c=16", 16, reads(mib1, five...), []claim{

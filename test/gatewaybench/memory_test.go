@@ -44,7 +44,7 @@ const (
 // upload was cut is what a real store shows.
 func TestMemoryGateway(t *testing.T) {
 	issuer := issuertest.New(t)
-	g := startGateway(t, "", "", "", issuer, "")
+	g := startGateway(t, "", "", "", issuer)
 	keys := g.roleKeys(t, issuer)
 	api := s3.New(s3.Options{Region: region, BaseEndpoint: aws.String(g.url()), UsePathStyle: true, Credentials: credentials.StaticCredentialsProvider{Value: keys}})
 	if _, err := api.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String(bucket)}); err != nil {

@@ -47,8 +47,14 @@ type gateway struct {
 }
 
 // startGateway runs the real binary until the test ends. The store is a plain
-// S3 endpoint, or with "" the embedded one. more is appended to the file.
-func startGateway(t testing.TB, store, certificate, key string, issuer *issuertest.Issuer, more string) *gateway {
+// S3 endpoint, or with "" the embedded one.
+func startGateway(t testing.TB, store, certificate, key string, issuer *issuertest.Issuer) *gateway {
+	t.Helper()
+	return startGatewayWith(t, store, certificate, key, issuer, "on")
+}
+
+// startGatewayWith has the fast path switched on or off.
+func startGatewayWith(t testing.TB, store, certificate, key string, issuer *issuertest.Issuer, fastPath string) *gateway {
 	t.Helper()
 	dir := t.TempDir()
 	g := &gateway{dir: dir, config: filepath.Join(dir, "carnet.yaml"), log: filepath.Join(dir, "log"), binary: os.Getenv("CARNET_BINARY"), certificate: certificate}
@@ -72,12 +78,12 @@ static_keys: allow
 secrets: {key_encryption_key: kek}
 listen:
   web: {address: %q}
-  aws: {address: %q, %surl: %q}
+  aws: {address: %q, %surl: %q, fast_path: %q}
 iam: {loopback_providers: true}
 accounts: [{id: %q, name: lake, kind: local}]
 buckets: [{match: %s, account: %q, upstream: store}]
 upstreams: [{name: store, %s}]
-%s`, web[strings.LastIndexByte(web, ':'):], web, g.address, secured, g.url(), account, bucket, account, upstream, more)
+`, web[strings.LastIndexByte(web, ':'):], web, g.address, secured, g.url(), fastPath, account, bucket, account, upstream)
 	write(t, g.config, text)
 	write(t, filepath.Join(dir, "id"), "AKIAOFTHESTORE\n")
 	write(t, filepath.Join(dir, "secret"), "the secret key of the store\n")

@@ -96,6 +96,9 @@ type AWSListener struct {
 	// URL is what clients are told, without a trailing slash. Buckets may also
 	// be named as a label before its host (virtual-hosted style).
 	URL string `yaml:"url"`
+	// FastPath has plain GET, HEAD and PUT requests without TLS read beside
+	// net/http; default On. IAM has none.
+	FastPath Switch `yaml:"fast_path"`
 	// ClientCA is a PEM file of authorities for client certificates, which gateway
 	// keys may be bound to; empty: none are asked for.
 	ClientCA string `yaml:"client_ca"`

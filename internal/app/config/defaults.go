@@ -31,6 +31,9 @@ func (c *Config) complete(dir string) {
 	if c.Listen.AWS.URL == "" {
 		c.Listen.AWS.URL = scheme(c.Listen.AWS.TLS) + c.Listen.AWS.Address
 	}
+	if c.Listen.AWS.FastPath == "" {
+		c.Listen.AWS.FastPath = On
+	}
 	if c.IAM.Listen.Address != "" && c.IAM.Listen.URL == "" {
 		c.IAM.Listen.URL = scheme(c.IAM.Listen.TLS) + c.IAM.Listen.Address
 	}

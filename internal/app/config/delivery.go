@@ -5,7 +5,8 @@ import (
 	"slices"
 )
 
-// delivery holds what says how keys reach clients, and what they are bound to.
+// delivery holds what says how keys reach clients, what they are bound to, and
+// how requests are taken.
 func (v *validator) delivery(c *Config) {
 	ca, own := c.Listen.AWS.ClientCA, c.IAM.Listen.ClientCA
 	if ca != "" && !c.Listen.AWS.TLS.On() {
@@ -13,6 +14,12 @@ func (v *validator) delivery(c *Config) {
 	}
 	if own != "" {
 		v.bad("iam.listen.client_ca", "only listen.aws asks for client certificates: gateway keys are bound to them")
+	}
+	if s := c.Listen.AWS.FastPath; s != On && s != Off {
+		v.bad("listen.aws.fast_path", "%q: want on or off", s)
+	}
+	if c.IAM.Listen.FastPath != "" {
+		v.bad("iam.listen.fast_path", "only listen.aws has a fast path")
 	}
 	for i, n := range c.GatewayKeys.Networks {
 		if n.Addr().Is4() && n.Bits() < 8 || n.Addr().Is6() && n.Bits() < 32 {

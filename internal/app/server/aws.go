@@ -9,6 +9,7 @@ import (
 
 	"carnet.dev/carnet/internal/app/config"
 	"carnet.dev/carnet/internal/edge/awsapi"
+	"carnet.dev/carnet/internal/edge/fastpath"
 	"carnet.dev/carnet/internal/edge/gateway"
 	"carnet.dev/carnet/internal/service/access"
 )
@@ -67,14 +68,18 @@ const silence = time.Minute
 
 // awsServer serves the faces that the configuration names. Objects stream for
 // as long as they take; what is bounded is the header, and silence.
-func (srv *Server) awsServer() *http.Server {
-	return &http.Server{
+func (srv *Server) awsServer() listening {
+	h := &http.Server{
 		Handler:           awsapi.Patient(behindProxies(srv.config, srv.config.Listen.AWS.URL, srv.aws, refuseForwarded), silence),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(srv.log.Handler(), slog.LevelDebug),
 	}
+	if srv.config.Listen.AWS.FastPath == config.Off {
+		return h
+	}
+	return &fastpath.Server{HTTP: h}
 }
 
 // innerServer serves the broker.

@@ -253,8 +253,15 @@ func (srv *Server) Serve(ctx context.Context, l Listeners) error {
 // drain is how long requests under way may take once the end was asked for.
 const drain = 5 * time.Second
 
+// listening is an http.Server, or one before it.
+type listening interface {
+	Serve(l net.Listener) error
+	Shutdown(ctx context.Context) error
+	Close() error
+}
+
 // ServeUntil runs one HTTP server on listeners until ctx ends.
-func ServeUntil(ctx context.Context, s *http.Server, listeners []net.Listener) error {
+func ServeUntil(ctx context.Context, s listening, listeners []net.Listener) error {
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {
 		go func() { failed <- s.Serve(l) }()

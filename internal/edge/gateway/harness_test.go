@@ -24,6 +24,7 @@ import (
 
 	"carnet.dev/carnet/internal/core/fault"
 	"carnet.dev/carnet/internal/core/secret"
+	"carnet.dev/carnet/internal/edge/fastpath"
 	"carnet.dev/carnet/internal/edge/gateway"
 	"carnet.dev/carnet/internal/edge/gateway/accesslog"
 	"carnet.dev/carnet/internal/edge/storeproc"
@@ -47,6 +48,7 @@ type world struct {
 	direct    *s3client.Client
 	gateway   *gateway.Gateway
 	http, tls *httptest.Server
+	slow      *httptest.Server // http without the fast path
 	log       *lockedBuffer
 	lines     *lockedBuffer // of the access log, in both formats
 
@@ -176,8 +178,11 @@ func worldOf(tb testing.TB, store *storeproc.Store) *world {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	w.http, w.tls = httptest.NewServer(w.gateway), httptest.NewTLSServer(w.gateway)
-	tb.Cleanup(func() { w.http.Close(); w.tls.Close(); direct.Close() })
+	w.http, w.slow, w.tls = httptest.NewUnstartedServer(w.gateway), httptest.NewServer(w.gateway), httptest.NewTLSServer(w.gateway)
+	fast := &fastpath.Server{HTTP: w.http.Config}
+	w.http.Listener = fast.Before(w.http.Listener)
+	w.http.Start()
+	tb.Cleanup(func() { _ = fast.Close(); w.http.Close(); w.slow.Close(); w.tls.Close(); direct.Close() })
 	for _, bucket := range []string{"sales", "hr", "lab"} {
 		w.do(tb, &s3.Outgoing{Method: "PUT", Bucket: bucket}, 200)
 	}

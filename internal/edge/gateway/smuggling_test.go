@@ -4,16 +4,30 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 )
 
 // exchanged writes raw bytes on one connection and gives all that comes back
-// until the server closes it, or waits for more than was written.
+// until the server closes it, or waits for more than was written: with and
+// without the fast path, where as many answers have to say the same.
 func (w *world) exchanged(t *testing.T, text string) string {
 	t.Helper()
-	c, err := net.Dial("tcp", w.http.Listener.Addr().String())
+	slow, fast := w.exchangedWith(t, w.slow, text), w.exchangedWith(t, w.http, text)
+	said := regexp.MustCompile("HTTP/1.1 .*|<Code>.*</Code>")
+	if a, b := said.FindAllString(fast, -1), said.FindAllString(slow, -1); !slices.Equal(a, b) {
+		t.Errorf("%.60q: with the fast path %q, without %q", text, a, b)
+	}
+	return fast
+}
+
+func (w *world) exchangedWith(t *testing.T, s *httptest.Server, text string) string {
+	t.Helper()
+	c, err := net.Dial("tcp", s.Listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}

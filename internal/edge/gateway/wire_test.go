@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -13,10 +15,22 @@ import (
 	"carnet.dev/carnet/internal/protocol/s3"
 )
 
-// talk writes raw bytes and gives the status line and the rest.
+// talk writes raw bytes and gives the status line and the rest: with and without
+// the fast path, which must be the same.
 func (w *world) talk(t *testing.T, text string) (status int, body string) {
 	t.Helper()
-	c, err := net.Dial("tcp", w.http.Listener.Addr().String())
+	slow, said := w.talkTo(t, w.slow, text)
+	status, body = w.talkTo(t, w.http, text)
+	code := regexp.MustCompile("<Code>.*</Code>")
+	if status != slow || code.FindString(body) != code.FindString(said) {
+		t.Errorf("%.60q: with the fast path %d %s, without %d %s", text, status, body, slow, said)
+	}
+	return status, body
+}
+
+func (w *world) talkTo(t *testing.T, s *httptest.Server, text string) (status int, body string) {
+	t.Helper()
+	c, err := net.Dial("tcp", s.Listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
