@@ -239,6 +239,7 @@ func (x *exchange) ask(store Store, out *s3.Outgoing) (*http.Response, error) {
 	if err = x.address(store, out); err != nil {
 		return nil, err
 	}
+	out.Caller = x.party()
 	began := x.g.config.Now()
 	res, err := store.Upstream.Do(x.r.Context(), out)
 	r := &x.record

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"strconv"
@@ -128,6 +129,19 @@ func (x *exchange) become(c gatewaykeys.Choice) error {
 	}
 	x.caller, x.roleKeys = caller, keys
 	return nil
+}
+
+// party is whose share of a store's places a request takes: the person, whatever keys
+// or delegation of theirs it comes by; else the service principal, or the IAM user.
+// Sessions of a role behind which nobody stands count as one: their names are chosen
+// by who makes them.
+func (x *exchange) party() string {
+	c := &x.caller
+	if x.holder != nil {
+		o := x.holder.Key().Owner
+		return cmp.Or(string(o.Person), string(o.ServicePrincipal), string(o.Delegation), c.AccessKeyID)
+	}
+	return cmp.Or(string(c.Person), string(c.ServicePrincipal), string(c.Delegation), string(c.IAMUser), string(c.RoleID), c.AccessKeyID)
 }
 
 // keysHold asks whether what the request was signed with was taken back.

@@ -256,6 +256,9 @@ type Outgoing struct {
 	Renew func(ctx context.Context) (credential.Temporary, error)
 	// Region is where a bucket is to be made, for a store with several; else empty.
 	Region string
+	// Caller is who asks, and whose share of the store's places it takes; empty: the
+	// gateway itself.
+	Caller string
 }
 
 // Trailer is a checksum that goes behind the content.

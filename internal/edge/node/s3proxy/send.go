@@ -67,6 +67,7 @@ func (x *exchange) document(store Store, out *s3.Outgoing, body *sigv4.Body) err
 
 // relay asks the store and passes its answer on.
 func (x *exchange) relay(store Store, out *s3.Outgoing, c *content) error {
+	out.Caller = x.who
 	res, err := store.Do(x.r.Context(), out)
 	if c != nil {
 		if failed := c.failed.Load(); failed != nil {

@@ -77,3 +77,22 @@ func (d *dawdling) Read(b []byte) (int, error) {
 	d.left -= n
 	return n, nil
 }
+
+// TestPlacesAreGivenBack: on every way out, also one that nobody foresaw.
+func TestPlacesAreGivenBack(t *testing.T) {
+	t.Parallel()
+	c := client(t, "http://store", func(c *s3client.Config) {
+		c.Dial = func(context.Context, string, string) (net.Conn, error) { panic("of a test") }
+	})
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("nothing panicked")
+			}
+		}()
+		_ = ask(c, "GET")
+	}()
+	if n := c.InFlight(); n != 0 {
+		t.Errorf("%d places are held after a panic", n)
+	}
+}

@@ -33,6 +33,9 @@ type attempt struct {
 type Busy struct {
 	Why   string
 	After time.Duration // when to try again
+	// Theirs says that others would be asked for: this caller has requests enough under
+	// way.
+	Theirs bool
 }
 
 // Error says why.
@@ -45,13 +48,20 @@ func (b *Busy) RetryAfter() time.Duration { return b.After }
 func (a *attempt) send(ctx context.Context) (*http.Response, error) {
 	c, breaker := a.client, &a.at.endpoint.breaker
 	a.host = c.host(a.at, a.out.Bucket)
-	if err := c.slot(ctx); err != nil {
+	caller := a.out.Caller
+	if err := c.shares.take(ctx, caller); err != nil {
 		return nil, err
 	}
+	leave := func() { c.shares.give(caller) }
+	kept := false // by the answer, whose end gives the place back
+	defer func() {
+		if !kept {
+			leave()
+		}
+	}()
 	ok, probe, wait := breaker.admit(c.config.Now())
 	if !ok {
-		<-c.slots
-		return nil, &Busy{"the store does not answer at " + a.at.endpoint.String(), wait}
+		return nil, &Busy{Why: "the store does not answer at " + a.at.endpoint.String(), After: wait}
 	}
 	ctx, watch := a.newWatch(ctx)
 	req := c.request(ctx, a)
@@ -64,7 +74,8 @@ func (a *attempt) send(ctx context.Context) (*http.Response, error) {
 	case err == nil:
 		watch.rest()
 		breaker.answer(c.config.Now())
-		res.Body = &answer{ReadCloser: res.Body, watch: watch, silence: c.config.Patience.Silence, left: func() { <-c.slots }}
+		res.Body = &answer{ReadCloser: res.Body, watch: watch, silence: c.config.Patience.Silence, left: leave}
+		kept = true
 		return res, nil
 	case errors.Is(context.Cause(ctx), errSilent):
 		err = errSilent
@@ -75,27 +86,7 @@ func (a *attempt) send(ctx context.Context) (*http.Response, error) {
 		breaker.leave(probe)
 	}
 	watch.end()
-	<-c.slots
 	return nil, err
-}
-
-// slot waits for a place among the requests under way.
-func (c *Client) slot(ctx context.Context) error {
-	select {
-	case c.slots <- struct{}{}:
-		return nil
-	default:
-	}
-	late := time.NewTimer(c.config.Patience.Slot)
-	defer late.Stop()
-	select {
-	case c.slots <- struct{}{}:
-		return nil
-	case <-late.C:
-		return &Busy{"too many requests to the store are under way", time.Second}
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // patience is how long the head of the answer may take.
@@ -208,6 +199,9 @@ func (a *attempt) explain(ctx context.Context, err error) error {
 	var busy *Busy
 	var f *fault.Fault
 	switch {
+	case errors.As(err, &busy) && busy.Theirs:
+		return fault.Wrap(err, fault.Limited, "Please reduce your request rate: as many requests of yours as one caller may have at this store are under way").WithCode("SlowDown").
+			WithMend("read answers to their end or close them, and keep fewer open at a time")
 	case errors.As(err, &busy):
 		return fault.Wrap(err, fault.Limited, "Please reduce your request rate: the store behind this gateway is not asked at present").WithCode("SlowDown")
 	case errors.As(err, &f) && f.Kind == fault.Denied && f.Code != "" && f.Code[:min(len(f.Code), 7)] == "egress.":

@@ -121,7 +121,7 @@ func (e *endpoint) health() Health {
 }
 
 // InFlight is how many requests are under way.
-func (c *Client) InFlight() int { return len(c.slots) }
+func (c *Client) InFlight() int { return c.shares.taken() }
 
 // Look asks an endpoint that had no answer for a while whether it is there, with
 // no key and for nothing: whatever it says is an answer. It is the probe, too, of

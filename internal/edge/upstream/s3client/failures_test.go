@@ -257,8 +257,8 @@ func TestRequestsUnderWayAreBounded(t *testing.T) {
 		}))
 		c := over(t, p, func(c *s3client.Config) { c.Parallel = 2 })
 		var open []*http.Response
-		for range 2 {
-			res, err := c.Do(context.Background(), &s3.Outgoing{Method: "GET", Bucket: "b"})
+		for _, caller := range []string{"ann", "bob"} {
+			res, err := c.Do(context.Background(), &s3.Outgoing{Method: "GET", Bucket: "b", Caller: caller})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -81,11 +81,10 @@ func (a *answer) Read(p []byte) (int, error) {
 }
 
 func (a *answer) Close() error {
-	err := a.ReadCloser.Close()
-	if a.left != nil {
-		a.watch.end()
-		a.left()
+	if left := a.left; left != nil {
 		a.left = nil
+		defer left()
+		defer a.watch.end()
 	}
-	return err
+	return a.ReadCloser.Close()
 }

@@ -61,7 +61,8 @@ type Config struct {
 	// Certificates are shown to a store that asks for one.
 	Certificates []tls.Certificate
 	// Parallel bounds the requests under way, and with them the connections; 0:
-	// DefaultParallel.
+	// DefaultParallel. One caller (s3.Outgoing.Caller) holds no more of these places
+	// than are left free: half of them alone, a third beside another one.
 	Parallel int
 	// Patience says how long a store may be silent; zero fields take defaults.
 	Patience Patience
@@ -79,7 +80,7 @@ type Client struct {
 	template  *template // nil: the endpoint is of one region
 	signer    *signer
 	regions   *regions
-	slots     chan struct{}
+	shares    *shares
 	transport transport
 
 	mu     sync.Mutex
@@ -99,7 +100,7 @@ func New(config Config) (*Client, error) {
 	}
 	config.Patience.complete()
 	c := &Client{
-		config: config, signer: newSigner(), regions: newRegions(), slots: make(chan struct{}, config.Parallel),
+		config: config, signer: newSigner(), regions: newRegions(), shares: newShares(config.Parallel, config.Patience.Slot),
 		buckets: make(map[string]*endpoint, len(config.BucketEndpoints)), learnt: make(map[string]*endpoint),
 	}
 	if err := c.locateEndpoints(); err != nil {
