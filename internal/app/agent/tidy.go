@@ -16,29 +16,33 @@ const (
 	// little is next to nothing in that time; and what has to be asked before it is
 	// worth while.
 	little = 100
+	// slack is what the heap may keep beside what is in use while nobody asks, and often
+	// how often it is looked for more: to look after thousands of logins leaves some too.
+	slack = 2 << 20
+	often = 20 * time.Second
 )
 
 // tidy gives memory back when the agent has been busy and is quiet again: a node's
 // memory belongs to the people's programs.
 func (a *agent) tidy(ctx context.Context) {
-	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	heap := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/free:bytes"}}
 	tick := time.NewTicker(quiet)
 	defer tick.Stop()
-	last, tidied := int64(0), int64(0)
+	last, tidied, at := int64(0), int64(0), time.Now()
 	for {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return
 		}
-		metrics.Read(live)
-		if live[0].Value.Kind() == metrics.KindUint64 {
-			debug.SetGCPercent(int(min(200, max(30, headroom*100/max(1, live[0].Value.Uint64())))))
-		}
+		metrics.Read(heap)
+		live := heap[0].Value.Uint64()
+		debug.SetGCPercent(int(min(200, max(30, headroom*100/max(1, live)))))
 		now := a.asked()
-		if now-last < little && now-tidied >= little {
+		more := heap[1].Value.Uint64()+heap[2].Value.Uint64() > live+slack && time.Since(at) >= often
+		if now-last < little && (now-tidied >= little || more) {
 			trim()
-			tidied = now
+			tidied, at = now, time.Now()
 		}
 		last = now
 	}

@@ -8,6 +8,7 @@
 package cgroup
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"io/fs"
@@ -25,6 +26,9 @@ type Tree struct {
 	most  int // groups that one question costs at most; 0: mostWalked
 	mu    sync.Mutex
 	known map[relation]bool
+
+	looking sync.Mutex
+	glance  glance
 }
 
 // relation asks whether a group is below a scope; both are numbers of the kernel.
@@ -127,26 +131,23 @@ func (t *Tree) Live(scope string, scopeID uint64) bool {
 	if t.Mount == "" {
 		return false // it was made when there was a mount, and can't be proven now
 	}
-	folder, ok := t.folder(scope)
-	if !ok {
+	if !Plain(scope) {
 		return false
 	}
-	at, err := inode(folder)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && at != scopeID {
+	t.looking.Lock()
+	defer t.looking.Unlock()
+	at, events, err := t.glance.at(t.Mount, scope)
+	if errors.Is(err, fs.ErrNotExist) || at != 0 && at != scopeID {
 		return false
 	}
-	text, err := os.ReadFile(filepath.Join(folder, "cgroup.events"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return false
-	}
-	return err != nil || populated(string(text))
+	return err != nil || populated(events)
 }
 
 // populated reads cgroup.events (cgroup-v2, "Core Interface Files").
-func populated(events string) bool {
-	for line := range strings.Lines(events) {
-		if value, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "populated "); ok {
-			return value != "0"
+func populated(events []byte) bool {
+	for line := range bytes.Lines(events) {
+		if value, ok := bytes.CutPrefix(bytes.TrimSuffix(line, []byte("\n")), []byte("populated ")); ok {
+			return string(value) != "0"
 		}
 	}
 	return true
@@ -157,7 +158,7 @@ func (t *Tree) folder(path string) (string, bool) {
 	if !Plain(path) {
 		return "", false
 	}
-	return filepath.Join(t.Mount, filepath.FromSlash(path)), true
+	return filepath.Join(t.Mount, filepath.FromSlash(path[1:])), true
 }
 
 // Plain reports whether a text is the path of a group in our own view: absolute, without

@@ -162,3 +162,20 @@ func FuzzGroupPath(f *testing.F) {
 		}
 	})
 }
+
+// TestLookingLeavesLittle: a node looks after thousands of scopes every other second,
+// and what that leaves for the collector would be its memory.
+func TestLookingLeavesLittle(t *testing.T) {
+	g := tree(t, "/user/session-1.scope")
+	id := g.must(t, "/user/session-1.scope")
+	if err := os.WriteFile(filepath.Join(g.Mount, "user/session-1.scope", "cgroup.events"), []byte("populated 1\nfrozen 0\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if n := testing.AllocsPerRun(100, func() {
+		if !g.Live("/user/session-1.scope", id) {
+			t.Error("the scope has ended")
+		}
+	}); n > 3 { // the paths, for the kernel
+		t.Errorf("%v pieces of memory for one look", n)
+	}
+}

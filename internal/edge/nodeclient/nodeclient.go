@@ -91,6 +91,7 @@ func connect(c Config) (*Client, error) {
 	t, _ := http.DefaultTransport.(*http.Transport)
 	own := t.Clone()
 	own.MaxIdleConnsPerHost = 16
+	own.IdleConnTimeout = 10 * time.Second                                                         // people come in bursts, and in between a connection costs as much as ten of them
 	own.HTTP2 = &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 5 * time.Second} // a server that is gone without a word
 	if c.CA != "" {
 		pool, err := x509.SystemCertPool()
