@@ -191,14 +191,17 @@ func (w *world) bearer(t *testing.T, a nodedoc.Attachment) string {
 }
 
 // resident is the memory of a process in KiB.
-func resident(t *testing.T, pid int) (kib float64) {
+func resident(t *testing.T, pid int) float64 { return memoryOf(t, pid, "VmRSS:") }
+
+// memoryOf is one sort of memory of a process in KiB (proc_pid_status(5)).
+func memoryOf(t *testing.T, pid int, sort string) (kib float64) {
 	t.Helper()
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for line := range strings.Lines(string(raw)) {
-		if f := strings.Fields(line); len(f) > 1 && f[0] == "VmRSS:" {
+		if f := strings.Fields(line); len(f) > 1 && f[0] == sort {
 			if _, err := fmt.Sscan(f[1], &kib); err != nil {
 				t.Fatal(err)
 			}
