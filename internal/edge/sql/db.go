@@ -113,7 +113,8 @@ func (d *DB) Engine() string {
 // makes fn part of that one, and its error fails the whole.
 //
 // Concurrent writes of this process share one commit, so that a synced write
-// costs one sync for all who wait. Errors: fn's own; a fault Unavailable
+// costs one sync for all who wait. fn sees everything that was committed before
+// Write was called, by whichever server. Errors: fn's own; a fault Unavailable
 // ("state.unavailable") when the database doesn't answer, in bounded time: at
 // once where that is known.
 func (d *DB) Write(ctx context.Context, fn func(*Tx) error) error {
