@@ -17,10 +17,12 @@ import (
 	"carnet.dev/carnet/internal/edge/awsapi"
 	"carnet.dev/carnet/internal/edge/iamapi"
 	sqliam "carnet.dev/carnet/internal/edge/sql/iam"
+	sqlkeyring "carnet.dev/carnet/internal/edge/sql/keyring"
 	"carnet.dev/carnet/internal/edge/sql/sqltest"
 	"carnet.dev/carnet/internal/protocol/sessiontoken"
 	"carnet.dev/carnet/internal/service/access"
 	"carnet.dev/carnet/internal/service/iam"
+	"carnet.dev/carnet/internal/service/keyring"
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	awsiam "github.com/aws/aws-sdk-go-v2/service/iam"
@@ -51,21 +53,6 @@ type ring struct{}
 
 func (ring) Current() (string, [32]byte)     { return "k1", [32]byte{7} }
 func (ring) ByID(id string) ([32]byte, bool) { return [32]byte{7}, id == "k1" }
-
-// sealer keeps secrets as they are, under what they are sealed for.
-type sealer struct{}
-
-func (sealer) Seal(purpose string, aad, plain []byte) ([]byte, error) {
-	return []byte(purpose + "\x00" + string(aad) + "\x00" + string(plain)), nil
-}
-
-func (sealer) Open(purpose string, aad, sealed []byte) ([]byte, error) {
-	plain, ok := strings.CutPrefix(string(sealed), purpose+"\x00"+string(aad)+"\x00")
-	if !ok {
-		return nil, errors.New("sealed for something else")
-	}
-	return []byte(plain), nil
-}
 
 func (w *world) Refused(kind, id string, _ uint64) (bool, error) { return w.ended[kind+" "+id], nil }
 
@@ -111,9 +98,17 @@ func newWorld(t testing.TB, change func(*iamapi.Config)) *world {
 	t.Helper()
 	w := &world{log: &lines{}, trail: &trail{}, ended: map[string]bool{}}
 	logger := slog.New(slog.NewTextHandler(w.log, nil))
-	var err error
+	db := sqltest.Open(t)
+	keks, err := keyring.ParseKEKs(keyring.NewKEKFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealer, err := keyring.Open(t.Context(), keyring.Config{Store: sqlkeyring.Store{DB: db}, KEKs: keks, Server: "a", Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
 	w.iam, err = iam.Open(t.Context(), iam.Config{
-		Store: sqliam.Store{DB: sqltest.Open(t)}, Accounts: []iam.Account{{ID: account}, {ID: other}}, Sealer: sealer{},
+		Store: sqliam.Store{DB: db}, Accounts: []iam.Account{{ID: account}, {ID: other}}, Sealer: sealer,
 		Trail: w.trail, Now: time.Now, Logger: logger,
 	})
 	if err != nil {

@@ -34,7 +34,7 @@ func (noMachines) Token(_ context.Context, who workload.Principal, a workload.As
 type roleTokens struct{}
 
 func (roleTokens) IDToken(_ context.Context, id identity.LoginSessionID, r arn.Role, _ identity.OnNode) (issuer.Minted, error) {
-	return issuer.Minted{Token: secret.New(string(id) + " " + r.String()), Issued: time.Unix(0, 0), Expires: time.Unix(300, 0)}, nil
+	return issuer.Minted{Token: secret.New(string(id) + " " + r.Name), Issued: time.Unix(0, 0), Expires: time.Unix(300, 0)}, nil
 }
 
 const (
@@ -136,7 +136,7 @@ func TestForPerson(t *testing.T) {
 	l := login.LoginSession{ID: "lgn_x", Person: login.Person{ID: "psn_x", IdP: "idp_x", UserName: "x"}, Started: w.clock(), Expires: w.clock().Add(10 * time.Minute),
 		Roles: []login.RoleStatus{{Role: analyst, Account: analyst.Account, AccountName: "analytics", State: login.RoleReady}}}
 	for _, name := range []string{"analyst", analyst.String(), "analytics/analyst", "111122223333/analyst"} {
-		if m, err := s.ForPerson(t.Context(), l, issuer.AudienceAWS, name); err != nil || m.Token.Reveal() != "lgn_x "+analyst.String() {
+		if m, err := s.ForPerson(t.Context(), l, issuer.AudienceAWS, name); err != nil || m.Token.Reveal() != "lgn_x "+analyst.Name {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"time"
@@ -33,7 +34,7 @@ type issuance struct {
 // refuse; what it did then stands, and nothing is issued.
 func (s *Service) issue(ctx context.Context, i issuance, use func(context.Context) (refusal, err error)) (TokenResponse, error) {
 	now := s.Now().UTC()
-	g := Given{ID: secret.Random(16).Reveal(), Code: i.Code, Level: i.Level, Client: i.Client.ID,
+	g := Given{ID: rand.Text(), Code: i.Code, Level: i.Level, Client: i.Client.ID,
 		LoginSession: i.Owner.LoginSession, Person: i.Owner.Person, Scope: i.Scope.String(), Created: now, Ends: i.Owner.Ends}
 	handle := secret.Random(16)
 	g.Handle = handle.Digest()
