@@ -372,16 +372,20 @@ state-suites: build ## conformance, crash and several-server suites on SQLite an
 	  ./internal/service/keyring ./internal/service/onceonly ./internal/service/audit ./internal/edge/audittarget/... ./internal/service/revocation ./internal/edge/scimapi ./test/servers
 
 # Packages whose tests handle secrets and write. Not service/oauth, service/provisioning
-# and edge/oauthclient, whose tests handle or write next to nothing; not edge/iamapi, whose
-# test sealer keeps texts as they are, nor edge/issuerapi, where ids of grants pass for
-# secrets; not app/server, app/agent, service/issuer, edge/{scimapi,nodeapi,node} and
-# test/servers, of which no whole run was searched yet (SECRETS=./internal/app/server).
-SECRETPACKAGES := ./internal/app/dev $(addprefix ./internal/service/,attachment broker gatewaykeys login sts workload) \
-  $(addprefix ./internal/edge/,api awsapi gateway web)
+# and edge/oauthclient, whose tests handle or write next to nothing, nor edge/nodeapi, whose
+# server in tests gives out words of two letters: app/agent and app/server run the real one.
+SECRETPACKAGES := $(addprefix ./internal/app/,agent dev server) $(addprefix ./internal/service/,attachment broker gatewaykeys issuer login sts workload) \
+  $(addprefix ./internal/edge/,api awsapi gateway iamapi issuerapi node scimapi web)
+SECRETINTEROP := ./test/servers
 
+# SECRETS names packages, to search them alone; about 10 minutes for all.
 .PHONY: secrets
-secrets: ## run tests, whole worlds among them, then search all that they wrote for every secret that they handled
+secrets: ## run tests, whole worlds among them, then search all that they wrote for every secret that they handled (PostgreSQL, too)
 	go run ./tools/secretgrep $(BUILD)/secretgrep $(or $(SECRETS),$(SECRETPACKAGES))
+ifeq ($(SECRETS),)
+	@.ci/need postgres
+	go run ./tools/secretgrep -tags interop $(BUILD)/secretgrep $(SECRETINTEROP)
+endif
 
 .PHONY: bench-directory
 bench-directory: ## 100,000 people, 20,000 groups, 500,000 mappings on both engines; fails over the bounds

@@ -1,19 +1,25 @@
 // Command secretgrep runs tests and then searches everything that was written
 // meanwhile for every secret that was handled.
 //
-//	secretgrep FOLDER PACKAGE…
+//	secretgrep [-tags TAGS] FOLDER PACKAGE…
 //
 // It builds the tests with an overlay, so nothing in the source knows of it:
 // core/secret notes each secret that comes into being, in any process, and with
 // them each SAML response that is verified; log/slog writes each line a second
-// time, to a file; core/fault writes down what it says to others; and the folders
-// of tests stay until they were searched. A new secret is looked for without
-// anybody having to name it. What may hold secrets is listed here, with the
-// reason. It fails when it found nothing to look for, or nowhere to look.
+// time, to a file; core/fault writes down what it says to others; metrics and
+// spans are written down where a server has them on; a database of PostgreSQL is
+// dumped when its test ends; and the folders of tests stay until they were
+// searched. A new secret is looked for without anybody having to name it. What may
+// hold secrets is listed here, with the reason. It fails when it found nothing to
+// look for, or nowhere to look.
+//
+// Tests under a build tag may run the program itself: it is built in the same way,
+// and CARNET_BINARY names it.
 package main
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -27,34 +33,55 @@ const (
 	leastBytes   = 1 << 20
 )
 
+// run is one run.
+type run struct {
+	overlay   string
+	tags      string
+	constants string   // all text of the source
+	env       []string // beside this process's own
+}
+
 func main() {
-	if len(os.Args) < 3 {
-		fmt.Fprintln(os.Stderr, "usage: secretgrep FOLDER PACKAGE…")
+	tags := flag.String("tags", "", "build tags of the tests")
+	flag.Usage = func() { fmt.Fprintln(os.Stderr, "usage: secretgrep [-tags TAGS] FOLDER PACKAGE…") }
+	if flag.Parse(); flag.NArg() < 2 {
+		flag.Usage()
 		os.Exit(2)
 	}
-	if err := run(os.Args[1], os.Args[2:]); err != nil {
+	r, err := prepare(flag.Arg(0), *tags)
+	if err == nil {
+		err = r.all(flag.Args()[1:])
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "secretgrep:", err)
 		os.Exit(1)
 	}
 }
 
-func run(folder string, packages []string) error {
-	folder, err := filepath.Abs(folder)
-	if err != nil {
-		return err
+func prepare(folder, tags string) (r run, err error) {
+	if folder, err = filepath.Abs(folder); err != nil {
+		return r, err
 	}
-	overlay, err := instrument(folder)
-	if err != nil {
-		return err
+	r.tags = tags
+	if r.overlay, err = instrument(folder); err != nil {
+		return r, err
 	}
-	constants, err := sources(".")
-	if err != nil {
-		return err
+	if r.constants, err = sources("."); err != nil || tags == "" {
+		return r, err
 	}
+	binary := filepath.Join(folder, "carnet")
+	if out, err := exec.Command("go", "build", "-overlay", r.overlay, "-o", binary, "./cmd/carnet").CombinedOutput(); err != nil {
+		return r, fmt.Errorf("build: %w: %s", err, out)
+	}
+	r.env = []string{"CARNET_BINARY=" + binary}
+	return r, nil
+}
+
+func (r run) all(packages []string) error {
 	var all []tally
 	var trouble []error
 	for _, p := range packages {
-		found, err := one(overlay, p, constants)
+		found, err := r.one(p)
 		if err != nil {
 			trouble = append(trouble, fmt.Errorf("%s: %w", p, err))
 			continue
@@ -96,24 +123,23 @@ func judge(all []tally) error {
 
 // one runs the tests of a package in a temporary folder of its own, searches that,
 // and removes it.
-func one(overlay, pkg, constants string) (tally, error) {
+func (r run) one(pkg string) (tally, error) {
 	// Short, since sockets lie there.
 	place, err := os.MkdirTemp("", "sg")
 	if err != nil {
 		return tally{}, err
 	}
-	written := filepath.Join(place, "written")
 	defer func() { _ = os.RemoveAll(place) }()
-	if err := os.MkdirAll(written, 0o700); err != nil {
+	written, ledger := filepath.Join(place, "written"), filepath.Join(place, "ledger")
+	if err := open(place, written, ledger); err != nil {
 		return tally{}, err
 	}
 	output, err := os.Create(filepath.Join(written, "OUTPUT"))
 	if err != nil {
 		return tally{}, err
 	}
-	ledger := filepath.Join(place, "ledger")
-	cmd := exec.Command("go", "test", "-overlay", overlay, "-count=1", "-timeout", "20m", "-v", pkg)
-	cmd.Env = append(os.Environ(), "TMPDIR="+written, "GOTMPDIR=", "CARNET_SECRET_LEDGER="+ledger, "CARNET_SECRET_WRITTEN="+written)
+	cmd := exec.Command("go", "test", "-overlay", r.overlay, "-tags", r.tags, "-count=1", "-timeout", "20m", "-v", pkg)
+	cmd.Env = append(append(os.Environ(), "TMPDIR="+written, "GOTMPDIR=", "CARNET_SECRET_LEDGER="+ledger, "CARNET_SECRET_WRITTEN="+written), r.env...)
 	cmd.Stdout, cmd.Stderr = output, output
 	err = cmd.Run()
 	if e := output.Close(); err == nil {
@@ -131,5 +157,18 @@ func one(overlay, pkg, constants string) (tally, error) {
 		said = append(said, lines[max(0, len(lines)-8):]...)
 		return tally{}, fmt.Errorf("the tests fail: %w\n%s", err, strings.Join(said, "\n"))
 	}
-	return search(ledger, written, pkg, constants)
+	return search(ledger, written, pkg, r.constants)
+}
+
+// open makes what tests write to. Some of them start processes as other users, which
+// get what /tmp and a file for appending would give them.
+func open(place, written, ledger string) error {
+	if err := os.Mkdir(written, 0o700); err != nil {
+		return err
+	}
+	errs := []error{os.Chmod(place, 0o711), os.Chmod(written, 0o733|os.ModeSticky)}
+	for _, path := range []string{ledger, filepath.Join(written, "LOG"), filepath.Join(written, "FAULTS"), filepath.Join(written, "TRACES")} {
+		errs = append(errs, os.WriteFile(path, nil, 0o600), os.Chmod(path, 0o622))
+	}
+	return errors.Join(errs...)
 }

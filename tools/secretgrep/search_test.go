@@ -64,6 +64,30 @@ func TestAttackPlantedSecrets(t *testing.T) {
 	}
 }
 
+// TestIDsAreNoSecrets: an access key's id may stand anywhere; what only begins like one
+// may not.
+func TestIDsAreNoSecrets(t *testing.T) {
+	t.Parallel()
+	place := t.TempDir()
+	written, ledger := filepath.Join(place, "written"), filepath.Join(place, "ledger")
+	if err := os.MkdirAll(written, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	const id, secret = "AKIAQ7RWZKPL0VX9SJN2", "AKIAQ7RWzKpL0vX9sJn2+"
+	line := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) + "\n" }
+	for _, err := range []error{
+		os.WriteFile(ledger, []byte(line(id)+line(secret)), 0o600),
+		os.WriteFile(filepath.Join(written, "log"), []byte(id+" "+secret), 0o600),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if found, err := search(ledger, written, "p", ""); err != nil || found.secrets != 1 || len(found.leaks) != 1 {
+		t.Errorf("%+v, %v", found, err)
+	}
+}
+
 // TestAttackNothingNoted: tests that handled no secret, or wrote nothing, prove nothing,
 // whatever others did.
 func TestAttackNothingNoted(t *testing.T) {

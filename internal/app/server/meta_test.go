@@ -33,7 +33,7 @@ func newMetaWorld(t *testing.T) *metaWorld {
 	t.Helper()
 	w := &metaWorld{paper: newPaper(t), address: freeAddress(t)}
 	secrets := t.TempDir()
-	id, key := filepath.Join(secrets, "id"), filepath.Join(secrets, "key")
+	id, key := filepath.Join(secrets, "given-id"), filepath.Join(secrets, "given-key")
 	put := func(path, text string) { must(t, os.WriteFile(path, []byte(text+"\n"), 0o600)) }
 	put(id, "AKIANOTYET0000000000")
 	put(key, "not yet")

@@ -125,7 +125,7 @@ func TestThePageOfTargets(t *testing.T) {
 	in.write(t, "carnet.yaml", in.read(t, "carnet.yaml")+"telemetry: {metrics: "+freeAddress(t)+"}\n"+pageTargets(t,
 		"/var/log/carnet/audit.jsonl", filepath.Join(in.folder, "audit.jsonl"), "logs.example.com:6514", receiver.Address, "/etc/carnet/logs-ca.pem", certificates.CA,
 		"/etc/carnet/logs.crt", certificates.ClientCertificate, "/etc/carnet/logs.key", certificates.ClientKey, "/dev/log", socket,
-		"https://collector.example.com:4318", collector.URL, "/etc/carnet/collector-headers", in.write(t, "headers", "Authorization: Bearer "+collectorWord+"\n"),
+		"https://collector.example.com:4318", collector.URL, "/etc/carnet/collector-headers", in.write(t, "given-headers", "Authorization: Bearer "+collectorWord+"\n"),
 		"/etc/carnet/collector-ca.pem", certificates.CA, "upstream: minio", "upstream: disk", "every: 1m", "every: 1s"))
 	level := func(n int) func() bool {
 		return func() bool { return strings.Count(in.must(t, "audit", "targets"), "  0 records behind") == n }

@@ -262,11 +262,11 @@ func byForeignToken(t *testing.T, w *machineWorld) {
 	if !strings.Contains(out, "client_id="+w.sp) {
 		t.Errorf("add says %q", out)
 	}
-	token := in.write(t, "token.jwt", claims(nil)+"\n")
+	token := in.write(t, "given-token.jwt", claims(nil)+"\n")
 	if out := in.must(t, "federation-policy", "check", "--token-file", token); !strings.Contains(out, "takes it: it proves sp:"+w.sp) {
 		t.Errorf("check says %q", out)
 	}
-	wrong := in.write(t, "wrong.jwt", claims(map[string]any{"sub": "repo:acme/data:environment:dev"}))
+	wrong := in.write(t, "given-wrong.jwt", claims(map[string]any{"sub": "repo:acme/data:environment:dev"}))
 	if o := in.carnet(t, "federation-policy", "check", "--token-file", wrong); o.code != 4 || !strings.Contains(o.out, `the policy wants "`+subject) {
 		t.Errorf("check of a wrong one: %s", o)
 	}
