@@ -371,6 +371,17 @@ state-suites: build ## conformance, crash and several-server suites on SQLite an
 	CARNET_BINARY=$(abspath $(BIN)) go test -count=1 -tags interop -timeout 15m ./internal/edge/sql/... \
 	  ./internal/service/keyring ./internal/service/onceonly ./internal/service/audit ./internal/edge/audittarget/... ./internal/service/revocation ./internal/edge/scimapi ./test/servers
 
+COLLECTOR := $(BUILD)/collector/collector
+
+$(COLLECTOR): $(wildcard test/collector/*.go) test/collector/go.mod test/collector/go.sum
+	@mkdir -p $(@D)
+	go -C test/collector vet ./...
+	go -C test/collector build -o $(abspath $@) .
+
+.PHONY: interop-otlp
+interop-otlp: $(COLLECTOR) ## the audit trail to a real OpenTelemetry collector, as documented, which is killed meanwhile
+	CARNET_COLLECTOR=$(abspath $(COLLECTOR)) go test -count=1 -tags interop -timeout 10m -run OpenTelemetryCollector -v ./internal/app/server
+
 # Packages whose tests handle secrets and write. Not service/oauth, service/provisioning
 # and edge/oauthclient, whose tests handle or write next to nothing, nor edge/nodeapi, whose
 # server in tests gives out words of two letters: app/agent and app/server run the real one.
@@ -438,7 +449,7 @@ full: ci ## every matrix and long run
 	CARNET_TF_FULL=1 $(MAKE) interop-iam
 	CARNET_FULL=1 $(MAKE) interop-idp
 	$(MAKE) interop-oidc interop-rp interop-clients interop-agent agent-outage
-	$(MAKE) interop-jupyterhub
+	$(MAKE) interop-jupyterhub interop-otlp
 	$(MAKE) bridge-long
 	$(MAKE) engines ENGINE_ROWS='^(duckdb|polars|deltalake|pandas|mlflow|spark-(local|cluster|stream|connect)|trino)$$$$'
 	$(MAKE) engines ENGINE_ROWS='spark-long' ENGINE_FLAGS='-life 15m'
