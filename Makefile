@@ -373,10 +373,10 @@ state-suites: build ## conformance, crash and several-server suites on SQLite an
 
 COLLECTOR := $(BUILD)/collector/collector
 
-$(COLLECTOR): $(wildcard test/collector/*.go) test/collector/go.mod test/collector/go.sum
+$(COLLECTOR): $(wildcard bench/collector/*.go) bench/collector/go.mod bench/collector/go.sum
 	@mkdir -p $(@D)
-	go -C test/collector vet ./...
-	go -C test/collector build -o $(abspath $@) .
+	go -C bench/collector vet ./...
+	go -C bench/collector build -o $(abspath $@) .
 
 .PHONY: interop-otlp
 interop-otlp: $(COLLECTOR) ## the audit trail to a real OpenTelemetry collector, as documented, which is killed meanwhile

@@ -1,4 +1,4 @@
-module carnet.dev/carnet/test/collector
+module carnet.dev/carnet/bench/collector
 
 go 1.26.0
 
