@@ -61,6 +61,7 @@ type gatewayKeyRow struct {
 	Standing          bool
 	Made, Until, Used clock
 	WasUsed           bool
+	TakenBack         string // when it was revoked, or with what; empty: it was not
 	Follows, RolledTo string
 }
 
@@ -161,7 +162,10 @@ func (web *Web) gatewayKeyRows(all []gatewaykeys.Listed) (rows []gatewayKeyRow) 
 		case gatewaykeys.Active:
 			row.State, row.Text = "ready", "Active"
 		case gatewaykeys.Revoked:
-			row.State, row.Text = "failed", "Revoked"
+			row.State, row.Text, row.TakenBack = "failed", "Revoked", "with what it rested on"
+			if !k.Revoked.IsZero() {
+				row.TakenBack = ago(now.Sub(k.Revoked))
+			}
 		case gatewaykeys.Ended:
 			row.State, row.Text = "off", "Ended"
 		}

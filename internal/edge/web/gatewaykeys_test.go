@@ -34,10 +34,11 @@ func (f *folk) fillKeys(more int) {
 	away := key("away", gatewaykeys.Owner{Delegation: "dlg_1", ServicePrincipal: "spn_etl", Person: "psn_bob", Name: "bob@example.com"}, gatewaykeys.Active, 3*time.Hour)
 	machine := key("spn", gatewaykeys.Owner{ServicePrincipal: "spn_etl", Name: "etl <b>"}, gatewaykeys.Active, 4*time.Hour)
 	old := key("old", alice, gatewaykeys.Revoked, 5*time.Hour)
-	old.RolledTo = "gwk_tool"
+	old.RolledTo, old.Revoked = "gwk_tool", now.Add(-4*time.Hour-time.Second)
+	gone := key("gone", alice, gatewaykeys.Revoked, 5*time.Hour)
 	over := key("over", alice, gatewaykeys.Ended, 30*time.Hour)
 	over.Expires = now.Add(-6 * time.Hour)
-	f.keys = []gatewaykeys.Listed{engine, tool, away, machine, old, over}
+	f.keys = []gatewaykeys.Listed{engine, tool, away, machine, old, gone, over}
 	for i := range more {
 		f.keys = append(f.keys, key(fmt.Sprintf("n%03d", i), alice, gatewaykeys.Active, 6*time.Hour+time.Duration(i)*time.Second))
 	}
@@ -64,7 +65,7 @@ func TestGatewayKeysAreListed(t *testing.T) {
 	if strings.Index(p.body, "GWKAEXAMPLETOOL") > strings.Index(p.body, "GWKAEXAMPLETRINO") {
 		t.Error("the newest is not first")
 	}
-	contains(t, b.get(here+"?ended=on"), "6 keys", "Revoked", "Ended", "its end <time", "followed by gwk_tool</code>", "checked", "Show all that stand")
+	contains(t, b.get(here+"?ended=on"), "7 keys", "Revoked", "Ended", "never used; revoked 4 h 0 min ago; it would have ended <time", "never used; revoked with what it rested on", "never used; ended <time", "followed by gwk_tool</code>", "checked", "Show all that stand")
 	for text, want := range map[string]string{"ALICE": "2 keys", "spn_etl": "2 keys", "dlg_1": "1 key,", "psn_bob": "1 key,", "GWKAEXAMPLESPN": "1 key,", "gwk_tool": "1 key,"} {
 		contains(t, b.get(here+"?owner="+text), want, `value="`+text+`"`)
 	}
