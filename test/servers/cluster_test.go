@@ -60,7 +60,7 @@ func newCluster(t *testing.T, n int, dsn func(i int) secret.Text) *cluster {
 	c.aws = "http://" + freeAddress(t)
 	for i := range n {
 		m := &member{cluster: c, config: filepath.Join(c.folder, fmt.Sprintf("carnet-%d.yaml", i)), web: freeAddress(t), aws: freeAddress(t)}
-		file := fmt.Sprintf("dsn-%d", i)
+		file := fmt.Sprintf("given-dsn-%d", i)
 		if err := os.WriteFile(filepath.Join(c.folder, file), []byte(dsn(i).Reveal()+"\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}

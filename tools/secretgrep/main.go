@@ -1,7 +1,7 @@
 // Command secretgrep runs tests and then searches everything that was written
 // meanwhile for every secret that was handled.
 //
-//	secretgrep [-tags TAGS] FOLDER PACKAGE…
+//	secretgrep [-tags TAGS] [-run TESTS] FOLDER PACKAGE…
 //
 // It builds the tests with an overlay, so nothing in the source knows of it:
 // core/secret notes each secret that comes into being, in any process, and with
@@ -30,26 +30,28 @@ import (
 // Least of what has to be noted and read, over all packages.
 const (
 	leastSecrets = 100
-	leastBytes   = 1 << 20
+	leastBytes   = 1 << 18
 )
 
 // run is one run.
 type run struct {
 	overlay   string
 	tags      string
+	only      string   // tests to run, as for go test -run
 	constants string   // all text of the source
 	env       []string // beside this process's own
 }
 
 func main() {
 	tags := flag.String("tags", "", "build tags of the tests")
-	flag.Usage = func() { fmt.Fprintln(os.Stderr, "usage: secretgrep [-tags TAGS] FOLDER PACKAGE…") }
+	only := flag.String("run", "", "tests to run, as for go test; all")
+	flag.Usage = func() { fmt.Fprintln(os.Stderr, "usage: secretgrep [-tags TAGS] [-run TESTS] FOLDER PACKAGE…") }
 	if flag.Parse(); flag.NArg() < 2 {
 		flag.Usage()
 		os.Exit(2)
 	}
 	r, err := prepare(flag.Arg(0), *tags)
-	if err == nil {
+	if r.only = *only; err == nil {
 		err = r.all(flag.Args()[1:])
 	}
 	if err != nil {
@@ -138,7 +140,7 @@ func (r run) one(pkg string) (tally, error) {
 	if err != nil {
 		return tally{}, err
 	}
-	cmd := exec.Command("go", "test", "-overlay", r.overlay, "-tags", r.tags, "-count=1", "-timeout", "20m", "-v", pkg)
+	cmd := exec.Command("go", "test", "-overlay", r.overlay, "-tags", r.tags, "-count=1", "-timeout", "20m", "-run", r.only, "-v", pkg)
 	cmd.Env = append(append(os.Environ(), "TMPDIR="+written, "GOTMPDIR=", "CARNET_SECRET_LEDGER="+ledger, "CARNET_SECRET_WRITTEN="+written), r.env...)
 	cmd.Stdout, cmd.Stderr = output, output
 	err = cmd.Run()
