@@ -7,7 +7,9 @@ import (
 	"io"
 	"net/http"
 	"net/http/httputil"
+	"net/textproto"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -97,7 +99,6 @@ func hasContent(status int) bool {
 // excluded are the fields that are written here.
 var (
 	excluded      = map[string]bool{"Connection": true, "Transfer-Encoding": true, "Date": true, "Content-Length": true}
-	noContent     = map[string]bool{"Connection": true, "Transfer-Encoding": true, "Date": true, "Content-Length": true}
 	noContentType = map[string]bool{"Connection": true, "Transfer-Encoding": true, "Date": true, "Content-Length": true, "Content-Type": true}
 )
 
@@ -140,10 +141,21 @@ func (x *exchange) begin(h http.Header, first []byte) {
 	}
 	if x.closing {
 		b = append(b, "Connection: close\r\n"...)
-	} else if v := h.Get("Connection"); v != "" {
-		b = append(append(append(b, "Connection: "...), v...), "\r\n"...)
+	} else {
+		b = appendField(b, "Connection: ", h["Connection"])
 	}
 	_, _ = w.Write(append(b, "\r\n"...))
+}
+
+// lineEnds would end a value, and begin another field.
+var lineEnds = strings.NewReplacer("\n", " ", "\r", " ")
+
+// appendField writes a field as http.Header.Write does: a value stays one line.
+func appendField(b []byte, name string, values []string) []byte {
+	for _, v := range values {
+		b = append(append(append(b, name...), textproto.TrimString(lineEnds.Replace(v))...), "\r\n"...)
+	}
+	return b
 }
 
 // date is the text of one second.
@@ -154,10 +166,7 @@ type date struct {
 
 func (x *exchange) appendDate(b []byte, h http.Header) []byte {
 	if v, there := h["Date"]; there {
-		for _, d := range v {
-			b = append(append(append(b, "Date: "...), d...), "\r\n"...)
-		}
-		return b
+		return appendField(b, "Date: ", v)
 	}
 	now := time.Now()
 	d := x.c.s.date.Load()

@@ -158,6 +158,10 @@ func (n *notes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(299)
 		h.Set("X-Late", "never sent")
 		_, _ = io.WriteString(w, "x")
+	case "split":
+		h["Date"] = []string{"yesterday\r\nX-B: c\r\n\r\nHTTP/1.1 200 OK\r\n"}
+		h["Connection"] = []string{"keep-alive\r\nX-C: d", "x-e"}
+		_, _ = io.WriteString(w, "x")
 	case "abort":
 		h.Set("Content-Length", "20")
 		_, _ = io.WriteString(w, "less")
@@ -278,6 +282,7 @@ var (
 		"same":             get("/same") + get("/object"),
 		"none":             get("/none") + get("/empty"),
 		"odd":              get("/odd") + get("/object"),
+		"attack: split":    get("/split") + get("/object"),
 		"abort":            get("/abort") + get("/object"),
 		"empty value":      get("/object", "X-Amz-Meta-A:\r\n", "X-Amz-Meta-B:   \r\n", "x-amz-meta-C: a b  \r\n"),
 	}
