@@ -166,6 +166,23 @@ func TestServersDoNotMeet(t *testing.T) {
 	})
 }
 
+// TestScansAreNotCompiled: a write that can't go by an index is not made to wait for
+// the engine's compiler.
+func TestScansAreNotCompiled(t *testing.T) {
+	sqltest.Each(t, func(t *testing.T, c sql.Config) {
+		db := sqltest.OpenWith(t, c)
+		counter(t, db)
+		if db.Engine() != "postgresql" {
+			return // nothing compiles there
+		}
+		var compiles string
+		err := db.Write(t.Context(), func(tx *sql.Tx) error { return tx.QueryRow(`SHOW jit`).Scan(&compiles) })
+		if err != nil || compiles != "off" {
+			t.Errorf("jit is %q, %v", compiles, err)
+		}
+	})
+}
+
 // TestOneFailureTakesNobodyAlong has good and failing writers share commits.
 func TestOneFailureTakesNobodyAlong(t *testing.T) {
 	sqltest.Each(t, func(t *testing.T, c sql.Config) {
