@@ -58,7 +58,9 @@ type Service struct {
 	looks   struct { // for keys that are not in memory
 		mu   sync.Mutex
 		next chan struct{} // closed when the reading that comes next is done; nil: none is wanted
-		last time.Time
+
+		reading chan struct{} // a place for the one that is under way
+		due     time.Time     // when another may begin; of who has that place
 	}
 }
 
@@ -68,6 +70,7 @@ func Open(ctx context.Context, c Config) (*Service, error) {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	s := &Service{Config: c, holders: holder.Holders{Sessions: c.Sessions, Entitled: c.Entitled, Machines: c.Machines, STS: c.STS, Meta: c.Meta, Accounts: c.Accounts, Ledger: c.Ledger, Now: c.Now}}
+	s.looks.reading = make(chan struct{}, 1)
 	if err := c.Grants.Watch(ctx, func() { s.follow(ctx) }); err != nil {
 		return nil, err
 	}

@@ -15,9 +15,15 @@ import (
 	"carnet.dev/carnet/internal/service/revocation"
 )
 
-// lookEvery bounds how often keys are read anew for an id that is not in memory:
-// another server may have made it a moment ago, and strangers may guess.
-const lookEvery = 100 * time.Millisecond
+const (
+	// lookEvery bounds how often keys are read anew for ids that are not in memory,
+	// whichever they are: another server may have made one a moment ago, and strangers
+	// may guess. One reading is under way at a time.
+	lookEvery = 100 * time.Millisecond
+	// Between two readings lies a multiple of what the last one took, within a bound:
+	// guesses keep no database busy that is slow already.
+	lookRest, longestRest = 4, 5 * time.Second
+)
 
 // Find gives the key behind an access key id, and the secret that a request must
 // be signed with. Nothing is proven until the signature held. Faults have the
@@ -52,8 +58,7 @@ func (s *Service) look(ctx context.Context, accessKeyID string) *entry {
 	if next == nil {
 		next = make(chan struct{})
 		s.looks.next = next
-		wait := s.looks.last.Add(lookEvery).Sub(s.Now())
-		s.flights.Go(func() { s.lookOnce(next, wait) })
+		s.flights.Go(func() { s.lookOnce(next) })
 	}
 	s.looks.mu.Unlock()
 	select {
@@ -63,18 +68,24 @@ func (s *Service) look(ctx context.Context, accessKeyID string) *entry {
 	return s.known.Load().byAccessKey[accessKeyID]
 }
 
-func (s *Service) lookOnce(done chan struct{}, wait time.Duration) {
+// lookOnce waits for its turn and reads. Who asks from then on is for the next reading:
+// this one may have passed by what they ask for.
+func (s *Service) lookOnce(done chan struct{}) {
 	defer close(done)
-	time.Sleep(min(wait, lookEvery))
+	s.looks.reading <- struct{}{}
+	defer func() { <-s.looks.reading }()
+	time.Sleep(min(s.looks.due.Sub(s.Now()), longestRest))
 	s.looks.mu.Lock()
-	s.looks.next, s.looks.last = nil, s.Now()
+	s.looks.next = nil
 	s.looks.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
+	began := s.Now()
 	// Its cluster may be as new as the key.
 	if err := errors.Join(s.Clusters.Refresh(ctx), s.load(ctx)); err != nil {
 		s.Logger.Warn("gateway keys can't be read anew", "error", err)
 	}
+	s.looks.due = s.Now().Add(max(lookEvery, min(lookRest*s.Now().Sub(began), longestRest)))
 }
 
 // Holds is nil while nothing that the key rests on was taken back. A key that has

@@ -215,9 +215,13 @@ func newWorld(t testing.TB) *world {
 
 // server is one more server on the same database.
 func (w *world) server() *gatewaykeys.Service {
+	return w.serverOn(sqlgatewaykeys.Store{DB: w.db})
+}
+
+func (w *world) serverOn(keys gatewaykeys.Keys) *gatewaykeys.Service {
 	w.t.Helper()
 	store := sqlgatewaykeys.Store{DB: w.db}
-	s, err := gatewaykeys.Open(w.t.Context(), gatewaykeys.Config{Store: store, Clusters: w.clusters, Groups: w, Grants: store, Sealer: w.ring, Sessions: w, Entitled: w, Machines: w, STS: w,
+	s, err := gatewaykeys.Open(w.t.Context(), gatewaykeys.Config{Store: keys, Clusters: w.clusters, Groups: w, Grants: store, Sealer: w.ring, Sessions: w, Entitled: w, Machines: w, STS: w,
 		Accounts: entitlement.Accounts{"111111111111": {Partition: "aws", Local: true, WebIdentity: true}, "777777777777": {Partition: "aws"}},
 		BucketAccount: func(bucket string) (string, bool) {
 			return map[string]string{"sales": "111111111111", "lake": "777777777777"}[bucket], bucket == "sales" || bucket == "lake"
