@@ -81,7 +81,11 @@ func (s *server) watch(r *http.Request) any {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.view
+	view = s.view
+	if view.Revision == in.Revision {
+		view.Attachments = []nodedoc.Attachment{} // as the real one
+	}
+	return view
 }
 
 // credentials gives keys of the size that sealed tokens have.

@@ -203,6 +203,9 @@ func (a nodeAPI) watch(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	out := nodedoc.View{Revision: v.Revision, NodeName: n.Name, Cluster: clusterDocument(v.Cluster), Attachments: []nodedoc.Attachment{}}
+	if v.Revision == in.Revision {
+		return answer(w, out) // the node has the rest; of thousands it would be a megabyte
+	}
 	for _, x := range v.Attachments {
 		out.Attachments = append(out.Attachments, attachmentDocument(x))
 	}

@@ -93,9 +93,15 @@ func (s *server) End(_ context.Context, n cluster.Node, id identity.AttachmentID
 	return nil
 }
 
+// unchanged is a revision that is still the last one.
+const unchanged = 9
+
 func (s *server) View(_ context.Context, n cluster.Node, revision int64) (attachment.View, error) {
 	s.asked = "view " + string(n.ID)
-	return attachment.View{Revision: revision + 1, Cluster: lab, Attachments: []attachment.Attachment{bound()}}, nil
+	if revision != unchanged {
+		revision++
+	}
+	return attachment.View{Revision: revision, Cluster: lab, Attachments: []attachment.Attachment{bound()}}, nil
 }
 
 func (s *server) Credentials(_ context.Context, n cluster.Node, id identity.AttachmentID, r string, from netip.Addr) (attachment.Keys, error) {
@@ -192,6 +198,7 @@ func TestDocuments(t *testing.T) {
 		{"key", `{"public_key":"` + key + `","proof":"p"}`, "key nod_1 SPKI p http://127.0.0.1:8480/api/v1/node/key", ""},
 		{"report", `{"version":"1","faces":["socket","imds"]}`, "report nod_1 1 socket,imds", ""},
 		{"watch", `{"revision":6,"of_a_later_release":1}`, "view nod_1", `{"revision":7,"node_name":"n1","cluster":` + inLab + `,"attachments":[` + attached + `]}`},
+		{"watch", `{"revision":9}`, "view nod_1", `{"revision":9,"node_name":"n1","cluster":` + inLab + `,"attachments":[]}`},
 		{"attach", `{` + at + `}`, "begin nod_1 nod_1 /s", `{"request":"rq","user_code":"BBBB-BBBB","verification_uri":"http://x/attach","expires":"2026-03-01T09:00:00Z","interval":2}`},
 		{"attach", `{` + at + `,"by_login_name":true}`, "login-name nod_1 ann", `{"expires":"2026-03-01T09:00:00Z","attachment":` + attached + `}`},
 		{"attach/poll", `{"request":"rq"}`, "poll nod_1 rq", `{"state":"attached","attachment":` + attached + `}`},

@@ -62,7 +62,9 @@ type Watch struct {
 	Revision int64 `json:"revision"`
 }
 
-// View answers Watch: all that counts on this node, whole.
+// View answers Watch: all that counts on this node, whole. With the revision that was
+// asked about nothing has changed since: attachments and what was taken back are left
+// out then.
 type View struct {
 	Revision    int64        `json:"revision"`
 	NodeName    string       `json:"node_name,omitempty"` // unique in its cluster
