@@ -18,8 +18,8 @@ const (
 	little = 100
 	// slack is what the heap may keep beside what is in use while nobody asks, and often
 	// how often it is looked for more: to look after thousands of logins leaves some too.
-	slack = 2 << 20
-	often = 20 * time.Second
+	slack = 1 << 20
+	often = 10 * time.Second
 )
 
 // tidy gives memory back when the agent has been busy and is quiet again: a node's
