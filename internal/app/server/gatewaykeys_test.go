@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -31,7 +32,7 @@ const hr = "arn:aws:iam::111122223333:role/hr"
 
 // gatewayWorld is an installation with two roles, of which analyst may do anything
 // in the bucket sales but below hr/, and hr nothing but there, and alice, who holds
-// both.
+// both. Metrics and spans are on, so that the search for secrets sees what they show.
 type gatewayWorld struct {
 	*post
 	alice *visitor.Visitor
@@ -39,7 +40,10 @@ type gatewayWorld struct {
 
 func newGatewayWorld(t *testing.T, change ...func(string) string) *gatewayWorld {
 	t.Helper()
+	spans := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})) // takes all
+	t.Cleanup(spans.Close)
 	in := install(t, append([]func(string) string{
+		replace("accounts:", fmt.Sprintf("telemetry: {metrics: %q, traces: {endpoint: %q, sample: 1}}\naccounts:", freeAddress(t), spans.URL)),
 		replace(`name: analytics, kind: local}`, `name: analytics, kind: local, exchanges: [saml, web-identity]}`),
 		replace("accounts:", "iam: {loopback_providers: true}\naccounts:")}, change...)...)
 	w := &gatewayWorld{post: &post{installation: in, idp: forge.New(t, time.Now())}}
