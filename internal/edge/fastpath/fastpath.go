@@ -181,6 +181,8 @@ func (r *replayed) Read(b []byte) (int, error) {
 		return r.tcp.Read(b)
 	}
 	n := copy(b, r.old)
-	r.old = r.old[n:]
+	if r.old = r.old[n:]; len(r.old) == 0 {
+		r.old = nil // connections last, and this was up to a whole head
+	}
 	return n, nil
 }
