@@ -12,16 +12,32 @@ import (
 	"time"
 
 	"carnet.dev/carnet/internal/edge/awsapi"
+	"carnet.dev/carnet/internal/edge/fastpath"
 )
 
 const silence = 300 * time.Millisecond
 
-// patiently serves h with little patience and dials it.
-func patiently(t *testing.T, h http.HandlerFunc) net.Conn {
-	t.Helper()
-	s := httptest.NewServer(awsapi.Patient(h, silence))
-	t.Cleanup(s.Close)
-	return dial(t, s.Listener.Addr().String())
+// bothWays runs a test with the fast path and without. patiently serves a handler
+// with little patience and dials it.
+func bothWays(t *testing.T, test func(t *testing.T, patiently func(*testing.T, http.HandlerFunc) net.Conn)) {
+	t.Parallel()
+	for name, fast := range map[string]bool{"fast path": true, "net/http": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, func(t *testing.T, h http.HandlerFunc) net.Conn {
+				t.Helper()
+				s := httptest.NewUnstartedServer(awsapi.Patient(h, silence))
+				if fast {
+					front := &fastpath.Server{HTTP: s.Config}
+					s.Listener = front.Before(s.Listener)
+					t.Cleanup(func() { _ = front.Close() })
+				}
+				s.Start()
+				t.Cleanup(s.Close)
+				return dial(t, s.Listener.Addr().String())
+			})
+		})
+	}
 }
 
 func dial(t *testing.T, address string) net.Conn {
@@ -54,8 +70,9 @@ func ended(t *testing.T, c net.Conn) string {
 	return string(b)
 }
 
-func TestUploadThatStandsStill(t *testing.T) {
-	t.Parallel()
+func TestUploadThatStandsStill(t *testing.T) { bothWays(t, uploadThatStandsStill) }
+
+func uploadThatStandsStill(t *testing.T, patiently func(*testing.T, http.HandlerFunc) net.Conn) {
 	read := make(chan error, 1)
 	c := patiently(t, func(_ http.ResponseWriter, r *http.Request) {
 		_, err := io.Copy(io.Discard, r.Body)
@@ -69,8 +86,9 @@ func TestUploadThatStandsStill(t *testing.T) {
 }
 
 // Whoever is refused can't hold the connection by never sending the body.
-func TestRefusedBodyThatNeverComes(t *testing.T) {
-	t.Parallel()
+func TestRefusedBodyThatNeverComes(t *testing.T) { bothWays(t, refusedBodyThatNeverComes) }
+
+func refusedBodyThatNeverComes(t *testing.T, patiently func(*testing.T, http.HandlerFunc) net.Conn) {
 	for _, head := range []string{"Content-Length: 1000\r\n", "Transfer-Encoding: chunked\r\n", "Content-Length: 1000\r\nConnection: close\r\n"} {
 		c := patiently(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) })
 		say(t, c, "PUT /sales/k HTTP/1.1\r\nHost: x\r\n"+head+"\r\n5\r\nh")
@@ -80,8 +98,9 @@ func TestRefusedBodyThatNeverComes(t *testing.T) {
 	}
 }
 
-func TestAnswerThatNobodyReads(t *testing.T) {
-	t.Parallel()
+func TestAnswerThatNobodyReads(t *testing.T) { bothWays(t, answerThatNobodyReads) }
+
+func answerThatNobodyReads(t *testing.T, patiently func(*testing.T, http.HandlerFunc) net.Conn) {
 	wrote := make(chan error, 1)
 	c := patiently(t, func(w http.ResponseWriter, _ *http.Request) {
 		var err error
@@ -99,8 +118,9 @@ func TestAnswerThatNobodyReads(t *testing.T) {
 }
 
 // What moves may last: a slow upload, a pause of the store, the next request.
-func TestSlowTransfersLive(t *testing.T) {
-	t.Parallel()
+func TestSlowTransfersLive(t *testing.T) { bothWays(t, slowTransfersLive) }
+
+func slowTransfersLive(t *testing.T, patiently func(*testing.T, http.HandlerFunc) net.Conn) {
 	c := patiently(t, func(w http.ResponseWriter, r *http.Request) {
 		b, err := io.ReadAll(r.Body)
 		time.Sleep(2 * silence)
