@@ -126,7 +126,9 @@ func (a *targets) rows(t *testing.T) []row {
 	five := []process{a.direct, a.relay, a.nginx, a.proxy, a.carnet.process}
 	static := a.carnet.process
 	static.name = "carnet-static"
-	netHTTP := &target{process: a.netHTTP.process, request: get(t, a.netHTTP.address, a.netHTTP.roleKeys(t, a.issuer), kib4)}
+	keys := a.netHTTP.roleKeys(t, a.issuer)
+	netHTTP := &target{process: a.netHTTP.process, request: get(t, a.netHTTP.address, keys, kib4)}
+	netHTTPPut := &target{process: a.netHTTP.process, request: put(t, a.netHTTP.address, keys, kib4, hashed)}
 	few := []process{a.direct, a.relay, a.proxy, a.carnet.process}
 	all := []row{
 		{"GET 4 KiB c=1", 1, reads(kib4, five...), []claim{
@@ -152,7 +154,7 @@ func (a *targets) rows(t *testing.T) []row {
 			times(true, "carnet", "sigv4-proxy", 1.2), processor(true, "carnet", 0.9),
 			times(false, "carnet", "sigv4-proxy", 1.8), times(false, "carnet", "relay", 0.85), processor(false, "carnet", 0.6),
 		}},
-		{"PUT 4 KiB c=16", 16, writes(kib4, hashed, five...), []claim{times(false, "carnet", "sigv4-proxy", 1.7), times(false, "carnet", "relay", 0.45)}},
+		{"PUT 4 KiB c=16", 16, append(writes(kib4, hashed, five...), netHTTPPut), []claim{times(false, "carnet", "sigv4-proxy", 1.7), times(false, "carnet", "relay", 0.45), times(false, "carnet", "carnet-net-http", 1.08)}},
 		{"PUT 1 MiB c=16, unsigned payload", 16, writes(mib1, unsigned, five...), []claim{
 			times(true, "carnet", "sigv4-proxy", 2.5), processor(true, "carnet", 0.9), times(false, "carnet", "relay", 0.85)}},
 		{"PUT 1 MiB c=16, hashed", 16, writes(mib1, hashed, few...), []claim{times(true, "carnet", "sigv4-proxy", 2.5)}},

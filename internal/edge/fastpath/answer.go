@@ -25,6 +25,7 @@ type exchange struct {
 	asked   bool          // somebody wants to know when the client goes
 	over    bool          // the handler has returned
 	timed   bool          // the handler has set a deadline of its own for reading
+	soon    *time.Timer   // until somebody looks for it
 	watched chan struct{} // closed when nobody reads any more; nil: nobody does
 
 	reading sync.Mutex // held while the body is read

@@ -180,10 +180,23 @@ func (x *exchange) Deadline() (time.Time, bool) { return time.Time{}, false }
 func (x *exchange) Err() error                  { return x.inner.Err() }
 func (x *exchange) Value(key any) any           { return x.inner.Value(key) }
 
-// watch waits for the client to go, once its request is read. What it sends
-// meanwhile is the next request. The caller holds mu.
+// Most requests are answered before it is worth while to look whether the client
+// is still there.
+const watchAfter = 100 * time.Millisecond
+
+// watch has somebody wait for the client to go, a little after its request is
+// read. The caller holds mu.
 func (x *exchange) watch() {
-	if !x.asked || x.over || x.watched != nil || x.left > 0 || x.c.w == len(x.c.buf) {
+	if x.asked && !x.over && x.soon == nil && x.left == 0 {
+		x.soon = time.AfterFunc(watchAfter, x.wait)
+	}
+}
+
+// wait waits for the client to go. What it sends meanwhile is the next request.
+func (x *exchange) wait() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.over || x.c.w == len(x.c.buf) {
 		return
 	}
 	if !x.timed {
@@ -213,6 +226,9 @@ var past = time.Unix(1, 0)
 func (x *exchange) stop() {
 	x.mu.Lock()
 	x.over = true
+	if x.soon != nil {
+		x.soon.Stop()
+	}
 	watched := x.watched
 	if watched != nil {
 		_ = x.c.tcp.SetReadDeadline(past)

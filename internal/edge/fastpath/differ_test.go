@@ -358,6 +358,7 @@ func TestAsNetHTTP(t *testing.T) {
 	for _, piece := range []int{1 << 20, 400, 97} {
 		for name, text := range taken {
 			t.Run(fmt.Sprint(name, " ", piece), func(t *testing.T) {
+				t.Parallel()
 				if !differ(t, []byte(text), piece) && !strings.Contains(name, "cut") {
 					t.Error("not answered on the fast path")
 				}
@@ -365,6 +366,7 @@ func TestAsNetHTTP(t *testing.T) {
 		}
 		for name, text := range strange {
 			t.Run(fmt.Sprint(name, " ", piece), func(t *testing.T) {
+				t.Parallel()
 				if differ(t, []byte(text), piece) {
 					t.Error("answered on the fast path")
 				}
