@@ -180,14 +180,14 @@ func TestContextEndsWithTheRequest(t *testing.T) {
 	c.answer()
 	r, w := <-kept, <-writers
 	<-r.Context().Done()
-	if _, err := r.Body.Read(make([]byte, 1)); !errors.Is(err, http.ErrBodyReadAfterClose) {
-		t.Errorf("the body gives %v", err)
-	}
 	if r.Context().Value(http.LocalAddrContextKey).(net.Addr).String() != address || r.Context().Value(http.ServerContextKey) == nil {
 		t.Error("the context lacks what net/http says")
 	}
 	c.say(get("/b"))
-	c.answer()
+	c.answer() // so the first request is behind the connection
+	if _, err := r.Body.Read(make([]byte, 1)); !errors.Is(err, http.ErrBodyReadAfterClose) {
+		t.Errorf("the body gives %v", err)
+	}
 	if err := http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0)); err == nil {
 		t.Error("the writer of an old answer still moves the connection")
 	}
