@@ -55,6 +55,12 @@ func (s *Server) open(tcp stream, over *handedOver) *conn {
 // serve answers requests until one is not of the grammar or the connection ends.
 func (c *conn) serve() {
 	defer c.s.leave(c)
+	defer func() { // what breaks here takes no other connection along
+		if p := recover(); p != nil {
+			c.s.logf("panic serving %v: %v\n%s", c.remote, p, debug.Stack())
+			_ = c.tcp.Close()
+		}
+	}()
 	for {
 		req, mine := c.next()
 		if req == nil {
