@@ -16,7 +16,7 @@ import (
 const usual = 100
 
 var (
-	rounds    = flag.Int("rounds", usual, "rounds of each kind; those that take everybody out have a fifth")
+	rounds    = flag.Int("rounds", usual, "rounds of each kind; delegations have a half, what takes everybody out a fifth")
 	kindsFlag = flag.String("kinds", "", "regular expression of the kinds to measure; the page is left alone where it leaves some out")
 	out       = flag.String("out", "", "file for the figures")
 	update    = flag.Bool("update", false, "write docs/operations/revocation.md anew")

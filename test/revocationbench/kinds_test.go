@@ -13,17 +13,15 @@ import (
 // what takes it back.
 type kind struct {
 	name string // as the table has it
-	// heavy kinds take everybody out, and are measured in a fifth of the rounds.
-	heavy bool
+	// part of the rounds is what it is measured in: a fifth where everybody is taken
+	// out, and a half each where the two share the delegations that one person may make.
+	part  int
 	setUp func(r *round)
 }
 
 // rounds gives how many it has.
 func (k kind) rounds(n int) int {
-	if k.heavy {
-		return max(1, n/5)
-	}
-	return n
+	return max(1, n/k.part)
 }
 
 // everywhere is all that rests on a sign-in.
@@ -46,15 +44,15 @@ func inRole(r *round) api.Session {
 
 func kinds() []kind {
 	return []kind{
-		{"login session", false, func(r *round) {
+		{"login session", 1, func(r *round) {
 			s := everywhere(r)
 			r.act = func() error { return r.revoke(r.t, r.at, "login-session", s.LoginSession.ID) }
 		}},
-		{"person", false, func(r *round) {
+		{"person", 1, func(r *round) {
 			s := everywhere(r)
 			r.act = func() error { return r.revoke(r.t, r.at, "person", s.Person.ID) }
 		}},
-		{"SCIM deactivation", false, func(r *round) {
+		{"SCIM deactivation", 1, func(r *round) {
 			everywhere(r)
 			id, err := r.provisioned(r.t.Context(), r.at)
 			if err != nil {
@@ -63,25 +61,25 @@ func kinds() []kind {
 			r.act = func() error { return r.activate(r.t.Context(), r.at, id, false) }
 			r.after = func() error { return r.activate(r.t.Context(), r.at, id, true) }
 		}},
-		{"access key", false, func(r *round) {
+		{"access key", 1, func(r *round) {
 			k := r.mustTrade(r.t, r.idToken())
 			r.keys(k)
 			r.act = func() error { return r.revoke(r.t, r.at, "access-key", k.ID) }
 		}},
-		{"gateway key", false, func(r *round) {
+		{"gateway key", 1, func(r *round) {
 			id := r.gatewayKey(api.NewGatewayKey{LoginSession: r.session().LoginSession.ID})
 			r.act = func() error { return r.revoke(r.t, r.at, "gateway-key", id) }
 		}},
-		{"role", false, func(r *round) {
+		{"role", 1, func(r *round) {
 			inRole(r)
 			r.act = func() error { return r.revoke(r.t, r.at, "role", fleet.Analyst) }
 			r.after = func() error { r.signOut(); return nil } // whoever has it by a sign-in signs in again
 		}},
-		{"attachment", false, func(r *round) {
+		{"attachment", 1, func(r *round) {
 			id := r.attach(r.at % 2)[0]
 			r.act = func() error { return r.revoke(r.t, r.at, "attachment", id) }
 		}},
-		{"detach", false, func(r *round) {
+		{"detach", 1, func(r *round) {
 			id := r.attach(r.at % 2)[0]
 			r.act = func() error { // by turns the person does it, and a program on the node
 				if r.number%2 == 1 {
@@ -91,17 +89,17 @@ func kinds() []kind {
 				return wanted(r.person.Ask(r.t.Context(), r.at, http.MethodDelete, "/api/v1/attachments/"+id, nil, nil))
 			}
 		}},
-		{"node", false, func(r *round) {
+		{"node", 1, func(r *round) {
 			r.attach(r.at % 2)
 			id := r.nodeIDs(r.t)[r.nodes[r.at%2].Name]
 			r.act = func() error { return r.revoke(r.t, r.at, "node", id) }
 		}},
-		{"cluster", false, func(r *round) {
+		{"cluster", 1, func(r *round) {
 			r.attach(0, 1)
 			r.gatewayKey(api.NewGatewayKey{LoginSession: r.session().LoginSession.ID, Cluster: clusterName})
 			r.act = func() error { return r.revoke(r.t, r.at, "cluster", r.cluster) }
 		}},
-		{"service principal", false, func(r *round) {
+		{"service principal", 1, func(r *round) {
 			token, err := r.proof(r.t, "")
 			if err != nil {
 				r.t.Fatal(err)
@@ -111,7 +109,7 @@ func kinds() []kind {
 			r.gatewayKey(api.NewGatewayKey{ServicePrincipal: r.machine.id})
 			r.act = func() error { return r.revoke(r.t, r.at, "service-principal", r.machine.id) }
 		}},
-		{"delegation", false, func(r *round) {
+		{"delegation", 2, func(r *round) {
 			var d struct{ ID string }
 			r.signedIn().Must(r.t, r.at, http.MethodPost, "/api/v1/delegations", map[string]any{"role": fleet.Analyst, "service_principal": machineName, "label": "bench", "lifetime_seconds": 3600}, &d)
 			token, err := r.proof(r.t, d.ID)
@@ -123,14 +121,14 @@ func kinds() []kind {
 			r.gatewayKey(api.NewGatewayKey{Delegation: d.ID})
 			r.act = func() error { return r.revoke(r.t, r.at, "delegation", d.ID) }
 		}},
-		{"delegation to a cluster", false, func(r *round) {
+		{"delegation to a cluster", 2, func(r *round) {
 			var d struct{ ID string }
 			r.signedIn().Must(r.t, r.at, http.MethodPost, "/api/v1/delegations", map[string]any{"role": fleet.Analyst, "cluster": r.cluster, "label": "bench", "lifetime_seconds": 3600}, &d)
 			r.signOut()
 			r.attachAway()
 			r.act = func() error { return r.revoke(r.t, r.at, "delegation", d.ID) }
 		}},
-		{"everything", true, func(r *round) {
+		{"everything", 5, func(r *round) {
 			everywhere(r)
 			r.act = func() error { return r.revoke(r.t, r.at, "everything", "everything") }
 		}},
