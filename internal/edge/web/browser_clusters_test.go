@@ -21,6 +21,9 @@ func fits(t *testing.T, ctx context.Context, name string) {
 		if _, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: feature}); err != nil {
 			t.Fatal(err)
 		}
+		if dark := see(t, ctx, chromedp.Evaluate[bool](`matchMedia("(prefers-color-scheme: dark)").matches`)); dark != (scheme == "dark") {
+			t.Fatalf("%s: the browser prefers dark: %v", scheme, dark)
+		}
 		for size, width := range map[string]int64{"wide": 1280, "narrow": 390} {
 			run(t, ctx, chromedp.EmulateViewport(width, 900))
 			for what, script := range map[string]string{"runs over the side": overflow, "too faint": contrast} {
